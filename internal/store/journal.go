@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/quantfolio/qhook/internal/event"
+)
+
+// Seq orders accepted events: the acceptance time in Unix milliseconds, shifted left by SeqShift, plus a counter. So a
+// range of time is a range of Seq, and new rows always go to the right edge of the tables.
+type Seq int64
+
+// SeqShift is the number of counter bits in a Seq.
+const SeqShift = 20
+
+// SeqAt is the smallest Seq of a time.
+func SeqAt(t time.Time) Seq { return Seq(t.UnixMilli() << SeqShift) }
+
+// Time is when the event was accepted, UTC.
+func (s Seq) Time() time.Time { return time.UnixMilli(int64(s) >> SeqShift).UTC() }
+
+// DeliveryKey names a delivery: one event owed to one webhook.
+type DeliveryKey struct {
+	Webhook int64 // webhook.Webhook.Num
+	Event   Seq
+}
+
+// Submission is one publisher's request: its events are accepted all or none.
+type Submission struct {
+	Tenant string
+	Events []Submitted
+	// Err is set by Commit: nil, or a *ConflictError, and then nothing of this submission was written.
+	Err error
+}
+
+// Submitted is one event of a submission.
+type Submitted struct {
+	Seq       Seq
+	Event     event.Event // complete: with ID and Time
+	IDGiven   bool        // the publisher gave the ID: it may be a repetition and is looked up
+	TimeGiven bool        // the publisher gave the time: a repetition must have the same
+	Webhooks  []int64     // the webhooks that it matched, ascending
+	Spilled   []int64     // those of them whose delivery does not fit the queue: a waiting row is written at once, due at Seq.Time()
+	// Set by Commit. Duplicate: the tenant has an event with this ID and the same content; nothing was written for
+	// this one, and Stored* are what the first one was answered with.
+	Duplicate      bool
+	StoredTime     time.Time
+	StoredWebhooks int
+}
+
+// OutcomeKind is what an attempt came to.
+type OutcomeKind string
+
+// The outcomes.
+const (
+	Delivered OutcomeKind = "delivered"
+	Retry     OutcomeKind = "retry"
+	Exhausted OutcomeKind = "exhausted"
+	Cancelled OutcomeKind = "cancelled"
+)
+
+// Outcome is the record of one attempt, or (Sent false, Kind Cancelled) of a decision to make none.
+type Outcome struct {
+	DeliveryKey
+	Attempt  int // 1 for the first
+	Kind     OutcomeKind
+	At       time.Time // when the attempt began; milliseconds
+	Duration time.Duration
+	Sent     bool      // a request left for the receiver
+	Status   int       // HTTP status; 0 when there was no response
+	Class    string    // error class, one of attempt's; empty when delivered
+	Response []byte    // the start of the response body
+	KeyID    string    // the signing key that signed it; empty when unsigned
+	NextAt   time.Time // Kind Retry: when the next attempt is due; else zero
+	Stored   bool      // the delivery has a waiting row: Retry updates it, any other kind deletes it
+}
+
+// Waiting is a delivery written down because it has to wait.
+type Waiting struct {
+	DeliveryKey
+	Attempts int       // made so far
+	DueAt    time.Time // milliseconds
+}
+
+// Due is a waiting delivery with its event.
+type Due struct {
+	Waiting
+	Tenant string
+	Event  event.Event
+}
+
+// Unsettled is an accepted event with the webhooks whose delivery has neither an outcome nor a waiting row.
+type Unsettled struct {
+	Seq      Seq
+	Tenant   string
+	Event    event.Event
+	Webhooks []int64
+}
+
+// Trim asks to remove old events with their outcomes, at most Limit events after After and before Before; an event
+// with a waiting delivery is passed over.
+type Trim struct {
+	After, Before Seq
+	Limit         int
+	// Set by Commit.
+	Next    Seq // go on after this
+	Done    bool
+	Removed int
+}
+
+// Batch is everything that one transaction writes.
+type Batch struct {
+	Submissions []*Submission
+	Outcomes    []Outcome
+	// Wait is inserted, or replaces the row of the same delivery.
+	Wait []Waiting
+	// RecoverFrom, unless 0, replaces the stored mark: every event below it is settled or waiting.
+	RecoverFrom Seq
+	Trim        *Trim
+}
+
+// Journal is the append-only record of accepted events and outcomes; the engine's store.
+type Journal interface {
+	// Commit writes the batch in one transaction and flushes it: after nil it survives a power cut.
+	// A submission in conflict is left out and says so in its Err; the rest is written.
+	// An outcome of kind Retry also writes the delivery's waiting row, due at NextAt, with Attempt attempts.
+	// Errors: ErrFull, nothing was written and a later call may succeed; ErrBroken, it is unknown what was
+	// written and the process must end; any other, nothing was written.
+	Commit(ctx context.Context, b *Batch) error
+	// Due lists the webhook's waiting deliveries due at now or before, earliest first, up to limit. Those in skip
+	// are passed over (they are under way already) and do not count.
+	Due(ctx context.Context, webhook int64, now time.Time, limit int, skip map[Seq]struct{}) ([]Due, error)
+	// NextDue tells when the webhook's earliest waiting delivery is due; false: none waits.
+	NextDue(ctx context.Context, webhook int64) (time.Time, bool, error)
+	// LastSeq is the largest Seq stored; 0 when there is none.
+	LastSeq(ctx context.Context) (Seq, error)
+	// RecoverFrom is the stored mark; 0 when none was stored.
+	RecoverFrom(ctx context.Context) (Seq, error)
+	// Unsettled looks at up to limit events from from on, in order, and lists those with unsettled deliveries.
+	// next is where to go on; 0: that was all.
+	Unsettled(ctx context.Context, from Seq, limit int) (found []Unsettled, next Seq, err error)
+}
+
+// ConflictError says that the tenant has an event with this ID and other content.
+type ConflictError struct{ ID uuid.UUID }
+
+// Error names the event.
+func (e *ConflictError) Error() string {
+	return "event " + e.ID.String() + " exists with other content"
+}

@@ -1,0 +1,159 @@
+// Package store is the contract between the product and what keeps its data, split by consumer: Journal for the
+// engine, Webhooks and Directory for configuration, Records for reading what happened. The concrete stores are in its
+// subfolders and pass the suite in storetest. It contains no SQL and never decides what happens to a delivery.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/webhook"
+)
+
+// Errors that callers decide on.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrVersion  = errors.New("changed by another in the meantime")
+	ErrExists   = errors.New("exists already")
+	ErrFull     = errors.New("the disk is full")
+	ErrBroken   = errors.New("the disk cannot be trusted any more")
+)
+
+// Store is everything a concrete store offers.
+type Store interface {
+	Journal
+	Webhooks
+	Directory
+	Records
+	// Ping fails when the store cannot be used now.
+	Ping(ctx context.Context) error
+	// Close releases it; safe to call twice.
+	Close() error
+}
+
+// Webhooks keeps the registrations. Secrets are sealed before they are written.
+type Webhooks interface {
+	// CreateWebhook writes w and sets its Num and Version (1).
+	CreateWebhook(ctx context.Context, w *webhook.Webhook) error
+	// UpdateWebhook writes w if the stored version is w.Version, and counts w.Version up. Setting DeletedAt is how
+	// a webhook is deleted: it is kept for the record but is no longer found by WebhookByID and ListWebhooks.
+	// Errors: ErrNotFound (also when deleted), ErrVersion; nothing was written then.
+	UpdateWebhook(ctx context.Context, w *webhook.Webhook) error
+	// WebhookByID finds the tenant's webhook. Errors: ErrNotFound.
+	WebhookByID(ctx context.Context, tenant, id string) (*webhook.Webhook, error)
+	// ListWebhooks lists the tenant's webhooks by Num, those after the given Num, up to limit.
+	ListWebhooks(ctx context.Context, tenant string, after int64, limit int) ([]*webhook.Webhook, error)
+	// AllWebhooks lists every tenant's webhooks, the deleted ones included.
+	AllWebhooks(ctx context.Context) ([]*webhook.Webhook, error)
+}
+
+// Tenant is an advisory firm on the platform.
+type Tenant struct {
+	ID        string // [a-z0-9-], chosen by the operator
+	Name      string
+	CreatedAt time.Time
+}
+
+// Role is what an API key may do.
+type Role string
+
+// The roles. The operator belongs to no tenant and may do everything in each.
+const (
+	Publisher Role = "publisher"
+	Viewer    Role = "viewer"
+	Admin     Role = "admin"
+	Operator  Role = "operator"
+)
+
+// APIKey is the record of an API key; the key itself is shown once and kept nowhere.
+type APIKey struct {
+	ID        string // UUID
+	Tenant    string // empty for the operator's
+	Role      Role
+	Name      string
+	Hash      [32]byte // SHA-256 of the key, which has 256 random bits
+	CreatedAt time.Time
+}
+
+// Directory keeps tenants and API keys.
+type Directory interface {
+	// CreateTenant writes t. Errors: ErrExists.
+	CreateTenant(ctx context.Context, t Tenant) error
+	// TenantByID finds a tenant. Errors: ErrNotFound.
+	TenantByID(ctx context.Context, id string) (Tenant, error)
+	// ListTenants lists all tenants by ID.
+	ListTenants(ctx context.Context) ([]Tenant, error)
+	// CreateAPIKey writes k. Errors: ErrExists for a Hash that is stored already, ErrNotFound for an unknown tenant.
+	CreateAPIKey(ctx context.Context, k APIKey) error
+	// APIKeyByHash finds a key. Errors: ErrNotFound.
+	APIKeyByHash(ctx context.Context, hash [32]byte) (APIKey, error)
+	// ListAPIKeys lists the tenant's keys, oldest first; "" lists the operator's.
+	ListAPIKeys(ctx context.Context, tenant string) ([]APIKey, error)
+	// DeleteAPIKey removes the tenant's key. Errors: ErrNotFound.
+	DeleteAPIKey(ctx context.Context, tenant, id string) error
+}
+
+// EventRecord is a stored event.
+type EventRecord struct {
+	Seq      Seq
+	Event    event.Event
+	Webhooks []int64 // the webhooks that it matched
+}
+
+// EventFilter selects events of one tenant; zero fields select all.
+type EventFilter struct {
+	Types         []string // exact names (a pattern is resolved against the catalogue before); empty: all
+	ObjectID      string
+	ObjectOwnerID string
+	OwnerID       string
+	Since, Until  time.Time // of acceptance: Since <= t < Until
+}
+
+// Status is the state of a delivery: exactly one at any time.
+type Status string
+
+// The states of a delivery. The three final ones are the names of the outcomes.
+const (
+	StatusWaiting   Status = "waiting" // accepted, and not settled for good
+	StatusDelivered Status = Status(Delivered)
+	StatusExhausted Status = Status(Exhausted)
+	StatusCancelled Status = Status(Cancelled)
+)
+
+// DeliveryRecord is the state of a delivery.
+type DeliveryRecord struct {
+	DeliveryKey
+	EventID   uuid.UUID
+	EventType string
+	WebhookID string
+	Status    Status
+	Attempts  int       // recorded with Sent or a failed try to send; cancelled decisions do not count
+	NextAt    time.Time // waiting: when it is due; zero when it is due now or under way
+	LastAt    time.Time // the last attempt; zero when there was none
+	LastCode  int       // the last attempt's HTTP status
+	LastClass string    // the last attempt's error class
+}
+
+// DeliveryFilter selects deliveries of one tenant; zero fields select all.
+type DeliveryFilter struct {
+	Webhook      int64
+	Event        Seq
+	Status       Status
+	Since, Until time.Time // of the event's acceptance
+}
+
+// Records reads what happened. All lists are newest first by Seq (deliveries: then by Webhook, descending).
+type Records interface {
+	// EventByID finds the tenant's event. Errors: ErrNotFound.
+	EventByID(ctx context.Context, tenant string, id uuid.UUID) (EventRecord, error)
+	// ListEvents lists up to limit events below before (0: from the newest on).
+	ListEvents(ctx context.Context, tenant string, f EventFilter, before Seq, limit int) ([]EventRecord, error)
+	// ListDeliveries lists up to limit deliveries below before in the order (Seq, Webhook) descending (zero: from the newest on).
+	ListDeliveries(ctx context.Context, tenant string, f DeliveryFilter, before DeliveryKey, limit int) ([]DeliveryRecord, error)
+	// Delivery finds one delivery with its event and every recorded outcome, oldest first. Errors: ErrNotFound.
+	Delivery(ctx context.Context, tenant string, key DeliveryKey) (DeliveryRecord, EventRecord, []Outcome, error)
+}

@@ -1,0 +1,33 @@
+package webhook
+
+import "log/slog"
+
+// Secret is a value that can be used but not printed: fmt, slog and encoding/json all show a fixed text.
+// Reveal is the one way to its content.
+type Secret struct{ v string }
+
+const hidden = "[secret]"
+
+// NewSecret wraps a secret value.
+func NewSecret(v string) Secret { return Secret{v} }
+
+// Reveal returns the content. Only what seals, sends or signs with it calls this.
+func (s Secret) Reveal() string { return s.v }
+
+// IsZero tells whether there is no secret.
+func (s Secret) IsZero() bool { return s.v == "" }
+
+// String, GoString, MarshalText, MarshalJSON and LogValue hide the content.
+func (s Secret) String() string { return hidden }
+
+// GoString hides the content from %#v.
+func (s Secret) GoString() string { return hidden }
+
+// MarshalText hides the content from text encoders.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// MarshalJSON hides the content from JSON.
+func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`), nil }
+
+// LogValue hides the content from slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
