@@ -127,6 +127,7 @@ type Journal interface {
 	// Commit writes the batch in one transaction and flushes it: after nil it survives a power cut.
 	// A submission in conflict is left out and says so in its Err; the rest is written.
 	// An outcome of kind Retry also writes the delivery's waiting row, due at NextAt, with Attempt attempts.
+	// Within the batch, submissions come before Wait, and Wait before Outcomes: an outcome settles a row of Wait.
 	// Errors: ErrFull, nothing was written and a later call may succeed; ErrBroken, it is unknown what was
 	// written and the process must end; any other, nothing was written.
 	Commit(ctx context.Context, b *Batch) error
@@ -135,6 +136,8 @@ type Journal interface {
 	Due(ctx context.Context, webhook int64, now time.Time, limit int, skip map[Seq]struct{}) ([]Due, error)
 	// NextDue tells when the webhook's earliest waiting delivery is due; false: none waits.
 	NextDue(ctx context.Context, webhook int64) (time.Time, bool, error)
+	// Attempts is the largest attempt number on record for the delivery; 0 when there is none.
+	Attempts(ctx context.Context, key DeliveryKey) (int, error)
 	// LastSeq is the largest Seq stored; 0 when there is none.
 	LastSeq(ctx context.Context) (Seq, error)
 	// RecoverFrom is the stored mark; 0 when none was stored.

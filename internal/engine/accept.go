@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+// Receipt is the answer to an accepted event.
+type Receipt struct {
+	ID         uuid.UUID
+	Type       string
+	Time       time.Time
+	Deliveries int  // webhooks that it matched
+	Duplicate  bool // the tenant had published it before; nothing new is delivered
+}
+
+// accepted is a submission on its way through the writer.
+type accepted struct {
+	sub   store.Submission
+	hooks [][]*hook // of each event, those whose queue has a place reserved for it
+	done  chan struct{}
+	err   error // set before done is closed
+}
+
+// Accept takes valid events of a tenant, all or none, and returns after they are committed and flushed.
+// Errors: *store.ConflictError, an ID was published before with other content; store.ErrFull; ErrStopping; others are
+// the store's. After an error nothing was accepted, except that after ctx ended it is not known.
+func (e *Engine) Accept(ctx context.Context, tenant string, evs []event.Event) ([]Receipt, error) {
+	if !e.accepting.Load() {
+		return nil, ErrStopping
+	}
+	a, size, err := e.submission(tenant, evs)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.gate.Acquire(ctx, size); err != nil {
+		return nil, fmt.Errorf("wait for the journal: %w", err)
+	}
+	defer e.gate.Release(size)
+	if err := e.writer.submit(a); err != nil {
+		return nil, err
+	}
+	// Not ended by ctx: once the writer has it, it will be committed, and gate counts it until then.
+	<-a.done
+	if a.err != nil {
+		return nil, a.err
+	}
+	e.metrics.accepted.Add(float64(len(evs)))
+	return receipts(a.sub.Events), nil
+}
+
+func (e *Engine) submission(tenant string, evs []event.Event) (*accepted, int64, error) {
+	a := &accepted{done: make(chan struct{}), hooks: make([][]*hook, len(evs))}
+	a.sub = store.Submission{Tenant: tenant, Events: make([]store.Submitted, len(evs))}
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	var size int64
+	for i := range evs {
+		s := &a.sub.Events[i]
+		s.Event = evs[i]
+		s.IDGiven, s.TimeGiven = s.Event.ID != uuid.Nil, !s.Event.Time.IsZero()
+		if !s.IDGiven {
+			id, err := uuid.NewV7()
+			if err != nil {
+				return nil, 0, fmt.Errorf("make an event ID: %w", err)
+			}
+			s.Event.ID = id
+		}
+		if !s.TimeGiven {
+			s.Event.Time = now
+		}
+		size += weight(&s.Event)
+	}
+	return a, min(size, acceptBytes), nil
+}
+
+// place finds the webhooks of each event and reserves their places; the writer calls it right before the commit, so
+// that the table is the newest and events are matched in the order that they are accepted in.
+func (e *Engine) place(a *accepted) {
+	t := e.table.Load()
+	var buf [16]*hook
+	for i := range a.sub.Events {
+		s := &a.sub.Events[i]
+		matched := t.match(buf[:0], a.sub.Tenant, &s.Event)
+		if len(matched) == 0 {
+			continue
+		}
+		s.Webhooks = make([]int64, len(matched))
+		size := weight(&s.Event)
+		for j, h := range matched {
+			s.Webhooks[j] = h.num
+			if h.reserve(size) {
+				a.hooks[i] = append(a.hooks[i], h)
+			} else {
+				s.Spilled = append(s.Spilled, h.num)
+			}
+		}
+	}
+}
+
+// unplace gives the places back when nothing was committed.
+func (e *Engine) unplace(a *accepted) {
+	for i := range a.sub.Events {
+		e.unplaceOne(a, i)
+	}
+}
+
+func (e *Engine) unplaceOne(a *accepted, i int) {
+	s := &a.sub.Events[i]
+	size := weight(&s.Event)
+	for _, h := range a.hooks[i] {
+		h.unreserve(size)
+	}
+	a.hooks[i], s.Webhooks, s.Spilled = nil, nil, nil
+}
+
+// dispatch hands the committed events to the queues.
+func (e *Engine) dispatch(a *accepted) {
+	t := e.table.Load()
+	for i := range a.sub.Events {
+		s := &a.sub.Events[i]
+		if s.Duplicate {
+			e.unplaceOne(a, i)
+			continue
+		}
+		var ev *event.Event
+		for _, h := range a.hooks[i] {
+			if ev == nil {
+				ev = new(event.Event) // a copy, so that one late delivery does not keep the whole batch in memory
+				*ev = s.Event
+			}
+			h.push(&delivery{key: store.DeliveryKey{Webhook: h.num, Event: s.Seq}, tenant: a.sub.Tenant, event: ev})
+		}
+		for _, num := range s.Spilled {
+			e.metrics.spilled.Inc()
+			t.byNum[num].dueAt(s.Seq.Time())
+		}
+	}
+}
+
+func receipts(evs []store.Submitted) []Receipt {
+	out := make([]Receipt, len(evs))
+	for i := range evs {
+		s := &evs[i]
+		out[i] = Receipt{ID: s.Event.ID, Type: s.Event.Type, Time: s.Event.Time, Deliveries: len(s.Webhooks), Duplicate: s.Duplicate}
+		if s.Duplicate {
+			out[i].Time, out[i].Deliveries = s.StoredTime, s.StoredWebhooks
+		}
+	}
+	return out
+}
+
+// weight is what an event costs in memory, bytes, roughly.
+func weight(ev *event.Event) int64 { return int64(len(ev.Data)) + 512 }

@@ -1,0 +1,82 @@
+package engine
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/quantfolio/qhook/internal/attempt"
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+// metrics is what an operator watches of the engine. No label has an unbounded number of values.
+type metrics struct {
+	accepted, spilled, recovered, trimmed prometheus.Counter
+	outcomes                              *prometheus.CounterVec
+	byKind                                map[store.OutcomeKind]prometheus.Counter
+	classes                               *prometheus.CounterVec
+	duration, latency                     prometheus.Histogram
+	commits, rows                         prometheus.Histogram
+	commitErrors                          *prometheus.CounterVec
+	inFlight                              prometheus.Gauge
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "qhook_" + name, Help: help})
+	}
+	histogram := func(name, help string, start, factor float64, n int) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: "qhook_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(start, factor, n)})
+	}
+	m := &metrics{
+		accepted:  counter("events_accepted_total", "Events accepted, duplicates included."),
+		spilled:   counter("deliveries_spilled_total", "Deliveries written down at once because they did not fit their queue."),
+		recovered: counter("deliveries_recovered_total", "Deliveries made again after a start because they were unsettled."),
+		trimmed:   counter("events_removed_total", "Events removed because they were older than the retention."),
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "qhook_outcomes_total",
+			Help: "What attempts came to."}, []string{"outcome"}),
+		classes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "qhook_attempt_failures_total",
+			Help: "Failed attempts by error class."}, []string{"class"}),
+		duration: histogram("attempt_duration_seconds", "Duration of an attempt.", 0.0005, 2, 18),
+		latency:  histogram("delivery_latency_seconds", "From acceptance to a delivered outcome.", 0.0005, 2.5, 20),
+		commits:  histogram("commit_duration_seconds", "Duration of a commit to the journal.", 0.0001, 2, 18),
+		rows:     histogram("commit_rows", "Publishers' requests and other rows in one commit.", 1, 2, 14),
+		commitErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "qhook_commit_errors_total",
+			Help: "Commits that failed."}, []string{"reason"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "qhook_attempts_in_flight", Help: "Attempts under way."}),
+	}
+	m.byKind = map[store.OutcomeKind]prometheus.Counter{}
+	for _, k := range []store.OutcomeKind{store.Delivered, store.Retry, store.Exhausted, store.Cancelled} {
+		m.byKind[k] = m.outcomes.WithLabelValues(string(k))
+	}
+	if r != nil {
+		r.MustRegister(m.accepted, m.spilled, m.recovered, m.trimmed, m.outcomes, m.classes, m.duration, m.latency, m.commits,
+			m.rows, m.commitErrors, m.inFlight)
+	}
+	return m
+}
+
+func (m *metrics) settled(kind store.OutcomeKind, r attempt.Result, now time.Time, d *delivery) {
+	m.byKind[kind].Inc()
+	m.duration.Observe(r.Duration.Seconds())
+	if kind == store.Delivered {
+		m.latency.Observe(now.Sub(d.key.Event.Time()).Seconds())
+		return
+	}
+	m.classes.WithLabelValues(r.Class).Inc()
+}
+
+func (m *metrics) committed(began time.Time, accepts, writes int, err error) {
+	m.commits.Observe(time.Since(began).Seconds())
+	m.rows.Observe(float64(accepts + writes))
+	switch {
+	case err == nil:
+	case errors.Is(err, store.ErrFull):
+		m.commitErrors.WithLabelValues("full").Inc()
+	case errors.Is(err, store.ErrBroken):
+		m.commitErrors.WithLabelValues("broken").Inc()
+	default:
+		m.commitErrors.WithLabelValues("other").Inc()
+	}
+}

@@ -1,0 +1,267 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+// writing is one row, other than an event, that waits for the next commit.
+type writing struct {
+	outcome *store.Outcome
+	wait    store.Waiting // if outcome is nil and trim is nil
+	trim    *store.Trim
+	hook    *hook     // told when it is committed; may be nil
+	settled *delivery // leaves the hook's memory then; may be nil
+	done    chan error
+}
+
+// writer commits everything that waits in one transaction, as often as the disk allows: the batch is what arrived
+// while the last commit ran. It is the one place that writes to the journal.
+type writer struct {
+	e *Engine
+
+	mu      sync.Mutex
+	accepts []*accepted
+	writes  []writing
+	mark    bool // move the recovery mark with the next commit
+	closed  bool
+	broken  error
+	wake    chan struct{} // capacity 1: sent to by whoever adds something; never closed
+	last    store.Seq     // the last one given; only the writer's goroutine uses it after Start
+	marked  store.Seq     // the recovery mark last committed
+	batch   store.Batch
+}
+
+func newWriter(e *Engine) *writer { return &writer{e: e, wake: make(chan struct{}, 1)} }
+
+func (w *writer) poke() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *writer) submit(a *accepted) error {
+	w.mu.Lock()
+	if w.broken != nil || w.closed {
+		defer w.mu.Unlock()
+		if w.broken != nil {
+			return w.broken
+		}
+		return ErrStopping
+	}
+	w.accepts = append(w.accepts, a)
+	w.mu.Unlock()
+	w.poke()
+	return nil
+}
+
+func (w *writer) write(x writing) {
+	w.mu.Lock()
+	w.writes = append(w.writes, x)
+	w.mu.Unlock()
+	w.poke()
+}
+
+// hold writes a waiting row for a queued delivery and then forgets it.
+func (w *writer) hold(h *hook, d *delivery) {
+	h.mu.Lock()
+	had := d.stored
+	d.stored = true
+	h.mu.Unlock()
+	if had {
+		h.settled(d)
+		return
+	}
+	w.write(writing{wait: store.Waiting{DeliveryKey: d.key, Attempts: d.attempts, DueAt: d.key.Event.Time()}, hook: h, settled: d})
+}
+
+// wait writes a waiting row and returns after the commit.
+func (w *writer) wait(ctx context.Context, h *hook, row store.Waiting) error {
+	done := make(chan error, 1)
+	w.mu.Lock()
+	if w.closed || w.broken != nil {
+		w.mu.Unlock()
+		return ErrStopping
+	}
+	w.writes = append(w.writes, writing{wait: row, hook: h, done: done})
+	w.mu.Unlock()
+	w.poke()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// close lets the writer finish what waits and end.
+func (w *writer) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mark = true
+	w.mu.Unlock()
+	w.poke()
+}
+
+func (w *writer) failure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.broken != nil {
+		return w.broken
+	}
+	if n := len(w.writes); n > 0 {
+		return fmt.Errorf("%d outcomes could not be written; their deliveries will be made again", n)
+	}
+	return nil
+}
+
+func (w *writer) run() {
+	for {
+		w.mu.Lock()
+		accepts, writes, mark, closed := w.accepts, w.writes, w.mark, w.closed
+		w.accepts, w.writes, w.mark = nil, nil, false
+		w.mu.Unlock()
+		if len(accepts) == 0 && len(writes) == 0 && !mark {
+			if closed {
+				return
+			}
+			<-w.wake
+			continue
+		}
+		err := w.commit(accepts, writes, mark)
+		if errors.Is(err, store.ErrBroken) || err != nil && closed {
+			return // when closed, nobody waits any more: what is not written will be done again
+		}
+	}
+}
+
+// commit writes one batch.
+func (w *writer) commit(accepts []*accepted, writes []writing, mark bool) error {
+	b := &w.batch
+	b.Submissions, b.Outcomes, b.Wait, b.Trim, b.RecoverFrom = b.Submissions[:0], b.Outcomes[:0], b.Wait[:0], nil, 0
+	if mark {
+		if m := w.e.settledBelow(w.next()); m != w.marked {
+			b.RecoverFrom = m
+		} else if len(accepts) == 0 && len(writes) == 0 {
+			return nil
+		}
+	}
+	for _, a := range accepts {
+		w.e.place(a)
+		for i := range a.sub.Events {
+			w.last = w.next()
+			a.sub.Events[i].Seq = w.last
+		}
+		b.Submissions = append(b.Submissions, &a.sub)
+	}
+	for _, x := range writes {
+		switch {
+		case x.outcome != nil:
+			b.Outcomes = append(b.Outcomes, *x.outcome)
+		case x.trim != nil:
+			b.Trim = x.trim
+		default:
+			b.Wait = append(b.Wait, x.wait)
+		}
+	}
+	began := time.Now()
+	err := w.e.cfg.Journal.Commit(context.Background(), b)
+	w.e.metrics.committed(began, len(accepts), len(writes), err)
+	if err != nil {
+		w.failed(accepts, writes, err)
+		return err
+	}
+	if b.RecoverFrom != 0 {
+		w.marked = b.RecoverFrom
+	}
+	for _, a := range accepts {
+		if a.err = a.sub.Err; a.err != nil {
+			w.e.unplace(a)
+		} else {
+			w.e.dispatch(a)
+		}
+		close(a.done)
+	}
+	for i := range writes {
+		w.committed(&writes[i])
+	}
+	clear(b.Submissions)
+	clear(b.Outcomes)
+	return nil
+}
+
+// next is a Seq greater than every one given so far.
+func (w *writer) next() store.Seq { return max(w.last+1, store.SeqAt(time.Now())) }
+
+func (w *writer) committed(x *writing) {
+	if x.settled != nil {
+		x.hook.settled(x.settled)
+	}
+	if x.hook != nil {
+		if x.outcome == nil {
+			if x.trim == nil && x.hook.conf.Load().open() {
+				x.hook.dueAt(x.wait.DueAt)
+			}
+		} else if x.outcome.Kind == store.Retry {
+			if x.hook.conf.Load().webhook.Deleted() {
+				x.hook.dueAt(time.Now())
+			} else {
+				x.hook.dueAt(x.outcome.NextAt)
+			}
+		}
+	}
+	if x.done != nil {
+		x.done <- nil
+	}
+}
+
+// failed answers the publishers with the error and keeps the other rows for the next try.
+func (w *writer) failed(accepts []*accepted, writes []writing, err error) {
+	err = fmt.Errorf("commit to the journal: %w", err)
+	broken := errors.Is(err, store.ErrBroken)
+	keep := writes[:0:0]
+	for _, x := range writes {
+		if x.done != nil {
+			x.done <- err
+		} else if x.trim == nil {
+			keep = append(keep, x)
+		}
+	}
+	w.mu.Lock()
+	if broken {
+		w.broken = err
+		accepts = append(accepts, w.accepts...)
+		w.accepts = nil
+	}
+	w.writes = append(keep, w.writes...)
+	w.mu.Unlock()
+	for _, a := range accepts {
+		w.e.unplace(a)
+		a.err = err
+	}
+	if broken {
+		w.e.log.Error("the journal is broken; the process must end", "error", err)
+		w.e.cfg.Broken(err)
+	} else {
+		w.e.log.Warn("nothing could be written", "events_refused", len(accepts), "outcomes_kept", len(keep), "error", err)
+	}
+	for _, a := range accepts {
+		close(a.done)
+	}
+	if !broken && len(accepts) == 0 {
+		// Only what is kept is left to write: give the disk a moment.
+		t := time.NewTimer(retryWriteAfter)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-w.wake:
+		}
+		w.poke()
+	}
+}
