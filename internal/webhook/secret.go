@@ -1,6 +1,10 @@
 package webhook
 
-import "log/slog"
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
 
 // Secret is a value that can be used but not printed: fmt, slog and encoding/json all show a fixed text.
 // Reveal is the one way to its content.
@@ -31,3 +35,6 @@ func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`
 
 // LogValue hides the content from slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
+
+// Format hides the content from every verb of fmt.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }

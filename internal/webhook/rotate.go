@@ -1,0 +1,43 @@
+package webhook
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"time"
+)
+
+// Rotate makes key the webhook's signing key: from switchAt on X-Quantfolio-Signature-256 is made with it, and until
+// overlap after that webhook-signature carries the old key's too.
+func (w *Webhook) Rotate(key Secret, now, switchAt time.Time, overlap time.Duration) {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails, says its documentation
+	keys := []SigningKey{{ID: "k_" + hex.EncodeToString(b[:]), Key: key, SwitchAt: switchAt}}
+	for _, old := range w.SigningKeys {
+		if len(keys) == 1 && (old.ExpiresAt.IsZero() || now.Before(old.ExpiresAt)) {
+			old.ExpiresAt = switchAt.Add(overlap)
+			keys = append(keys, old)
+		}
+	}
+	w.SigningKeys = keys
+}
+
+// KeysAt tells which keys sign at a time: one for X-Quantfolio-Signature-256, nil when the webhook has none, and those
+// for webhook-signature, newest first.
+func (w *Webhook) KeysAt(now time.Time) (*SigningKey, []SigningKey) {
+	var one *SigningKey
+	var all []SigningKey
+	for i := range w.SigningKeys {
+		k := &w.SigningKeys[i]
+		if !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt) {
+			continue
+		}
+		all = append(all, *k)
+		if one == nil && !now.Before(k.SwitchAt) {
+			one = k
+		}
+	}
+	if one == nil && len(all) > 0 {
+		one = &w.SigningKeys[len(all)-1] // all switch later: the oldest
+	}
+	return one, all
+}
