@@ -1,0 +1,44 @@
+# The targets, their use beside them. `make help` lists them.
+GO      ?= go
+FUZZ    ?= 60s
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.DEFAULT_GOAL := help
+.PHONY: help test race crash fault bench lint fuzz cover build demo
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: ## every test, the crash test included
+	$(GO) test ./...
+
+race: ## every test with the race detector, in random order
+	$(GO) test -race -shuffle=on ./...
+
+crash: ## the long crash test: 200 kills
+	QHOOK_TEST_KILLS=200 $(GO) test -count=1 -timeout 60m -v -run 'TestKill' ./internal/crashtest
+
+fault: ## faults at exact places (needs strace): a kill at each of the first 200 writes
+	QHOOK_TEST_FAULTS=200 $(GO) test -count=1 -timeout 60m -v -run 'TestFault' ./internal/crashtest
+
+bench: ## the product's speed and size as a table, ratios measured in this run
+	$(GO) run ./cmd/qhook bench
+
+lint: ## gofmt, vet and staticcheck
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+fuzz: ## every fuzz target for FUZZ (default 60s) each
+	@set -e; for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "fuzz $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ) $$p; done; done
+
+cover: ## test coverage by function
+	$(GO) test -coverprofile=coverage.out -coverpkg=./... ./... && $(GO) tool cover -func=coverage.out | tail -n 1
+
+build: ## one static binary: ./qhook
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X github.com/quantfolio/qhook/internal/app.Version=$(VERSION)' -o qhook ./cmd/qhook
+
+demo: ## the main job on real input, in one command
+	$(GO) run ./cmd/qhook demo --exit

@@ -1,0 +1,270 @@
+// Package attempt makes one attempt: one HTTP request on the wire, built, signed, sent through the guarded dialer, its
+// answer read within bounds and judged. It never sends a request twice, never follows a redirect, and knows nothing of
+// storage or of retries. Start at Sender.Send.
+package attempt
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/netguard"
+)
+
+// Limits of an answer, bytes.
+const (
+	maxHead  = 64 << 10 // status line and headers, interim responses included
+	MaxKept  = 16 << 10 // of the body on record
+	maxDrain = 64 << 10 // of the body read so that the connection can be used again
+)
+
+// MaxRetryAfter is the longest wait that a receiver may ask for.
+const MaxRetryAfter = 24 * time.Hour
+
+// Verdict is what an attempt came to, for the policy of retries.
+type Verdict int
+
+// The verdicts.
+const (
+	Failure Verdict = iota // worth another attempt
+	Success                // 2xx
+	Gone                   // 410: the webhook is to be disabled
+	Refused                // the target must not be dialled: not worth an attempt soon
+)
+
+// Error classes of attempts.
+const (
+	ClassHTTPStatus     = "http_status"     // neither 2xx nor 3xx
+	ClassRedirect       = "redirect"        // 3xx
+	ClassTimeout        = "timeout"         // the attempt's time was over
+	ClassConnect        = "connect"         // no connection
+	ClassDNS            = "dns"             // the name cannot be resolved
+	ClassTLS            = "tls"             // no trusted TLS connection
+	ClassConnectionLost = "connection_lost" // the connection ended before an answer
+	ClassBadResponse    = "bad_response"    // the answer is not HTTP
+	ClassTooLarge       = "too_large"       // the answer's head, or the request's URL, is over its limit
+	ClassRefused        = "refused"         // by the address guard
+	ClassCancelled      = "cancelled"       // broken off by this side
+)
+
+// Result is what is known of an attempt.
+type Result struct {
+	At         time.Time
+	Duration   time.Duration
+	Verdict    Verdict
+	Sent       bool   // some of the request left for the receiver
+	Status     int    // 0: no answer
+	Class      string // empty when delivered
+	RetryAfter time.Duration
+	Response   []byte // the start of the body
+	KeyID      string // the signing key that X-Quantfolio-Signature-256 was made with
+	Timings    Timings
+	Err        error // for the operator's log; never has a secret
+}
+
+// Timings are the phases of an attempt; zero for those that did not happen, as on a connection used again.
+type Timings struct{ Connect, TLS, FirstByte time.Duration }
+
+// Config is what a sender is made of. Guard is required.
+type Config struct {
+	Guard          *netguard.Guard
+	RootCAs        *x509.CertPool // nil: the system's
+	MaxIdlePerHost int            // default 64
+	UserAgent      string
+}
+
+// Sender makes attempts. Its methods may be called by any number of goroutines.
+type Sender struct {
+	cfg   Config
+	pools pools
+}
+
+// New makes a sender; it has no goroutines of its own but those of HTTP/2 connections.
+func New(cfg Config) *Sender {
+	if cfg.MaxIdlePerHost <= 0 {
+		cfg.MaxIdlePerHost = 64
+	}
+	if cfg.UserAgent == "" {
+		cfg.UserAgent = "Quantfolio-Webhooks/1"
+	}
+	return &Sender{cfg: cfg, pools: pools{byKey: map[string]*pool{}}}
+}
+
+// CloseIdle closes the connections that are not in use, as when the address rules change.
+func (s *Sender) CloseIdle() { s.pools.closeIdle() }
+
+// Close closes the connections that are not in use; the sender stays usable.
+func (s *Sender) Close() { s.pools.closeIdle() }
+
+// Send makes one attempt for the event. It returns within the webhook's timeout and soon after ctx ends.
+func (s *Sender) Send(ctx context.Context, t *Target, e *event.Event) Result {
+	r := Result{At: time.Now()}
+	deadline := r.At.Add(t.timeout)
+	b := getBuffer()
+	defer putBuffer(b)
+	req := t.build(b, e, r.At, s.cfg.UserAgent)
+	r.KeyID = req.keyID
+	var err error
+	if req.tooLong {
+		err = errTooLarge
+	} else {
+		err = s.exchange(ctx, t, &req, deadline, &r)
+	}
+	r.Duration = time.Since(r.At)
+	if r.Status != 0 {
+		r.Verdict, r.Class = judge(r.Status)
+		if r.Status != http.StatusTooManyRequests && r.Status != http.StatusServiceUnavailable {
+			r.RetryAfter = 0
+		}
+		return r
+	}
+	r.Err = err
+	r.Verdict, r.Class = classify(ctx, err)
+	return r
+}
+
+// judge is the policy of status codes.
+func judge(status int) (Verdict, string) {
+	switch {
+	case status >= 200 && status <= 299:
+		return Success, ""
+	case status >= 300 && status <= 399:
+		return Failure, ClassRedirect
+	case status == http.StatusGone:
+		return Gone, ClassHTTPStatus
+	}
+	return Failure, ClassHTTPStatus
+}
+
+var (
+	errTooLarge    = errors.New("over the size limit")
+	errBadResponse = errors.New("the answer is not HTTP")
+)
+
+// dialError and tlsError say in which phase an attempt failed.
+type (
+	dialError struct{ error }
+	tlsError  struct{ error }
+)
+
+func (e dialError) Unwrap() error { return e.error }
+func (e tlsError) Unwrap() error  { return e.error }
+
+func classify(ctx context.Context, err error) (Verdict, string) {
+	var ne net.Error
+	switch {
+	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return Failure, ClassCancelled
+	case errors.As(err, new(*netguard.RefusedError)):
+		return Refused, ClassRefused
+	case errors.As(err, new(*netguard.ResolveError)):
+		return Failure, ClassDNS
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
+		return Failure, ClassTimeout
+	case errors.As(err, new(tlsError)):
+		return Failure, ClassTLS
+	case errors.As(err, new(dialError)):
+		return Failure, ClassConnect
+	case errors.Is(err, errTooLarge):
+		return Failure, ClassTooLarge
+	case errors.Is(err, errBadResponse):
+		return Failure, ClassBadResponse
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
+		return Failure, ClassConnectionLost
+	}
+	return Failure, ClassBadResponse
+}
+
+// exchange sends the request on a connection and reads the answer.
+func (s *Sender) exchange(ctx context.Context, t *Target, req *request, deadline time.Time, r *Result) error {
+	p := s.pools.get(t.poolKey)
+	if cc := p.h2(); cc != nil {
+		return exchangeH2(ctx, cc, t, req, deadline, r)
+	}
+	c := p.take()
+	if c == nil {
+		var err error
+		if c, err = s.connect(ctx, t, deadline, r); err != nil {
+			return err
+		}
+		if c.h2 != nil {
+			p.addH2(c.h2)
+			return exchangeH2(ctx, c.h2, t, req, deadline, r)
+		}
+	}
+	reusable, err := c.roundTrip(ctx, req, deadline, r)
+	if reusable {
+		p.put(c, s.cfg.MaxIdlePerHost)
+	} else {
+		c.Close()
+	}
+	return err
+}
+
+// Limits of the phases before the request.
+const (
+	connectLimit = 10 * time.Second
+	tlsLimit     = 10 * time.Second
+)
+
+func (s *Sender) connect(ctx context.Context, t *Target, deadline time.Time, r *Result) (*conn, error) {
+	began := time.Now()
+	dctx, cancel := context.WithDeadline(ctx, earlier(deadline, began.Add(connectLimit)))
+	defer cancel()
+	nc, err := s.cfg.Guard.Dial(dctx, t.origin.Name, t.origin.Port, !t.origin.TLS)
+	r.Timings.Connect = time.Since(began)
+	if err != nil {
+		return nil, dialError{err}
+	}
+	c := newConn(nc)
+	if !t.origin.TLS {
+		return c, nil
+	}
+	began = time.Now()
+	tctx, cancelTLS := context.WithDeadline(ctx, earlier(deadline, began.Add(tlsLimit)))
+	defer cancelTLS()
+	tc := tls.Client(nc, &tls.Config{ServerName: t.origin.Name, MinVersion: tls.VersionTLS12, RootCAs: s.cfg.RootCAs,
+		NextProtos: []string{"h2", "http/1.1"}, ClientSessionCache: t.sessions})
+	err = tc.HandshakeContext(tctx)
+	r.Timings.TLS = time.Since(began)
+	if err != nil {
+		nc.Close()
+		return nil, tlsError{err}
+	}
+	c.Conn = tc
+	c.r.Reset(tc)
+	if tc.ConnectionState().NegotiatedProtocol == "h2" {
+		if c.h2, err = newH2(tc); err != nil {
+			tc.Close()
+			return nil, tlsError{err}
+		}
+	}
+	return c, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// retryAfter reads RFC 9110, section 10.2.3: seconds or a date; 0 when it says nothing usable.
+func retryAfter(v string, now time.Time) time.Duration {
+	var d time.Duration
+	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
+		d = time.Duration(n) * time.Second
+	} else if t, err := http.ParseTime(v); err == nil {
+		d = t.Sub(now)
+	}
+	return min(max(d, 0), MaxRetryAfter)
+}

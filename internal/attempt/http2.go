@@ -1,0 +1,66 @@
+package attempt
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/quantfolio/qhook/internal/webhook"
+)
+
+// newH2 begins HTTP/2 on a connection that negotiated it. Its ClientConn never sends a request again; only its
+// Transport's RoundTrip would, and that is not used.
+func newH2(c *tls.Conn) (*http2.ClientConn, error) {
+	t := &http2.Transport{DisableCompression: true, MaxHeaderListSize: maxHead, IdleConnTimeout: idleLimit, ReadIdleTimeout: 30 * time.Second}
+	cc, err := t.NewClientConn(c)
+	if err != nil {
+		return nil, fmt.Errorf("begin HTTP/2: %w", err)
+	}
+	return cc, nil
+}
+
+// exchangeH2 is roundTrip over HTTP/2; the request has its place on cc already.
+func exchangeH2(ctx context.Context, cc *http2.ClientConn, t *Target, req *request, deadline time.Time, r *Result) error {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	var body io.Reader
+	if t.method == webhook.POST {
+		body = bytes.NewReader(bytes.Clone(req.body)) // HTTP/2 may read it after this returns
+	}
+	hr, err := http.NewRequestWithContext(ctx, string(t.method), "https://"+t.origin.Host, body)
+	if err != nil {
+		return fmt.Errorf("build the request: %w", err)
+	}
+	// Opaque keeps the path byte for byte, as it was saved and signed.
+	path, query, _ := strings.Cut(req.uri(), "?")
+	hr.URL = &url.URL{Scheme: "https", Host: t.origin.Host, Opaque: path, RawQuery: query}
+	hr.GetBody = nil // nothing to send it again from
+	req.each(func(name, value string, _ bool) {
+		if name != "Content-Length" {
+			hr.Header[http.CanonicalHeaderKey(name)] = []string{value}
+		}
+	})
+	began := time.Now()
+	r.Sent = true
+	resp, err := cc.RoundTrip(hr)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	r.Timings.FirstByte = time.Since(began)
+	r.Status, r.RetryAfter = resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"), r.At)
+	kept, err := readAtMost(resp.Body, MaxKept, -1)
+	r.Response = kept
+	if err == nil {
+		_, _ = io.CopyN(io.Discard, resp.Body, maxDrain-MaxKept)
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package netguard
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Dial connects to a target: its name is resolved, every answer is judged, and the address is judged once more when it
+// is dialled. Errors: *RefusedError, *ResolveError, or the dialer's.
+func (g *Guard) Dial(ctx context.Context, host string, port uint16, plainHTTP bool) (net.Conn, error) {
+	if host == "" {
+		return nil, &RefusedError{Reason: "no host"}
+	}
+	addrs, err := g.resolve(ctx, host, port, plainHTTP)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for i, to := range addrs {
+		c, err := g.dialOne(ctx, to, len(addrs)-i, plainHTTP)
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+// dialOne tries one address with its share of the time that is left.
+func (g *Guard) dialOne(ctx context.Context, to netip.AddrPort, left int, plainHTTP bool) (net.Conn, error) {
+	limit := dialTimeout
+	if t, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(t)/time.Duration(left))
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if g.cfg.EgressProxy != nil {
+		return g.dialProxy(ctx, to)
+	}
+	d := net.Dialer{KeepAlive: keepAlive, ControlContext: func(_ context.Context, network, address string, _ syscall.RawConn) error {
+		return g.control(network, address, plainHTTP)
+	}}
+	return d.DialContext(ctx, networkOf(to), to.String())
+}
+
+func networkOf(to netip.AddrPort) string {
+	if to.Addr().Is4() {
+		return "tcp4"
+	}
+	return "tcp6"
+}
+
+// control judges the address that the system is about to connect to.
+func (g *Guard) control(network, address string, plainHTTP bool) error {
+	if network != "tcp4" && network != "tcp6" {
+		return &RefusedError{Reason: "network " + network}
+	}
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return &RefusedError{Reason: "not an address and port"}
+	}
+	return g.Judge(to, plainHTTP)
+}
+
+// dialProxy asks the operator's proxy for a connection to an address that was judged.
+func (g *Guard) dialProxy(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	p := g.cfg.EgressProxy
+	host := p.Host
+	if p.Port() == "" {
+		host = net.JoinHostPort(p.Hostname(), "80")
+	}
+	d := net.Dialer{KeepAlive: keepAlive}
+	c, err := d.DialContext(ctx, "tcp", host)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the egress proxy: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	r, err := g.connect(c, to)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("ask the egress proxy: %w", err), c.Close())
+	}
+	return r, nil
+}
+
+// maxProxyAnswer bounds the head of the proxy's answer, bytes.
+const maxProxyAnswer = 16 << 10
+
+// connect is RFC 9110, section 9.3.6.
+func (g *Guard) connect(c net.Conn, to netip.AddrPort) (net.Conn, error) {
+	auth := ""
+	if u := g.cfg.EgressProxy.User; u != nil {
+		pass, _ := u.Password()
+		auth = "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+pass)) + "\r\n"
+	}
+	if _, err := fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", to, to, auth); err != nil {
+		return nil, err
+	}
+	// Read byte by byte: what follows the head belongs to the target.
+	r := bufio.NewReaderSize(&oneByte{io.LimitReader(c, maxProxyAnswer)}, 16)
+	status, err := r.ReadString('\n')
+	if err != nil {
+		return nil, err
+	}
+	for line := status; strings.TrimRight(line, "\r\n") != ""; {
+		if line, err = r.ReadString('\n'); err != nil {
+			return nil, err
+		}
+	}
+	if f := strings.Fields(status); len(f) < 2 || !strings.HasPrefix(f[0], "HTTP/1.") || len(f[1]) != 3 || f[1][0] != '2' {
+		return nil, errors.New("it refused")
+	}
+	return c, nil
+}
+
+// oneByte never reads ahead.
+type oneByte struct{ r io.Reader }
+
+func (o *oneByte) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	return o.r.Read(p[:1])
+}
