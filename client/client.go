@@ -38,7 +38,7 @@ func WithHTTPClient(h *http.Client) Option {
 	}
 }
 
-// WithTenant names the tenant that the operator's key acts for, in the header X-Qhook-Tenant. A tenant's own key needs none.
+// WithTenant names the tenant that the operator's key acts for, in the header X-Tenant. A tenant's own key needs none.
 func WithTenant(id string) Option { return func(c *Client) { c.tenant = id } }
 
 // WithUserAgent sets the User-Agent header.
@@ -144,7 +144,7 @@ func (c *Client) do(ctx context.Context, q request) (http.Header, error) {
 		r.Header.Set("If-Match", q.ifMatch)
 	}
 	if c.tenant != "" {
-		r.Header.Set("X-Qhook-Tenant", c.tenant)
+		r.Header.Set("X-Tenant", c.tenant)
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {

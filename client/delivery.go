@@ -22,12 +22,12 @@ type Delivery struct {
 	EventType     string    `json:"event_type,omitempty"`
 	WebhookID     string    `json:"webhook_id"`
 	Status        string    `json:"status"`
-	Attempts      int       `json:"attempts"`
-	NextAttemptAt time.Time `json:"next_attempt_at,omitzero"`
-	LastAttemptAt time.Time `json:"last_attempt_at,omitzero"`
+	Attempts      int       `json:"attempt_count"`
+	NextAttemptAt time.Time `json:"next_at,omitzero"`
+	LastAttemptAt time.Time `json:"last_at,omitzero"`
 	LastStatus    int       `json:"last_status,omitempty"`
-	LastError     string    `json:"last_error,omitempty"`
-	AttemptLog    []Attempt `json:"attempt_log,omitempty"`
+	LastClass     string    `json:"last_class,omitempty"`
+	AttemptLog    []Attempt `json:"attempts,omitempty"`
 	Event         *Event    `json:"event,omitempty"`
 }
 
@@ -35,11 +35,11 @@ type Delivery struct {
 type Attempt struct {
 	Number       int       `json:"number"`
 	At           time.Time `json:"at,omitzero"`
-	Duration     Duration  `json:"duration,omitzero"`
+	DurationMS   int64     `json:"duration_ms"`
 	Sent         bool      `json:"sent"`
 	Outcome      string    `json:"outcome"`
 	Status       int       `json:"status,omitempty"`
-	Error        string    `json:"error,omitempty"`
+	Class        string    `json:"class,omitempty"`
 	Response     string    `json:"response,omitempty"`
 	SigningKeyID string    `json:"signing_key_id,omitempty"`
 }
@@ -56,8 +56,8 @@ type DeliveryQuery struct {
 
 // DeliveryPage is one page of deliveries, newest first; Next is empty on the last.
 type DeliveryPage struct {
-	Deliveries []Delivery `json:"deliveries"`
-	Next       string     `json:"next_cursor,omitempty"`
+	Deliveries []Delivery `json:"items"`
+	Next       string     `json:"next,omitempty"`
 }
 
 // Deliveries lists deliveries, newest first.

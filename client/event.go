@@ -62,8 +62,8 @@ type EventQuery struct {
 
 // EventPage is one page of events, newest first; Next is empty on the last.
 type EventPage struct {
-	Events []StoredEvent `json:"events"`
-	Next   string        `json:"next_cursor,omitempty"`
+	Events []StoredEvent `json:"items"`
+	Next   string        `json:"next,omitempty"`
 }
 
 // Publish publishes one event; when it returns nil the event is committed and flushed.
@@ -107,7 +107,7 @@ func (c *Client) Event(ctx context.Context, id string) (StoredEvent, error) {
 // EventTypes reads the catalogue.
 func (c *Client) EventTypes(ctx context.Context) ([]EventType, error) {
 	var out struct {
-		EventTypes []EventType `json:"event_types"`
+		EventTypes []EventType `json:"items"`
 	}
 	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/event-types", out: &out})
 	return out.EventTypes, err

@@ -57,7 +57,7 @@ func (c *Client) CreateAPIKey(ctx context.Context, k NewAPIKey) (APIKey, error) 
 // APIKeys lists the API keys, oldest first.
 func (c *Client) APIKeys(ctx context.Context) ([]APIKey, error) {
 	var out struct {
-		APIKeys []APIKey `json:"api_keys"`
+		APIKeys []APIKey `json:"items"`
 	}
 	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/api-keys", out: &out})
 	return out.APIKeys, err

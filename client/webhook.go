@@ -105,8 +105,8 @@ type WebhookPatch struct {
 
 // WebhookPage is one page of webhooks; Next is empty on the last.
 type WebhookPage struct {
-	Webhooks []Webhook `json:"webhooks"`
-	Next     string    `json:"next_cursor,omitempty"`
+	Webhooks []Webhook `json:"items"`
+	Next     string    `json:"next,omitempty"`
 }
 
 // TestResult is what a test send came to: the attempt, the request and the response in full.

@@ -7,23 +7,24 @@ import (
 	"time"
 )
 
-// Config is every setting of a node: flags, environment (QHOOK_ and the flag's name) and defaults in one place.
+// Config is every setting of a node: flags, their defaults and help in one place. The command line also takes
+// each from the environment, as QHOOK_ and the flag's name.
 type Config struct {
-	Listen        string        `help:"Address and port of the HTTP API." default:"127.0.0.1:8080" env:"QHOOK_LISTEN" placeholder:"ADDR"`
-	Data          string        `help:"Folder of the database and the key file; made when it is not there." default:"./qhook-data" env:"QHOOK_DATA" type:"path"`
-	AdminKey      string        `help:"The operator's API key, at least 32 characters. Without it, one is made and shown at the first start." env:"QHOOK_ADMIN_KEY" placeholder:"KEY"`
-	MasterKeyset  string        `help:"Tink AEAD keyset (JSON) that seals secrets at rest, instead of the key file in the data folder." env:"QHOOK_MASTER_KEYSET" placeholder:"JSON"`
-	MetricsListen string        `help:"Serve /metrics on this address instead of the API's." env:"QHOOK_METRICS_LISTEN" placeholder:"ADDR"`
-	AllowNetwork  []string      `help:"Networks that targets may be in although they are not public, e.g. 127.0.0.0/8; plain http is allowed there." env:"QHOOK_ALLOW_NETWORK" placeholder:"CIDR"`
-	DenyNetwork   []string      `help:"Networks that targets must not be in." env:"QHOOK_DENY_NETWORK" placeholder:"CIDR"`
-	AllowHTTP     bool          `help:"Allow plain http targets everywhere." env:"QHOOK_ALLOW_HTTP" name:"allow-http"`
-	NAT64         bool          `help:"Allow NAT64 addresses (64:ff9b::/96); the embedded address is judged." env:"QHOOK_NAT64" name:"nat64"`
-	EgressProxy   string        `help:"HTTP proxy for all targets (CONNECT); targets are resolved and judged before." env:"QHOOK_EGRESS_PROXY" placeholder:"URL"`
-	Retention     time.Duration `help:"How long events and attempts are kept; never one that still waits." default:"720h" env:"QHOOK_RETENTION"`
-	Concurrency   int           `help:"Attempts under way at once, per webhook." default:"32" env:"QHOOK_CONCURRENCY"`
-	StopTimeout   time.Duration `help:"How long a stop waits for attempts under way." default:"20s" env:"QHOOK_STOP_TIMEOUT"`
-	LogFormat     string        `help:"Log format." enum:"text,json" default:"text" env:"QHOOK_LOG_FORMAT"`
-	LogLevel      string        `help:"Least level that is logged." enum:"debug,info,warn,error" default:"info" env:"QHOOK_LOG_LEVEL"`
+	Listen        string        `help:"Address and port of the HTTP API." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	Data          string        `help:"Folder of the database and the key file; made when it is not there." default:"./qhook-data" type:"path"`
+	AdminKey      string        `help:"The operator's API key, at least 32 characters. Without it, one is made and shown at the first start." placeholder:"KEY"`
+	MasterKeyset  string        `help:"Tink AEAD keyset (JSON) that seals secrets at rest, instead of the key file in the data folder." placeholder:"JSON"`
+	MetricsListen string        `help:"Serve /metrics on this address instead of the API's." placeholder:"ADDR"`
+	AllowNetwork  []string      `help:"Networks that targets may be in although they are not public, e.g. 127.0.0.0/8; plain http is allowed there." placeholder:"CIDR"`
+	DenyNetwork   []string      `help:"Networks that targets must not be in." placeholder:"CIDR"`
+	AllowHTTP     bool          `help:"Allow plain http targets everywhere." name:"allow-http"`
+	NAT64         bool          `help:"Allow NAT64 addresses (64:ff9b::/96); the embedded address is judged." name:"nat64"`
+	EgressProxy   string        `help:"HTTP proxy for all targets (CONNECT); targets are resolved and judged before." placeholder:"URL"`
+	Retention     time.Duration `help:"How long events and attempts are kept; never one that still waits." default:"720h"`
+	Concurrency   int           `help:"Attempts under way at once, per webhook." default:"32"`
+	StopTimeout   time.Duration `help:"How long a stop waits for attempts under way." default:"20s"`
+	LogFormat     string        `help:"Log format." enum:"text,json" default:"text"`
+	LogLevel      string        `help:"Least level that is logged." enum:"debug,info,warn,error" default:"info"`
 }
 
 // minAdminKey is the least length of a configured operator's key, characters.

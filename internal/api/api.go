@@ -1,0 +1,257 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"golang.org/x/time/rate"
+
+	"github.com/quantfolio/qhook/internal/attempt"
+	"github.com/quantfolio/qhook/internal/engine"
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/store"
+	"github.com/quantfolio/qhook/internal/webhook"
+)
+
+// Limits of a request.
+const (
+	MaxHeaders   = 100       // header lines
+	MaxBatchBody = 8 << 20   // bytes of a batch of events
+	maxBody      = 256 << 10 // bytes of any other body but an event's
+	maxDepth     = 16        // nesting of a body that is no event
+)
+
+// Engine is what the API needs of the way of the data; *engine.Engine is one.
+type Engine interface {
+	// Accept returns after the events are committed, all or none. Errors: *store.ConflictError, store.ErrFull,
+	// engine.ErrStopping; nothing was accepted then.
+	Accept(ctx context.Context, tenant string, evs []event.Event) ([]engine.Receipt, error)
+	// SetWebhook is called after every stored change of a webhook. After an error the engine goes on with what it had.
+	SetWebhook(w *webhook.Webhook) error
+	// RetryNow makes the delivery due at once. Errors: store.ErrNotFound, the webhook is unknown to the engine.
+	RetryNow(ctx context.Context, key store.DeliveryKey) error
+	// Test sends an event at once and outside the journal. An error says that no request could be built; what a
+	// request came to is in the result.
+	Test(ctx context.Context, w *webhook.Webhook, ev event.Event) (attempt.Result, attempt.Preview, error)
+}
+
+// Guard judges a webhook's target when it is saved; *netguard.Guard is one.
+type Guard interface {
+	// CheckTarget fails when a connection to the target would be refused or its name does not resolve.
+	CheckTarget(ctx context.Context, host string, port uint16, plainHTTP bool) error
+}
+
+// Config is what the API is made of. Engine, Store and Guard are required; the rest works as zero.
+type Config struct {
+	Engine Engine
+	Store  store.Store
+	Guard  Guard
+
+	Logger    *slog.Logger
+	Now       func() time.Time // default time.Now
+	Version   string           // of the product, for the OpenAPI document
+	TestRate  rate.Limit       // test sends a second, per tenant; default 1
+	TestBurst int              // test sends at once, per tenant; default 10
+}
+
+func (c *Config) setDefaults() error {
+	if c.Engine == nil || c.Store == nil || c.Guard == nil {
+		return errors.New("the API needs an engine, a store and a guard")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	if c.TestRate == 0 {
+		c.TestRate = 1
+	}
+	if c.TestBurst == 0 {
+		c.TestBurst = 10
+	}
+	return nil
+}
+
+type api struct {
+	engine Engine
+	store  store.Store
+	guard  Guard
+	log    *slog.Logger
+	clock  func() time.Time
+
+	mux     *http.ServeMux
+	doc     huma.API
+	keys    *keyCache
+	tenants sync.Map // IDs of tenants that were found
+	tests   *limiters
+}
+
+// New makes the handler of /v1, /openapi.json and /docs.
+func New(cfg Config) (http.Handler, error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	a := &api{
+		engine: cfg.Engine, store: cfg.Store, guard: cfg.Guard, log: cfg.Logger, clock: cfg.Now,
+		mux: http.NewServeMux(), keys: newKeyCache(cfg.Store),
+		tests: &limiters{rate: cfg.TestRate, burst: cfg.TestBurst, byTenant: map[string]*rate.Limiter{}},
+	}
+	a.doc = humago.New(a.mux, documentConfig(cfg.Version))
+	a.registerPublish()
+	a.registerEvents()
+	a.registerWebhooks()
+	a.registerDeliveries()
+	a.registerDirectory()
+	if err := a.registerDocument(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func documentConfig(version string) huma.Config {
+	doc := &huma.OpenAPI{
+		OpenAPI: "3.1.0",
+		Info: &huma.Info{
+			Title:       "Quantfolio Webhooks",
+			Version:     version,
+			Description: "Publish an event, and every webhook that asked for it gets one signed HTTP request about it. Errors are RFC 9457 problem documents.",
+		},
+		Components: &huma.Components{
+			Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+			SecuritySchemes: map[string]*huma.SecurityScheme{
+				securityName: {Type: "http", Scheme: "bearer", Description: "An API key, of the form qhk_…"},
+			},
+		},
+	}
+	return huma.Config{
+		OpenAPI:                      doc,
+		Formats:                      map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+		Transformers:                 []huma.Transformer{ownProblems},
+	}
+}
+
+// now is the time in the resolution that is stored and shown.
+func (a *api) now() time.Time { return a.clock().UTC().Truncate(time.Millisecond) }
+
+// ServeHTTP limits, authenticates and routes.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n := 0
+	for _, values := range r.Header {
+		n += len(values)
+	}
+	if n > MaxHeaders {
+		writeProblem(w, newProblem(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("The request has %d header lines; at most %d are taken.", n, MaxHeaders)))
+		return
+	}
+	if !strings.HasPrefix(r.URL.Path, "/v1/") {
+		a.route(w, r)
+		return
+	}
+	c := new(caller)
+	if err := a.authenticate(r, c); err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	if r.Method == http.MethodPost { // the hot path, before everything that costs
+		switch r.URL.Path {
+		case publishPath:
+			a.publish(w, r, c)
+			return
+		case batchPath:
+			a.publishBatch(w, r, c)
+			return
+		}
+	}
+	a.route(w, r.WithContext(withCaller(r.Context(), c)))
+}
+
+// route calls the operation, or answers 404 and 405 as problem documents.
+func (a *api) route(w http.ResponseWriter, r *http.Request) {
+	h, pattern := a.mux.Handler(r)
+	if pattern != "" {
+		a.mux.ServeHTTP(w, r)
+		return
+	}
+	s := &sink{header: http.Header{}}
+	h.ServeHTTP(s, r)
+	if s.status == http.StatusMethodNotAllowed {
+		writeProblem(w, newProblem(s.status, "This path does not have the method "+knownMethod(r.Method)+".").with("Allow", s.header.Get("Allow")))
+		return
+	}
+	writeProblem(w, newProblem(http.StatusNotFound, "There is nothing at this path. The paths are listed at /docs."))
+}
+
+func knownMethod(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return m
+	}
+	return "of this request"
+}
+
+// sink takes the answer that the standard mux would give, to say it in our words.
+type sink struct {
+	header http.Header
+	status int
+}
+
+func (s *sink) Header() http.Header         { return s.header }
+func (s *sink) WriteHeader(status int)      { s.status = status }
+func (s *sink) Write(b []byte) (int, error) { return len(b), nil }
+
+// registerDocument serves the OpenAPI document and the page that lists the operations. Nothing may be registered after.
+func (a *api) registerDocument() error {
+	spec, err := json.MarshalIndent(a.doc.OpenAPI(), "", "  ")
+	if err != nil {
+		return fmt.Errorf("write the OpenAPI document: %w", err)
+	}
+	page, err := docsPage(a.doc.OpenAPI())
+	if err != nil {
+		return fmt.Errorf("write the page of operations: %w", err)
+	}
+	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(spec)
+	})
+	a.mux.HandleFunc("GET /docs", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", docsPolicy)
+		_, _ = w.Write(page)
+	})
+	return nil
+}
+
+// limiters are the test sends that each tenant may make.
+type limiters struct {
+	rate  rate.Limit
+	burst int
+
+	mu       sync.Mutex
+	byTenant map[string]*rate.Limiter
+}
+
+func (l *limiters) allow(tenant string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lim, ok := l.byTenant[tenant]
+	if !ok {
+		lim = rate.NewLimiter(l.rate, l.burst)
+		l.byTenant[tenant] = lim
+	}
+	return lim.AllowN(now, 1)
+}

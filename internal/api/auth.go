@@ -1,0 +1,172 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+const (
+	// DefaultTenant is the tenant that an operator acts for who names none.
+	DefaultTenant = "default"
+	// TenantHeader is the header in which an operator names the tenant.
+	TenantHeader = "X-Tenant"
+
+	keyLife    = time.Second // how long a key that was looked up is believed
+	maxKeyText = 512         // bytes of an API key that are looked at
+)
+
+// caller is who calls, and for which tenant.
+type caller struct {
+	key    store.APIKey
+	tenant string
+	named  bool // the operator named the tenant
+}
+
+func (c *caller) operator() bool { return c.key.Role == store.Operator }
+
+// may tells whether the caller has one of the roles; the operator has all.
+func (c *caller) may(roles []store.Role) bool {
+	return c.operator() || slices.Contains(roles, c.key.Role)
+}
+
+// The roles of the operations; the operator is in each.
+var (
+	publishers = []store.Role{store.Publisher, store.Admin}
+	readers    = []store.Role{store.Viewer, store.Admin}
+	admins     = []store.Role{store.Admin}
+	operators  = []store.Role{}
+)
+
+type callerKey struct{}
+
+func withCaller(ctx context.Context, c *caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// callerOf is the caller of a request below /v1; there always is one.
+func callerOf(ctx context.Context) *caller { return ctx.Value(callerKey{}).(*caller) }
+
+func errUnauthorized(detail string) error {
+	return newProblem(http.StatusUnauthorized, detail).with("Www-Authenticate", "Bearer")
+}
+
+func errForbidden(role store.Role) error {
+	return newProblem(http.StatusForbidden, "An API key of the role "+string(role)+" may not do this.")
+}
+
+// authenticate finds out who calls, and for which tenant. It writes to c.
+func (a *api) authenticate(r *http.Request, c *caller) error {
+	auth := r.Header["Authorization"]
+	if len(auth) != 1 {
+		return errUnauthorized("Send one header of the form Authorization: Bearer <API key>.")
+	}
+	scheme, text, ok := strings.Cut(auth[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") || text == "" || len(text) > maxKeyText {
+		return errUnauthorized("Send a header of the form Authorization: Bearer <API key>.")
+	}
+	key, err := a.keys.find(r.Context(), HashKey(text), a.now())
+	if errors.Is(err, store.ErrNotFound) {
+		return errUnauthorized("The API key is not known here.")
+	}
+	if err != nil {
+		return fmt.Errorf("find the API key: %w", err)
+	}
+	c.key, c.tenant = key, key.Tenant
+	return a.chooseTenant(r, c)
+}
+
+func (a *api) chooseTenant(r *http.Request, c *caller) error {
+	want := r.Header.Get(TenantHeader)
+	if r.URL.RawQuery != "" {
+		if q := r.URL.Query().Get("tenant"); q != "" {
+			if want != "" && want != q {
+				return newProblem(http.StatusBadRequest, "The header "+TenantHeader+" and the parameter tenant name different tenants.")
+			}
+			want = q
+		}
+	}
+	if !c.operator() {
+		if want != "" && want != c.tenant {
+			return errNotFound("tenant")
+		}
+		return nil
+	}
+	c.named = want != ""
+	if c.tenant = want; want == "" {
+		c.tenant = DefaultTenant
+	}
+	return a.knowTenant(r.Context(), c.tenant)
+}
+
+// knowTenant fails when there is no such tenant. Tenants are never removed, so one that was found stays known.
+func (a *api) knowTenant(ctx context.Context, id string) error {
+	if _, ok := a.tenants.Load(id); ok {
+		return nil
+	}
+	if _, err := a.store.TenantByID(ctx, id); errors.Is(err, store.ErrNotFound) {
+		return errNotFound("tenant")
+	} else if err != nil {
+		return fmt.Errorf("find the tenant: %w", err)
+	}
+	a.tenants.Store(id, struct{}{})
+	return nil
+}
+
+// keyCache remembers keys for keyLife, so that publishing reads no database. Only keys that exist are in it.
+type keyCache struct {
+	store store.Directory
+
+	mu      sync.RWMutex
+	byHash  map[[32]byte]cachedKey
+	evicted uint64 // counts evictions, so that a look-up that began before one is not remembered
+}
+
+type cachedKey struct {
+	key   store.APIKey
+	until time.Time
+}
+
+func newKeyCache(s store.Directory) *keyCache {
+	return &keyCache{store: s, byHash: map[[32]byte]cachedKey{}}
+}
+
+func (k *keyCache) find(ctx context.Context, hash [32]byte, now time.Time) (store.APIKey, error) {
+	k.mu.RLock()
+	c, ok := k.byHash[hash]
+	seen := k.evicted
+	k.mu.RUnlock()
+	if ok && now.Before(c.until) {
+		return c.key, nil
+	}
+	key, err := k.store.APIKeyByHash(ctx, hash)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err != nil {
+		delete(k.byHash, hash)
+		return store.APIKey{}, err
+	}
+	if k.evicted == seen {
+		k.byHash[hash] = cachedKey{key, now.Add(keyLife)}
+	}
+	return key, nil
+}
+
+// evict forgets a key by its ID, and every key whose time is over.
+func (k *keyCache) evict(id string, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.evicted++
+	for h, c := range k.byHash {
+		if c.key.ID == id || !now.Before(c.until) {
+			delete(k.byHash, h)
+		}
+	}
+}

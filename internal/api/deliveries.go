@@ -1,0 +1,240 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/quantfolio/qhook/internal/attempt"
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+type deliveryView struct {
+	ID           string `json:"id"`
+	EventID      string `json:"event_id" format:"uuid"`
+	EventType    string `json:"event_type"`
+	WebhookID    string `json:"webhook_id" format:"uuid"`
+	Status       string `json:"status" enum:"waiting,delivered,exhausted,cancelled"`
+	AttemptCount int    `json:"attempt_count"`
+	NextAt       string `json:"next_at,omitempty" format:"date-time" doc:"When a waiting delivery is tried next; absent: now, or under way."`
+	LastAt       string `json:"last_at,omitempty" format:"date-time" doc:"When it was tried last."`
+	LastStatus   int    `json:"last_status,omitempty" doc:"The last response's HTTP status."`
+	LastClass    string `json:"last_class,omitempty" doc:"The last attempt's class of error."`
+}
+
+// responseView is the start of a response's body.
+type responseView struct {
+	Response       string `json:"response,omitempty" doc:"The start of the response's body, when it is UTF-8."`
+	ResponseBase64 string `json:"response_base64,omitempty" doc:"The start of the response's body, when it is not UTF-8."`
+}
+
+type attemptView struct {
+	Number     int    `json:"number" doc:"1 for the first; 0 for a test."`
+	At         string `json:"at" format:"date-time"`
+	DurationMS int64  `json:"duration_ms"`
+	Sent       bool   `json:"sent" doc:"Whether a request left for the receiver."`
+	Outcome    string `json:"outcome" enum:"delivered,retry,exhausted,cancelled"`
+	Status     int    `json:"status,omitempty" doc:"The response's HTTP status; absent when there was none."`
+	Class      string `json:"class,omitempty" doc:"The class of error; absent when delivered; address: the target's address cannot be used."`
+	responseView
+	SigningKeyID string `json:"signing_key_id,omitempty" doc:"Which signing key signed it."`
+	NextAt       string `json:"next_at,omitempty" format:"date-time"`
+}
+
+type deliveryWithAttempts struct {
+	deliveryView
+	Event    eventView     `json:"event"`
+	Attempts []attemptView `json:"attempts" nullable:"false" doc:"Oldest first."`
+}
+
+type deliveryPage struct {
+	Items []deliveryView `json:"items" nullable:"false"`
+	Next  string         `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
+}
+
+func (a *api) registerDeliveries() {
+	register(a, operation{
+		id: "list-deliveries", method: http.MethodGet, path: "/v1/deliveries", tag: "Deliveries", summary: "List deliveries, newest event first",
+		status: http.StatusOK, roles: readers, errors: []int{http.StatusBadRequest},
+	}, a.listDeliveries)
+	register(a, operation{
+		id: "get-delivery", method: http.MethodGet, path: "/v1/deliveries/{id}", tag: "Deliveries", summary: "Read a delivery with every attempt",
+		status: http.StatusOK, roles: readers, errors: []int{http.StatusNotFound},
+	}, a.getDelivery)
+	register(a, operation{
+		id: "retry-delivery", method: http.MethodPost, path: "/v1/deliveries/{id}/retry", tag: "Deliveries", summary: "Try a delivery again now",
+		text:   "Whatever its state. The receiver may get the event a second time.",
+		status: http.StatusAccepted, roles: admins, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable},
+	}, a.retryDelivery)
+}
+
+type listDeliveriesInput struct {
+	Scope
+	Page
+	Period
+	WebhookID string `query:"webhook_id" maxLength:"64"`
+	EventID   string `query:"event_id" maxLength:"64"`
+	Status    string `query:"status" enum:"waiting,delivered,exhausted,cancelled"`
+}
+
+func (a *api) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*output[deliveryPage], error) {
+	tenant := callerOf(ctx).tenant
+	hash := filterHash("deliveries", tenant, in.WebhookID, in.EventID, in.Status, in.Since, in.Until)
+	from, err := decodeCursor(hash, in.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	f, some, err := a.deliveryFilter(ctx, tenant, in)
+	if err != nil {
+		return nil, err
+	}
+	out := deliveryPage{Items: []deliveryView{}}
+	if !some {
+		return &output[deliveryPage]{out}, nil
+	}
+	found, err := a.store.ListDeliveries(ctx, tenant, f, store.DeliveryKey{Event: store.Seq(from.first), Webhook: from.second}, in.Limit+1)
+	if err != nil {
+		return nil, fmt.Errorf("list deliveries: %w", err)
+	}
+	if len(found) > in.Limit {
+		found = found[:in.Limit]
+		last := found[in.Limit-1].DeliveryKey
+		out.Next = encodeCursor(hash, cursor{int64(last.Event), last.Webhook})
+	}
+	for i := range found {
+		out.Items = append(out.Items, viewDelivery(&found[i]))
+	}
+	return &output[deliveryPage]{out}, nil
+}
+
+// deliveryFilter resolves the names in the filter; some is false when one of them is unknown and nothing can match.
+func (a *api) deliveryFilter(ctx context.Context, tenant string, in *listDeliveriesInput) (f store.DeliveryFilter, some bool, err error) {
+	var v event.Violations
+	f.Status = store.Status(in.Status)
+	if f.Since, f.Until = in.times(&v); len(v) > 0 {
+		return f, false, v
+	}
+	if in.WebhookID != "" {
+		w, err := a.store.WebhookByID(ctx, tenant, in.WebhookID)
+		if errors.Is(err, store.ErrNotFound) {
+			return f, false, nil
+		} else if err != nil {
+			return f, false, fmt.Errorf("find webhook %s: %w", in.WebhookID, err)
+		}
+		f.Webhook = w.Num
+	}
+	if in.EventID != "" {
+		id, err := uuid.Parse(in.EventID)
+		if err != nil {
+			return f, false, nil
+		}
+		rec, err := a.store.EventByID(ctx, tenant, id)
+		if errors.Is(err, store.ErrNotFound) {
+			return f, false, nil
+		} else if err != nil {
+			return f, false, fmt.Errorf("find event %s: %w", id, err)
+		}
+		f.Event = rec.Seq
+	}
+	return f, true, nil
+}
+
+func (a *api) getDelivery(ctx context.Context, in *byID) (*output[deliveryWithAttempts], error) {
+	d, ev, outcomes, err := a.findDelivery(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := deliveryWithAttempts{viewDelivery(&d), viewEvent(&ev.Event), make([]attemptView, 0, len(outcomes))}
+	for i := range outcomes {
+		out.Attempts = append(out.Attempts, viewOutcome(&outcomes[i]))
+	}
+	return &output[deliveryWithAttempts]{out}, nil
+}
+
+func (a *api) findDelivery(ctx context.Context, id string) (store.DeliveryRecord, store.EventRecord, []store.Outcome, error) {
+	key, ok := DecodeDeliveryID(id)
+	if !ok {
+		return store.DeliveryRecord{}, store.EventRecord{}, nil, errNotFound("delivery")
+	}
+	d, ev, outcomes, err := a.store.Delivery(ctx, callerOf(ctx).tenant, key)
+	if err != nil {
+		err = missing("delivery", err)
+	}
+	return d, ev, outcomes, err
+}
+
+func (a *api) retryDelivery(ctx context.Context, in *byID) (*output[deliveryView], error) {
+	d, _, _, err := a.findDelivery(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	_, err = a.store.WebhookByID(ctx, callerOf(ctx).tenant, d.WebhookID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, newProblem(http.StatusConflict, "The delivery's webhook was deleted.")
+	} else if err != nil {
+		return nil, fmt.Errorf("find webhook %s: %w", d.WebhookID, err)
+	}
+	if err := a.engine.RetryNow(ctx, d.DeliveryKey); err != nil {
+		return nil, missing("delivery", err)
+	}
+	if d, _, _, err = a.findDelivery(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	return &output[deliveryView]{viewDelivery(&d)}, nil
+}
+
+// missing names what was not found, and wraps every other error.
+func missing(what string, err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return errNotFound(what)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+func viewDelivery(d *store.DeliveryRecord) deliveryView {
+	return deliveryView{
+		ID: EncodeDeliveryID(d.DeliveryKey), EventID: d.EventID.String(), EventType: d.EventType, WebhookID: d.WebhookID,
+		Status: string(d.Status), AttemptCount: d.Attempts, NextAt: formatTime(d.NextAt), LastAt: formatTime(d.LastAt),
+		LastStatus: d.LastCode, LastClass: outsideClass(d.LastClass),
+	}
+}
+
+func viewOutcome(o *store.Outcome) attemptView {
+	return attemptView{
+		Number: o.Attempt, At: formatTime(o.At), DurationMS: int64(o.Duration / time.Millisecond), Sent: o.Sent, Outcome: string(o.Kind),
+		Status: o.Status, Class: outsideClass(o.Class), responseView: viewResponse(o.Response), SigningKeyID: o.KeyID, NextAt: formatTime(o.NextAt),
+	}
+}
+
+// classAddress is what the outside gets to know of a target that is refused or does not resolve: the same for both, so
+// that nobody can look around in the operator's network with it.
+const classAddress = "address"
+
+func outsideClass(class string) string {
+	if class == attempt.ClassRefused || class == attempt.ClassDNS {
+		return classAddress
+	}
+	return class
+}
+
+// viewResponse shows bytes as text if they are; a character cut at the end is left out.
+func viewResponse(b []byte) responseView {
+	whole := b
+	for i := 0; i < utf8.UTFMax-1 && len(b) > 0; i++ {
+		if r, n := utf8.DecodeLastRune(b); r != utf8.RuneError || n != 1 {
+			break
+		}
+		b = b[:len(b)-1]
+	}
+	if utf8.Valid(b) && !(len(b) == 0 && len(whole) > 0) {
+		return responseView{Response: string(b)}
+	}
+	return responseView{ResponseBase64: base64.StdEncoding.EncodeToString(whole)}
+}

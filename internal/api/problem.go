@@ -1,0 +1,178 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/quantfolio/qhook/internal/engine"
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+const problemType = "application/problem+json"
+
+// Problem is an RFC 9457 problem document: the body of every answer that is no success.
+type Problem struct {
+	Title  string       `json:"title" doc:"The HTTP status in words."`
+	Status int          `json:"status" doc:"The HTTP status."`
+	Detail string       `json:"detail,omitempty" doc:"What went wrong and what to do, in a sentence."`
+	Errors []FieldError `json:"errors,omitempty" doc:"Every rule that the request broke."`
+
+	header http.Header // sent along
+}
+
+// FieldError is one rule that a request broke.
+type FieldError struct {
+	Location string `json:"location" doc:"The field of the body, like headers[0].name, or the parameter, like query.limit."`
+	Message  string `json:"message" doc:"What is wrong and what to do."`
+}
+
+// Error is the problem's sentence.
+func (p *Problem) Error() string { return p.Detail }
+
+// GetStatus is the HTTP status.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType names the media type of problem documents.
+func (p *Problem) ContentType(string) string { return problemType }
+
+// GetHeaders are the headers that go with the problem.
+func (p *Problem) GetHeaders() http.Header { return p.header }
+
+func newProblem(status int, detail string) *Problem {
+	return &Problem{Title: http.StatusText(status), Status: status, Detail: detail}
+}
+
+func (p *Problem) with(header, value string) *Problem {
+	p.header = http.Header{header: {value}}
+	return p
+}
+
+// errNotFound is the answer to what is unknown and to what is another tenant's: nobody can tell which.
+func errNotFound(what string) error {
+	return newProblem(http.StatusNotFound, "There is no such "+what+".")
+}
+
+const internalDetail = "Something went wrong here. It is in the server's log."
+
+// statusTable is the one place that maps the domain's errors to HTTP.
+var statusTable = []struct {
+	err    error
+	status int
+	detail string
+}{
+	{store.ErrNotFound, http.StatusNotFound, "There is no such thing."},
+	{store.ErrExists, http.StatusConflict, "It exists already."},
+	{store.ErrVersion, http.StatusPreconditionFailed, "It was changed by another in the meantime. Read it again, then repeat your change."},
+	{store.ErrFull, http.StatusInsufficientStorage, "The server's disk is full. Nothing of this request was written; try again later."},
+	{store.ErrBroken, http.StatusServiceUnavailable, "The server cannot write and is about to stop. Try again later."},
+	{engine.ErrStopping, http.StatusServiceUnavailable, "The server is stopping. Try again in a moment."},
+	{context.DeadlineExceeded, http.StatusServiceUnavailable, "It took too long. Try again later."},
+	{context.Canceled, http.StatusServiceUnavailable, "The request ended before its answer."},
+}
+
+// problemOf maps any error to its problem; known is false when the error has no place in the table, and its detail
+// belongs into the log.
+func problemOf(err error) (p *Problem, known bool) {
+	if errors.As(err, &p) {
+		return p, true
+	}
+	var vs event.Violations
+	if errors.As(err, &vs) {
+		return violated(vs), true
+	}
+	var conflict *store.ConflictError
+	if errors.As(err, &conflict) {
+		return newProblem(http.StatusConflict, "Event "+conflict.ID.String()+" was published before with other content. Give another id, or none."), true
+	}
+	for _, row := range statusTable {
+		if errors.Is(err, row.err) {
+			p = newProblem(row.status, row.detail)
+			if row.status == http.StatusServiceUnavailable {
+				p.with("Retry-After", "1")
+			}
+			return p, true
+		}
+	}
+	return newProblem(http.StatusInternalServerError, internalDetail), false
+}
+
+// violated is the problem of a request that broke rules: 400 when it could not be read at all, else 422.
+func violated(vs event.Violations) *Problem {
+	p := newProblem(http.StatusBadRequest, "The request's body cannot be read.")
+	for _, v := range vs {
+		if v.Field != "" {
+			p = newProblem(http.StatusUnprocessableEntity, "The request breaks "+plural(len(vs), "a rule", "rules")+"; see errors.")
+			break
+		}
+	}
+	for _, v := range vs {
+		p.Errors = append(p.Errors, FieldError{v.Field, v.Message})
+	}
+	return p
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return strconv.Itoa(n) + " " + many
+}
+
+// fail writes the problem of an error, and logs what the problem does not say.
+func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
+	writeProblem(w, a.judge(r.Context(), r.Method+" "+r.URL.Path, err))
+}
+
+func (a *api) judge(ctx context.Context, op string, err error) *Problem {
+	p, known := problemOf(err)
+	if !known {
+		a.log.LogAttrs(ctx, slog.LevelError, "request failed", slog.String("operation", op), slog.Any("error", err))
+	}
+	return p
+}
+
+func writeProblem(w http.ResponseWriter, p *Problem) {
+	b, err := json.Marshal(p)
+	if err != nil {
+		b = []byte(`{}`)
+	}
+	h := w.Header()
+	for name, values := range p.header {
+		h[name] = values
+	}
+	h.Set("Content-Type", problemType)
+	h.Set("Content-Length", strconv.Itoa(len(b)+1))
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(append(b, '\n'))
+}
+
+// ownProblems turns huma's error documents into ours: without the offending value, which may be a secret.
+func ownProblems(_ huma.Context, _ string, v any) (any, error) {
+	m, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	p := newProblem(m.Status, m.Detail)
+	switch {
+	case m.Status == http.StatusRequestEntityTooLarge:
+		p.Detail = "The request's body is too large."
+	case m.Status >= http.StatusInternalServerError:
+		p.Detail = internalDetail
+		return p, nil
+	case len(m.Errors) > 0:
+		p.Detail = "The request breaks " + plural(len(m.Errors), "a rule", "rules") + "; see errors."
+	}
+	for _, e := range m.Errors {
+		if e != nil {
+			p.Errors = append(p.Errors, FieldError{e.Location, e.Message})
+		}
+	}
+	return p, nil
+}

@@ -1,0 +1,191 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"github.com/quantfolio/qhook/internal/engine"
+	"github.com/quantfolio/qhook/internal/event"
+)
+
+const (
+	publishPath = "/v1/events"
+	batchPath   = "/v1/events/batch"
+
+	keepBuffer = 1 << 20 // a larger buffer is not kept for the next request
+)
+
+// eventInput is the document's form of an event to publish; event.Parse reads it.
+type eventInput struct {
+	ID            string         `json:"id,omitempty" format:"uuid" doc:"Your idempotency key; one is made when you give none."`
+	Type          string         `json:"type" example:"qap.investor.created" doc:"One of the catalogue."`
+	ObjectID      string         `json:"object_id" doc:"The affected advice session or investor."`
+	ObjectOwnerID string         `json:"object_owner_id" doc:"An advice session's investor; an investor's advisor."`
+	OwnerID       string         `json:"owner_id" doc:"The advisor or client that the event belongs to."`
+	Time          string         `json:"time,omitempty" format:"date-time" doc:"When it happened; now, when you give none."`
+	Data          map[string]any `json:"data,omitempty" doc:"Passed through as given, every digit."`
+}
+
+// eventReceipt is the answer to one event.
+type eventReceipt struct {
+	ID         string `json:"id" format:"uuid"`
+	Type       string `json:"type"`
+	Time       string `json:"time" format:"date-time"`
+	Deliveries int    `json:"deliveries" doc:"How many webhooks get it."`
+}
+
+type batchInput struct {
+	Events []eventInput `json:"events" minItems:"1" maxItems:"1000"`
+}
+
+type batchReceipt struct {
+	Events []batchItem `json:"events" nullable:"false"`
+}
+
+type batchItem struct {
+	ID         string `json:"id" format:"uuid"`
+	Deliveries int    `json:"deliveries" doc:"How many webhooks get it."`
+}
+
+// registerPublish documents the two publishing calls, and puts them on the mux for its list of methods: ServeHTTP calls
+// them itself, without huma, since they are the hot path.
+func (a *api) registerPublish() {
+	codes := []int{http.StatusConflict, http.StatusServiceUnavailable, http.StatusInsufficientStorage}
+	a.document(operation{
+		id: "publish-event", method: http.MethodPost, path: publishPath, tag: "Events", summary: "Publish an event",
+		text:   "A 202 means: committed and flushed. The same id again with the same content is answered as before and delivers nothing new; with other content it is a 409.",
+		status: http.StatusAccepted, body: eventInput{}, errors: codes,
+	}, eventReceipt{})
+	a.document(operation{
+		id: "publish-events", method: http.MethodPost, path: batchPath, tag: "Events", summary: "Publish up to 1,000 events, all or none",
+		status: http.StatusAccepted, body: batchInput{}, errors: codes,
+	}, batchReceipt{})
+	a.mux.HandleFunc("POST "+publishPath, func(w http.ResponseWriter, r *http.Request) { a.publish(w, r, callerOf(r.Context())) })
+	a.mux.HandleFunc("POST "+batchPath, func(w http.ResponseWriter, r *http.Request) { a.publishBatch(w, r, callerOf(r.Context())) })
+}
+
+// buffer is reused between requests: for the body, then for the answer.
+type buffer struct{ b []byte }
+
+var buffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, 4<<10)} }}
+
+func (b *buffer) free() {
+	if cap(b.b) <= keepBuffer {
+		b.b = b.b[:0]
+		buffers.Put(b)
+	}
+}
+
+func (a *api) publish(w http.ResponseWriter, r *http.Request, c *caller) {
+	buf := buffers.Get().(*buffer)
+	defer buf.free()
+	if err := a.acceptOne(r, c, buf); err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	writeAccepted(w, buf.b)
+}
+
+// acceptOne leaves the answer in buf.
+func (a *api) acceptOne(r *http.Request, c *caller, buf *buffer) (err error) {
+	if !c.may(publishers) {
+		return errForbidden(c.key.Role)
+	}
+	if buf.b, err = readBody(r, buf.b, event.MaxSize); err != nil {
+		return err
+	}
+	ev, err := event.Parse(buf.b)
+	if err != nil {
+		return err
+	}
+	receipts, err := a.engine.Accept(r.Context(), c.tenant, []event.Event{ev})
+	if err != nil {
+		return fmt.Errorf("accept an event: %w", err)
+	}
+	buf.b = appendReceipt(buf.b[:0], &receipts[0])
+	return nil
+}
+
+func (a *api) publishBatch(w http.ResponseWriter, r *http.Request, c *caller) {
+	buf := buffers.Get().(*buffer)
+	defer buf.free()
+	if err := a.acceptBatch(r, c, buf); err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	writeAccepted(w, buf.b)
+}
+
+// acceptBatch leaves the answer in buf.
+func (a *api) acceptBatch(r *http.Request, c *caller, buf *buffer) (err error) {
+	if !c.may(publishers) {
+		return errForbidden(c.key.Role)
+	}
+	if buf.b, err = readBody(r, buf.b, MaxBatchBody); err != nil {
+		return err
+	}
+	evs, err := event.ParseBatch(buf.b)
+	if err != nil {
+		return err
+	}
+	receipts, err := a.engine.Accept(r.Context(), c.tenant, evs)
+	if err != nil {
+		return fmt.Errorf("accept %d events: %w", len(evs), err)
+	}
+	buf.b = appendReceipts(buf.b[:0], receipts)
+	return nil
+}
+
+// jsonContent is shared between answers; nobody writes to it.
+var jsonContent = []string{"application/json"}
+
+func writeAccepted(w http.ResponseWriter, body []byte) {
+	h := w.Header()
+	h["Content-Type"] = jsonContent
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(http.StatusAccepted)
+	_, _ = w.Write(body)
+}
+
+// appendReceipt appends the answer; a type is one of the catalogue and needs no escaping.
+func appendReceipt(dst []byte, r *engine.Receipt) []byte {
+	dst = append(dst, `{"id":"`...)
+	dst = appendUUID(dst, r.ID)
+	dst = append(dst, `","type":"`...)
+	dst = append(dst, r.Type...)
+	dst = append(dst, `","time":"`...)
+	dst = append(dst, event.FormatTime(r.Time)...)
+	dst = append(dst, `","deliveries":`...)
+	dst = strconv.AppendInt(dst, int64(r.Deliveries), 10)
+	return append(dst, '}', '\n')
+}
+
+func appendReceipts(dst []byte, rs []engine.Receipt) []byte {
+	dst = append(dst, `{"events":[`...)
+	for i := range rs {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, `{"id":"`...)
+		dst = appendUUID(dst, rs[i].ID)
+		dst = append(dst, `","deliveries":`...)
+		dst = strconv.AppendInt(dst, int64(rs[i].Deliveries), 10)
+		dst = append(dst, '}')
+	}
+	return append(dst, ']', '}', '\n')
+}
+
+func appendUUID(dst []byte, id uuid.UUID) []byte {
+	const digits = "0123456789abcdef"
+	for i, b := range id {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			dst = append(dst, '-')
+		}
+		dst = append(dst, digits[b>>4], digits[b&15])
+	}
+	return dst
+}

@@ -1,0 +1,266 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+const securityName = "apiKey"
+
+// operation is what the document and the adapter have to know of a call.
+type operation struct {
+	id, method, path string
+	tag, summary     string
+	text             string // more than the summary; may be empty
+	status           int    // of success
+	roles            []store.Role
+	body             any // the zero value of the body's type, for the document; nil: no body
+	bodyOptional     bool
+	errors           []int         // beyond those of every call
+	readTimeout      time.Duration // for the body, and all that the connection may take; 0: as the server has it
+}
+
+// Scope is how an operator says for which tenant a call is.
+type Scope struct {
+	TenantHeader string `header:"X-Tenant" doc:"The tenant; for operators only, who act for the tenant default otherwise."`
+	TenantQuery  string `query:"tenant" doc:"The same as the header X-Tenant."`
+}
+
+// None is an answer without a body.
+type None struct{}
+
+// register puts an operation on the mux and into the document. Roles are checked before anything is read; what the
+// handler returns as error becomes a problem document.
+func register[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, error)) {
+	h := a.operation(op)
+	h.MaxBodyBytes = maxBody
+	h.BodyReadTimeout = op.readTimeout
+	h.Middlewares = huma.Middlewares{allow(op.roles)}
+	huma.Register(a.doc, h, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handle(ctx, in)
+		if err != nil {
+			return nil, a.judge(ctx, op.id, err)
+		}
+		return out, nil
+	})
+	a.describe(op)
+}
+
+// document puts an operation into the document only; out is the zero value of its answer.
+func (a *api) document(op operation, out any) {
+	h := a.operation(op)
+	h.Parameters = scopeParameters()
+	h.Responses = map[string]*huma.Response{strconv.Itoa(op.status): {
+		Description: http.StatusText(op.status),
+		Content:     map[string]*huma.MediaType{"application/json": {Schema: a.schema(out)}},
+	}}
+	a.doc.OpenAPI().AddOperation(&h)
+	a.describe(op)
+}
+
+func (a *api) operation(op operation) huma.Operation {
+	return huma.Operation{
+		OperationID: op.id, Method: op.method, Path: op.path, Tags: []string{op.tag}, Summary: op.summary,
+		Description: op.text, DefaultStatus: op.status, Security: []map[string][]string{{securityName: {}}},
+	}
+}
+
+// describe adds to the document what huma cannot know: the body's schema, since bodies are read by our own strict
+// decoder, and our problem documents.
+func (a *api) describe(op operation) {
+	item := a.doc.OpenAPI().Paths[op.path]
+	h := map[string]*huma.Operation{
+		http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPatch: item.Patch, http.MethodDelete: item.Delete,
+	}[op.method]
+	if op.body != nil {
+		mt := map[string]*huma.MediaType{"application/json": {Schema: a.schema(op.body)}}
+		if op.method == http.MethodPatch {
+			mt["application/merge-patch+json"] = mt["application/json"]
+		}
+		h.RequestBody = &huma.RequestBody{Required: !op.bodyOptional, Content: mt}
+	}
+	delete(h.Responses, "default")
+	codes := append([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusInternalServerError}, op.errors...)
+	if op.body != nil {
+		codes = append(codes, http.StatusBadRequest, http.StatusRequestEntityTooLarge)
+	}
+	slices.Sort(codes)
+	for _, code := range codes {
+		h.Responses[strconv.Itoa(code)] = &huma.Response{
+			Description: http.StatusText(code),
+			Content:     map[string]*huma.MediaType{problemType: {Schema: a.schema(Problem{})}},
+		}
+	}
+	delete(a.doc.OpenAPI().Components.Schemas.Map(), "ErrorModel")
+	delete(a.doc.OpenAPI().Components.Schemas.Map(), "ErrorDetail")
+}
+
+func (a *api) schema(v any) *huma.Schema {
+	return a.doc.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(v), true, "")
+}
+
+func scopeParameters() []*huma.Param {
+	text := &huma.Schema{Type: "string"}
+	return []*huma.Param{
+		{Name: TenantHeader, In: "header", Schema: text, Description: "The tenant; for operators only, who act for the tenant default otherwise."},
+		{Name: "tenant", In: "query", Schema: text, Description: "The same as the header X-Tenant."},
+	}
+}
+
+func allow(roles []store.Role) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		c := callerOf(ctx.Context())
+		if c.may(roles) {
+			next(ctx)
+			return
+		}
+		_, w := humago.Unwrap(ctx)
+		p, _ := problemOf(errForbidden(c.key.Role))
+		writeProblem(w, p)
+	}
+}
+
+// object is a JSON object that is taken apart member by member, so that every broken rule is found at once and what
+// nobody asked for is refused.
+type object struct {
+	prefix  string // of the members' names in violations
+	what    string // the object's name in violations
+	members map[string]json.RawMessage
+	v       *event.Violations
+}
+
+// parseObject reads a body that has to be one JSON object.
+func parseObject(raw []byte, what string) (*object, error) {
+	v := new(event.Violations)
+	switch {
+	case !utf8.Valid(raw):
+		v.Add("", "The body is not valid UTF-8.")
+	case tooDeep(raw):
+		v.Add("", "The body is nested too deeply.")
+	case !json.Valid(raw):
+		v.Add("", "The body is not valid JSON.")
+	}
+	if len(*v) > 0 {
+		return nil, *v
+	}
+	o, ok := takeApart(raw, "", what, v)
+	if !ok {
+		v.Add("", "The body must be a JSON object.")
+		return nil, *v
+	}
+	return o, nil
+}
+
+// takeApart reads valid JSON; false when it is no object.
+func takeApart(raw []byte, prefix, what string, v *event.Violations) (*object, bool) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, false
+	}
+	o := &object{prefix, what, map[string]json.RawMessage{}, v}
+	for d.More() {
+		t, err := d.Token()
+		name, ok := t.(string)
+		var value json.RawMessage
+		if err != nil || !ok || d.Decode(&value) != nil {
+			return nil, false
+		}
+		if _, twice := o.members[name]; twice {
+			v.Add(prefix+name, "is given twice")
+		}
+		o.members[name] = value
+	}
+	return o, true
+}
+
+// tooDeep tells whether brackets outside strings nest beyond maxDepth; it works on any bytes.
+func tooDeep(raw []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
+// take removes a member and reads it as a T. given is false when it is absent or not a T (which is a violation then);
+// null is true when it is null, which in a merge patch means: as if it had never been set.
+func take[T any](o *object, name, kind string) (val T, given, null bool) {
+	raw, ok := o.members[name]
+	if !ok {
+		return val, false, false
+	}
+	delete(o.members, name)
+	if string(raw) == "null" {
+		return val, true, true
+	}
+	if err := json.Unmarshal(raw, &val); err != nil {
+		o.v.Add(o.prefix+name, "must be "+kind)
+		return val, false, false
+	}
+	return val, true, false
+}
+
+// finish refuses what is left, in order.
+func (o *object) finish() {
+	names := make([]string, 0, len(o.members))
+	for n := range o.members {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		o.v.Add(o.prefix+n[:min(len(n), 64)], "is not a property of "+o.what)
+	}
+}
+
+// readBody reads at most limit bytes into b, which it returns; a longer body is a 413.
+func readBody(r *http.Request, b []byte, limit int64) ([]byte, error) {
+	tooLarge := newProblem(http.StatusRequestEntityTooLarge, "The request's body is over "+strconv.FormatInt(limit, 10)+" bytes.").with("Connection", "close")
+	if r.ContentLength > limit {
+		return b, tooLarge
+	}
+	if n := int(r.ContentLength); n >= cap(b) {
+		// At most one step ahead of what has arrived: a length that is only claimed costs nothing.
+		b = make([]byte, 0, min(n+1, 64<<10))
+	}
+	for {
+		if len(b) == cap(b) {
+			b = slices.Grow(b, max(cap(b), 4<<10))
+		}
+		n, err := r.Body.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case int64(len(b)) > limit:
+			return b, tooLarge
+		case err == io.EOF:
+			return b, nil
+		case err != nil:
+			return b, newProblem(http.StatusBadRequest, "The request's body did not arrive whole.").with("Connection", "close")
+		}
+	}
+}

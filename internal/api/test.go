@@ -1,0 +1,152 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/quantfolio/qhook/internal/attempt"
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/netguard"
+	"github.com/quantfolio/qhook/internal/store"
+	"github.com/quantfolio/qhook/internal/webhook"
+)
+
+const (
+	// refusedText is all that an admin gets to know of a target that is refused; which address it was is in the log.
+	refusedText = netguard.OutsideText + "; if it should, the operator has to allow its network (--allow-network), and plain http needs that or --allow-http"
+
+	// testDeadline is longer than any webhook's timeout: the connection's own deadline must not end a test.
+	testDeadline = webhook.MaxTimeout + 30*time.Second
+)
+
+type testInput struct {
+	Type string `json:"type,omitempty" doc:"An event type of the catalogue; when left out, the first that the webhook asks for."`
+}
+
+type testView struct {
+	Attempt  attemptView   `json:"attempt"`
+	Request  testRequest   `json:"request"`
+	Response *testResponse `json:"response" doc:"null when there was none."`
+}
+
+type testRequest struct {
+	Method  string       `json:"method"`
+	URL     string       `json:"url"`
+	Headers []testHeader `json:"headers" nullable:"false" doc:"Secrets are shown as [secret]."`
+	Body    string       `json:"body,omitempty"`
+}
+
+type testResponse struct {
+	Status     int    `json:"status"`
+	Body       string `json:"body,omitempty" doc:"The start of the body, when it is UTF-8."`
+	BodyBase64 string `json:"body_base64,omitempty" doc:"The start of the body, when it is not UTF-8."`
+}
+
+type testHeader struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+type testCallInput struct {
+	Scope
+	ID      string `path:"id" maxLength:"64"`
+	RawBody []byte
+}
+
+func (a *api) registerTest(tag, path string) {
+	register(a, operation{
+		id: "test-webhook", method: http.MethodPost, path: path, tag: tag, summary: "Send an example event now",
+		text:   "Outside the record: it is no delivery. Limited per tenant.",
+		status: http.StatusOK, roles: admins, body: testInput{}, bodyOptional: true, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
+		readTimeout: testDeadline,
+	}, a.testWebhook)
+}
+
+func (a *api) testWebhook(ctx context.Context, in *testCallInput) (*output[testView], error) {
+	c := callerOf(ctx)
+	w, err := a.store.WebhookByID(ctx, c.tenant, in.ID)
+	if err != nil {
+		return nil, missing("webhook", err)
+	}
+	t, err := testType(w, in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	if !a.tests.allow(c.tenant, a.clock()) {
+		return nil, newProblem(http.StatusTooManyRequests, "There were too many tests. Wait a moment.").with("Retry-After", "1")
+	}
+	ev := t.Example(a.now())
+	res, preview, err := a.engine.Test(ctx, w, ev)
+	if err != nil {
+		return nil, fmt.Errorf("test webhook %s: %w", w.ID, err)
+	}
+	return &output[testView]{viewTest(w, &res, &preview)}, nil
+}
+
+// testType is the event type that the body names, or the first that the webhook asks for.
+func testType(w *webhook.Webhook, raw []byte) (event.Type, error) {
+	name := ""
+	if len(raw) > 0 {
+		o, err := parseObject(raw, "a test")
+		if err != nil {
+			return event.Type{}, err
+		}
+		name, _, _ = take[string](o, "type", "a string")
+		o.finish()
+		if err := o.v.Err(); err != nil {
+			return event.Type{}, err
+		}
+	}
+	if name == "" {
+		var patterns []event.Pattern
+		for _, s := range w.EventTypes {
+			if p, err := event.ParsePattern(s); err == nil {
+				patterns = append(patterns, p)
+			}
+		}
+		if names := event.Resolve(patterns); len(names) > 0 {
+			name = names[0]
+		}
+	}
+	t, ok := event.Lookup(name)
+	if !ok {
+		return t, event.Violations{{Field: "type", Message: "is not an event type; did you mean " + strings.Join(event.Nearest(name), ", ") + "?"}}
+	}
+	return t, nil
+}
+
+// viewTest shows what was sent and what came back. The preview has no secrets in it; here they are taken out once more,
+// by the webhook's own list.
+func viewTest(w *webhook.Webhook, r *attempt.Result, p *attempt.Preview) testView {
+	v := testView{
+		Attempt: attemptView{
+			At: formatTime(r.At), DurationMS: int64(r.Duration / time.Millisecond), Sent: r.Sent, Outcome: string(store.Retry),
+			Status: r.Status, Class: outsideClass(r.Class), responseView: viewResponse(r.Response), SigningKeyID: r.KeyID,
+		},
+		Request: testRequest{Method: p.Method, URL: p.URL, Headers: []testHeader{}, Body: string(p.Body)},
+	}
+	if r.Verdict == attempt.Success {
+		v.Attempt.Outcome = string(store.Delivered)
+	}
+	if r.Status != 0 {
+		v.Response = &testResponse{Status: r.Status, Body: v.Attempt.Response, BodyBase64: v.Attempt.ResponseBase64}
+	}
+	for _, h := range p.Headers {
+		if secretHeader(w, h[0]) {
+			h[1] = secretText
+		}
+		v.Request.Headers = append(v.Request.Headers, testHeader{h[0], h[1]})
+	}
+	return v
+}
+
+func secretHeader(w *webhook.Webhook, name string) bool {
+	if strings.EqualFold(name, "Authorization") || strings.EqualFold(name, w.Auth.Header) {
+		return true
+	}
+	return slices.ContainsFunc(w.Headers, func(h webhook.Header) bool { return strings.EqualFold(h.Name, name) })
+}

@@ -1,0 +1,284 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/webhook"
+	"github.com/quantfolio/qhook/signature"
+)
+
+// The document's forms of a webhook's body; merge reads them.
+type authInput struct {
+	Type     string `json:"type" enum:"none,basic,bearer,api_key"`
+	Username string `json:"username,omitempty" doc:"Of basic."`
+	Password string `json:"password,omitempty" doc:"Of basic. Left out in a change: as before, if type and username are."`
+	Token    string `json:"token,omitempty" doc:"Of bearer. Left out in a change: as before, if the type is."`
+	Header   string `json:"header,omitempty" doc:"Of api_key: the header's name."`
+	Value    string `json:"value,omitempty" doc:"Of api_key. Left out in a change: as before, if type and header are."`
+}
+
+type headerInput struct {
+	Name  string `json:"name"`
+	Value string `json:"value,omitempty" doc:"Left out in a change: as before, if there was a header of this name."`
+}
+
+type webhookFields struct {
+	OwnerID            string        `json:"owner_id,omitempty" doc:"If set, only events whose owner_id or object_owner_id is this."`
+	Auth               *authInput    `json:"auth,omitempty"`
+	Headers            []headerInput `json:"headers,omitempty" doc:"The whole list. Values are secrets."`
+	SigningKey         string        `json:"signing_key,omitempty" doc:"In a change: rotates to this key; empty or null: unsigned from now on."`
+	GenerateSigningKey bool          `json:"generate_signing_key,omitempty" doc:"Instead of signing_key; the answer shows the key, once."`
+	Description        string        `json:"description,omitempty"`
+	Enabled            *bool         `json:"enabled,omitempty" default:"true"`
+	Timeout            string        `json:"timeout,omitempty" default:"15s" doc:"Of one attempt."`
+	RetrySchedule      []string      `json:"retry_schedule,omitempty" doc:"One delay per retry, like 5s, 2m or 12h."`
+}
+
+type webhookCreate struct {
+	URL        string   `json:"url"`
+	Method     string   `json:"method" enum:"POST,GET"`
+	EventTypes []string `json:"event_types" nullable:"false" doc:"Patterns, like qap.investor.* or **."`
+	webhookFields
+}
+
+type webhookPatch struct {
+	URL        string   `json:"url,omitempty"`
+	Method     string   `json:"method,omitempty" enum:"POST,GET"`
+	EventTypes []string `json:"event_types,omitempty" doc:"Patterns, like qap.investor.* or **."`
+	webhookFields
+	SigningKeySwitchAt string `json:"signing_key_switch_at,omitempty" format:"date-time" doc:"With a new signing key: from when on X-Quantfolio-Signature-256 is made with it; now, when left out."`
+	SigningKeyOverlap  string `json:"signing_key_overlap,omitempty" default:"24h" doc:"With a new signing key: how long after that webhook-signature carries the old key's signature too."`
+}
+
+const (
+	defaultOverlap = 24 * time.Hour
+	maxRotation    = 90 * 24 * time.Hour // of the overlap, and until the switch
+)
+
+// newWebhook is a webhook before its creator said anything.
+func newWebhook(tenant string, now time.Time) *webhook.Webhook {
+	return &webhook.Webhook{
+		ID: uuid.NewString(), Tenant: tenant, Auth: webhook.Auth{Type: webhook.AuthNone}, Enabled: true,
+		Timeout: webhook.DefaultTimeout, RetrySchedule: webhook.DefaultRetrySchedule(), CreatedAt: now,
+	}
+}
+
+// merge applies a JSON merge patch (RFC 7396) to w: what is absent stays, null is the default. It returns the signing
+// key if one was generated. Its error is event.Violations, with all broken rules; w is then half changed.
+func merge(w *webhook.Webhook, raw []byte, now time.Time) (generated string, err error) {
+	o, err := parseObject(raw, "a webhook")
+	if err != nil {
+		return "", err
+	}
+	text := func(name string, to *string) {
+		if s, given, _ := take[string](o, name, "a string"); given {
+			*to = s
+		}
+	}
+	text("url", &w.URL)
+	text("method", (*string)(&w.Method))
+	text("owner_id", &w.OwnerID)
+	text("description", &w.Description)
+	if list, given, _ := take[[]string](o, "event_types", "a list of patterns"); given {
+		w.EventTypes = list
+	}
+	if on, given, null := take[bool](o, "enabled", "true or false"); given {
+		w.Enabled, w.DisabledReason = on || null, ""
+	}
+	mergeTimes(o, w)
+	mergeAuth(o, w)
+	mergeHeaders(o, w)
+	generated = mergeSigningKey(o, w, now)
+	o.finish()
+	w.UpdatedAt = now
+	addViolations(o.v, w.Check())
+	return generated, o.v.Err()
+}
+
+// addViolations appends the violations of fields that have none yet, so that one mistake is not told twice.
+func addViolations(v *event.Violations, err error) {
+	more, _ := err.(event.Violations)
+	told := map[string]bool{}
+	root := func(field string) string {
+		return field[:len(field)-len(strings.TrimLeft(field, "abcdefghijklmnopqrstuvwxyz_"))]
+	}
+	for _, x := range *v {
+		told[root(x.Field)] = true
+	}
+	for _, x := range more {
+		if !told[root(x.Field)] {
+			*v = append(*v, x)
+		}
+	}
+}
+
+func mergeTimes(o *object, w *webhook.Webhook) {
+	if s, given, null := take[string](o, "timeout", "a duration such as 15s"); null {
+		w.Timeout = webhook.DefaultTimeout
+	} else if given {
+		w.Timeout = duration(o, "timeout", s)
+	}
+	list, given, null := take[[]string](o, "retry_schedule", "a list of durations such as 5s, 2m or 12h")
+	if null {
+		w.RetrySchedule = webhook.DefaultRetrySchedule()
+	} else if given {
+		w.RetrySchedule = nil
+		for i, s := range list[:min(len(list), webhook.MaxRetries+1)] {
+			w.RetrySchedule = append(w.RetrySchedule, duration(o, fmt.Sprintf("retry_schedule[%d]", i), s))
+		}
+	}
+}
+
+func duration(o *object, field, s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		o.v.Add(o.prefix+field, "must be a duration such as 5s, 2m or 12h")
+	}
+	return d
+}
+
+// authMembers are the members that each type of authentication has beside its type; the last is the secret.
+var authMembers = map[webhook.AuthType][]string{
+	webhook.AuthNone: nil, webhook.AuthBasic: {"username", "password"}, webhook.AuthBearer: {"token"}, webhook.AuthAPIKey: {"header", "value"},
+}
+
+func mergeAuth(o *object, w *webhook.Webhook) {
+	raw, ok := o.members["auth"]
+	if !ok {
+		return
+	}
+	delete(o.members, "auth")
+	if string(raw) == "null" {
+		w.Auth = webhook.Auth{Type: webhook.AuthNone}
+		return
+	}
+	in, ok := takeApart(raw, "auth.", "an authentication of its type", o.v)
+	if !ok {
+		o.v.Add("auth", `must be an object such as {"type":"bearer","token":"…"}`)
+		return
+	}
+	old := w.Auth
+	kind, _, _ := take[string](in, "type", "a string")
+	w.Auth = webhook.Auth{Type: webhook.AuthType(kind)}
+	names, known := authMembers[w.Auth.Type]
+	if !known {
+		o.v.Add("auth.type", "must be none, basic, bearer or api_key")
+		return
+	}
+	if len(names) > 0 {
+		w.Auth.Username = textOf(in, names, "username")
+		w.Auth.Header = textOf(in, names, "header")
+		same := old.Type == w.Auth.Type && old.Username == w.Auth.Username && strings.EqualFold(old.Header, w.Auth.Header)
+		w.Auth.Secret = secretOf(in, names[len(names)-1], old.Secret, same)
+	}
+	in.finish()
+}
+
+func textOf(o *object, names []string, name string) string {
+	for _, n := range names {
+		if n == name {
+			s, _, _ := take[string](o, name, "a string")
+			return s
+		}
+	}
+	return ""
+}
+
+// secretOf reads a secret that may be left out if it is there already.
+func secretOf(o *object, name string, old webhook.Secret, same bool) webhook.Secret {
+	_, there := o.members[name]
+	s, given, null := take[string](o, name, "a string")
+	switch {
+	case given && !null && s != secretText:
+		return webhook.NewSecret(s)
+	case there && !given: // not a string, and told so
+		return webhook.Secret{}
+	case same:
+		return old
+	}
+	o.v.Add(o.prefix+name, "is missing")
+	return webhook.Secret{}
+}
+
+func mergeHeaders(o *object, w *webhook.Webhook) {
+	list, given, _ := take[[]json.RawMessage](o, "headers", `a list such as [{"name":"X-Team","value":"…"}]`)
+	if !given {
+		return
+	}
+	old := w.Headers
+	w.Headers = nil
+	for i, raw := range list[:min(len(list), maxHeaderList)] {
+		field := fmt.Sprintf("headers[%d]", i)
+		in, ok := takeApart(raw, field+".", "a header", o.v)
+		if !ok {
+			o.v.Add(field, `must be an object such as {"name":"X-Team","value":"…"}`)
+			continue
+		}
+		h := webhook.Header{}
+		h.Name, _, _ = take[string](in, "name", "a string")
+		var before webhook.Secret
+		found := false
+		for _, x := range old {
+			if strings.EqualFold(x.Name, h.Name) {
+				before, found = x.Value, true
+			}
+		}
+		h.Value = secretOf(in, "value", before, found)
+		in.finish()
+		w.Headers = append(w.Headers, h)
+	}
+}
+
+// maxHeaderList is how many headers are looked at; the rule that allows fewer is Check's.
+const maxHeaderList = 100
+
+func mergeSigningKey(o *object, w *webhook.Webhook, now time.Time) (generated string) {
+	typed, given, _ := take[string](o, "signing_key", "a string")
+	generate, _, _ := take[bool](o, "generate_signing_key", "true or false")
+	switchAt, overlap, rotation := mergeRotation(o, now)
+	switch {
+	case given && generate:
+		o.v.Add("generate_signing_key", "must be left out when signing_key is given")
+	case generate:
+		generated = signature.GenerateKey()
+		w.Rotate(webhook.NewSecret(generated), now, switchAt, overlap)
+	case given && typed != "":
+		w.Rotate(webhook.NewSecret(typed), now, switchAt, overlap)
+	case rotation != "":
+		o.v.Add(rotation, "goes with signing_key or generate_signing_key only")
+	case given:
+		w.SigningKeys = nil
+	}
+	return generated
+}
+
+// mergeRotation reads how a rotation goes; name is a member that was given for it.
+func mergeRotation(o *object, now time.Time) (switchAt time.Time, overlap time.Duration, name string) {
+	switchAt, overlap = now, defaultOverlap
+	if s, given, null := take[string](o, "signing_key_switch_at", "a time"); given && !null {
+		name = "signing_key_switch_at"
+		t, err := time.Parse(time.RFC3339, s)
+		switch {
+		case err != nil || t.After(now.Add(maxRotation)):
+			o.v.Add(name, fmt.Sprintf("must be an RFC 3339 time within %d days", maxRotation/(24*time.Hour)))
+		case t.After(now):
+			switchAt = t.UTC().Truncate(time.Millisecond)
+		}
+	}
+	if s, given, null := take[string](o, "signing_key_overlap", "a duration such as 24h"); given && !null {
+		name = "signing_key_overlap"
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 0 || d > maxRotation {
+			o.v.Add(name, fmt.Sprintf("must be a duration such as 24h, at most %d days", maxRotation/(24*time.Hour)))
+			d = 0
+		}
+		overlap = d
+	}
+	return switchAt, overlap, name
+}

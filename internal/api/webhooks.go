@@ -1,0 +1,219 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/store"
+	"github.com/quantfolio/qhook/internal/webhook"
+)
+
+// saveTries bounds how often a change without If-Match is made again when another got in between.
+const saveTries = 5
+
+type webhookPage struct {
+	Items []webhookView `json:"items" nullable:"false"`
+	Next  string        `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
+}
+
+type webhookOutput struct {
+	ETag     string `header:"ETag" doc:"Names this version, for If-Match."`
+	Location string `header:"Location"`
+	Body     webhookView
+}
+
+type listWebhooksInput struct {
+	Scope
+	Page
+}
+
+type changeInput struct {
+	Scope
+	ID      string `path:"id" maxLength:"64"`
+	IfMatch string `header:"If-Match" maxLength:"256" doc:"The ETag of the version to change; without it, whichever it is."`
+	RawBody []byte
+}
+
+type deleteInput struct {
+	Scope
+	ID      string `path:"id" maxLength:"64"`
+	IfMatch string `header:"If-Match" maxLength:"256" doc:"The ETag of the version to delete; without it, whichever it is."`
+}
+
+func (a *api) registerWebhooks() {
+	const tag, one = "Webhooks", "/v1/webhooks/{id}"
+	register(a, operation{
+		id: "create-webhook", method: http.MethodPost, path: "/v1/webhooks", tag: tag, summary: "Register a webhook",
+		status: http.StatusCreated, roles: admins, body: webhookCreate{},
+	}, a.createWebhook)
+	register(a, operation{
+		id: "list-webhooks", method: http.MethodGet, path: "/v1/webhooks", tag: tag, summary: "List webhooks",
+		status: http.StatusOK, roles: readers, errors: []int{http.StatusBadRequest},
+	}, a.listWebhooks)
+	register(a, operation{
+		id: "get-webhook", method: http.MethodGet, path: one, tag: tag, summary: "Read a webhook",
+		status: http.StatusOK, roles: readers, errors: []int{http.StatusNotFound},
+	}, a.getWebhook)
+	register(a, operation{
+		id: "update-webhook", method: http.MethodPatch, path: one, tag: tag, summary: "Change a webhook",
+		text:   "A JSON merge patch: what is left out stays as it is, null is the default. auth and headers are replaced as a whole, but secrets may be left out where they stay.",
+		status: http.StatusOK, roles: admins, body: webhookPatch{}, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
+	}, a.updateWebhook)
+	register(a, operation{
+		id: "delete-webhook", method: http.MethodDelete, path: one, tag: tag, summary: "Delete a webhook",
+		text:   "What was delivered stays on record.",
+		status: http.StatusNoContent, roles: admins, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
+	}, a.deleteWebhook)
+	a.registerTest(tag, one+"/test")
+}
+
+func (a *api) createWebhook(ctx context.Context, in *bodyInput) (*webhookOutput, error) {
+	w := newWebhook(callerOf(ctx).tenant, a.now())
+	generated, err := merge(w, in.RawBody, w.CreatedAt)
+	if err := a.checkTarget(ctx, w, "", err); err != nil {
+		return nil, err
+	}
+	if err := a.store.CreateWebhook(context.WithoutCancel(ctx), w); err != nil {
+		return nil, fmt.Errorf("write webhook %s: %w", w.ID, err)
+	}
+	if err := a.engine.SetWebhook(w); err != nil {
+		return nil, fmt.Errorf("put webhook %s to work: %w", w.ID, err)
+	}
+	a.log.InfoContext(ctx, "webhook made", "webhook", w.ID, "tenant", w.Tenant)
+	out := answer(w)
+	out.Location, out.Body.SigningKey = "/v1/webhooks/"+w.ID, generated
+	return out, nil
+}
+
+func (a *api) listWebhooks(ctx context.Context, in *listWebhooksInput) (*output[webhookPage], error) {
+	tenant := callerOf(ctx).tenant
+	hash := filterHash("webhooks", tenant)
+	from, err := decodeCursor(hash, in.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.store.ListWebhooks(ctx, tenant, from.first, in.Limit+1)
+	if err != nil {
+		return nil, fmt.Errorf("list webhooks: %w", err)
+	}
+	out := webhookPage{Items: make([]webhookView, 0, len(found))}
+	if len(found) > in.Limit {
+		found = found[:in.Limit]
+		out.Next = encodeCursor(hash, cursor{first: found[in.Limit-1].Num})
+	}
+	for _, w := range found {
+		out.Items = append(out.Items, viewWebhook(w))
+	}
+	return &output[webhookPage]{out}, nil
+}
+
+func (a *api) getWebhook(ctx context.Context, in *byID) (*webhookOutput, error) {
+	w, err := a.store.WebhookByID(ctx, callerOf(ctx).tenant, in.ID)
+	if err != nil {
+		return nil, missing("webhook", err)
+	}
+	return answer(w), nil
+}
+
+func (a *api) updateWebhook(ctx context.Context, in *changeInput) (*webhookOutput, error) {
+	var generated string
+	w, err := a.change(ctx, in.ID, in.IfMatch, func(w *webhook.Webhook) error {
+		was := w.URL
+		var err error
+		generated, err = merge(w, in.RawBody, a.now())
+		return a.checkTarget(ctx, w, was, err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := answer(w)
+	out.Body.SigningKey = generated
+	return out, nil
+}
+
+func (a *api) deleteWebhook(ctx context.Context, in *deleteInput) (*None, error) {
+	_, err := a.change(ctx, in.ID, in.IfMatch, func(w *webhook.Webhook) error {
+		w.DeletedAt = a.now()
+		w.UpdatedAt = w.DeletedAt
+		return nil
+	})
+	return nil, err
+}
+
+// change reads a webhook, lets edit change it, writes it if nobody else did meanwhile, and tells the engine. Without
+// If-Match it begins again when somebody did.
+func (a *api) change(ctx context.Context, id, ifMatch string, edit func(*webhook.Webhook) error) (*webhook.Webhook, error) {
+	for range saveTries {
+		w, err := a.store.WebhookByID(ctx, callerOf(ctx).tenant, id)
+		if err != nil {
+			return nil, missing("webhook", err)
+		}
+		if ifMatch != "" && !matches(ifMatch, etag(w)) {
+			return nil, store.ErrVersion
+		}
+		if err := edit(w); err != nil {
+			return nil, err
+		}
+		// The write and what follows from it are not ended by a caller who left.
+		err = a.store.UpdateWebhook(context.WithoutCancel(ctx), w)
+		if errors.Is(err, store.ErrVersion) && ifMatch == "" {
+			continue
+		}
+		if err != nil {
+			return nil, missing("webhook", err)
+		}
+		if err := a.engine.SetWebhook(w); err != nil {
+			return nil, fmt.Errorf("put webhook %s to work: %w", w.ID, err)
+		}
+		a.log.InfoContext(ctx, "webhook changed", "webhook", w.ID, "tenant", w.Tenant, "version", w.Version, "deleted", w.Deleted())
+		return w, nil
+	}
+	return nil, newProblem(http.StatusConflict, "Others are changing this webhook all the time. Try again.")
+}
+
+// matches is the strong comparison of RFC 9110, section 13.1.1.
+func matches(ifMatch, tag string) bool {
+	for one := range strings.SplitSeq(ifMatch, ",") {
+		if one = strings.TrimSpace(one); one == "*" || one == tag {
+			return true
+		}
+	}
+	return false
+}
+
+func answer(w *webhook.Webhook) *webhookOutput {
+	return &webhookOutput{ETag: etag(w), Body: viewWebhook(w)}
+}
+
+// checkTarget adds to the violations in err that the target must not be dialled, unless it is as it was.
+func (a *api) checkTarget(ctx context.Context, w *webhook.Webhook, was string, err error) error {
+	var v event.Violations
+	if err != nil && !errors.As(err, &v) {
+		return err
+	}
+	origin, _, splitErr := webhook.SplitURL(w.URL)
+	if w.URL == was || splitErr != nil || violates(v, "url") {
+		return err
+	}
+	guardErr := a.guard.CheckTarget(ctx, origin.Name, origin.Port, !origin.TLS)
+	if guardErr == nil {
+		return err
+	}
+	a.log.LogAttrs(ctx, slog.LevelWarn, "webhook target refused", slog.String("tenant", w.Tenant), slog.Any("error", guardErr))
+	v.Add("url", refusedText)
+	return v
+}
+
+func violates(v event.Violations, field string) bool {
+	for _, x := range v {
+		if x.Field == field {
+			return true
+		}
+	}
+	return false
+}

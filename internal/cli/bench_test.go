@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestBenchReceiver holds what the rest of bench relies on: counts, latencies by path, hanging, and the stream.
+func TestBenchReceiver(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	srv := httptest.NewServer(&benchReceiver{ctx: ctx, latencies: map[int][]int64{}})
+	defer srv.Close()
+	defer cancel() // before Close, which waits for the stream
+	g := &rig{cmd: &benchCmd{}, http: srv.Client(), base: srv.URL, arrived: newGauge()}
+	followed := make(chan struct{}) // closed when follow ended
+	go func() { defer close(followed); g.follow(ctx) }()
+
+	for range 3 {
+		if err := g.post(ctx, srv.URL+"/n", "", []byte("x"), http.StatusOK); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sent := time.Now().Add(-5 * time.Millisecond).UnixNano()
+	if err := g.post(ctx, srv.URL+"/lat/7", "", []byte(benchEvent(benchType, sent)), http.StatusOK); err != nil {
+		t.Fatal(err)
+	}
+	if !g.arrived.await(ctx, 4, func() bool { return false }) {
+		t.Error("await(4) = false, want true")
+	}
+	byPath := map[int][]int64{}
+	if err := g.control(ctx, "/ctl/latencies", &byPath); err != nil {
+		t.Fatal(err)
+	}
+	if len(byPath[7]) != 1 || byPath[7][0] < 5e6 || byPath[7][0] > 60e9 {
+		t.Errorf("latencies = %v, want one of at least 5 ms on path 7", byPath)
+	}
+	short, stop := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer stop()
+	if err := g.post(short, srv.URL+"/hang/1", "", nil, http.StatusOK); err == nil {
+		t.Error("POST /hang/1 = nil, want a timeout")
+	}
+	var hung int64
+	if err := g.control(ctx, "/ctl/hung", &hung); err != nil || hung != 1 {
+		t.Errorf("hung = %d, %v, want 1", hung, err)
+	}
+	cancel()
+	<-followed
+	if g.arrived.await(context.Background(), 99, func() bool { return false }) {
+		t.Error("await after the stream ended = true, want false")
+	}
+}
+
+func TestFlowKeepsItsWindow(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	rec := &benchReceiver{ctx: ctx, latencies: map[int][]int64{}}
+	receiver := httptest.NewServer(rec)
+	defer receiver.Close()
+	defer cancel()
+	requests := make(chan struct{}, 100) // sent by the handler, never closed
+	accept := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests <- struct{}{}
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	defer accept.Close()
+	g := &rig{cmd: &benchCmd{}, http: accept.Client(), base: receiver.URL, arrived: newGauge()}
+	n := &node{url: accept.URL}
+
+	// Nothing arrives, so exactly the window is published; then all arrives and the flow goes on to its end.
+	r, err := g.start(ctx, n, flow{size: 10, workers: 3, eventType: benchType, window: 50, most: 120})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		<-requests
+	}
+	if got := len(requests); got != 0 {
+		t.Errorf("requests beyond the window = %d, want 0", got)
+	}
+	g.arrived.set(1000)
+	if err := r.wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.published.Load(); got != 120 {
+		t.Errorf("published = %d, want 120", got)
+	}
+}
+
+func TestBenchBody(t *testing.T) {
+	t.Parallel()
+	path, body := benchBody(benchType, 3)
+	if path != "/v1/events/batch" || strings.Count(string(body), benchType) != 3 || body[len(body)-3] != '}' {
+		t.Errorf("benchBody(3) = %s %s", path, body)
+	}
+}

@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"qhook": func() {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		os.Exit(Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	}})
+}
+
+// TestScript runs testdata/*.txtar. QHOOK_* of the outside is not seen by the commands.
+func TestScript(t *testing.T) {
+	api := httptest.NewServer(http.HandlerFunc(fakeAPI))
+	t.Cleanup(api.Close)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Vars = slices.DeleteFunc(e.Vars, func(kv string) bool { return strings.HasPrefix(kv, envPrefix) })
+			e.Setenv("API", api.URL)
+			return nil
+		},
+	})
+}
+
+// fakeAPI answers as the API would, for the commands that only need its form.
+func fakeAPI(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	if r.Header.Get("Authorization") != "Bearer k" {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, `{"title":"Unauthorized","status":401,"detail":"The API key is missing or wrong."}`)
+		return
+	}
+	switch r.Method + " " + r.URL.Path {
+	case "GET /v1/event-types":
+		_, _ = io.WriteString(w, `{"event_types":[{"type":"qap.investor.created","example":{"type":"qap.investor.created","object_id":"o","object_owner_id":"oo","owner_id":"ow","data":{"investor_type":"person"}}}]}`)
+	case "POST /v1/events":
+		body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+		want := `{"type":"qap.investor.created","object_id":"inv-7","object_owner_id":"oo","owner_id":"ow","data":{"n":12345678901234567890}}`
+		if string(body) != want {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			_, _ = w.Write(body)
+			return
+		}
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = io.WriteString(w, `{"id":"0190d1f4-7a30-7c3e-9b7e-0d3c1c5a8e11","type":"qap.investor.created","time":"2023-03-15T12:46:00.000Z","deliveries":2}`)
+	case "GET /v1/api-keys":
+		_, _ = io.WriteString(w, `{"api_keys":[{"id":"key-1","tenant":"default","role":"viewer","name":"wall","created_at":"2023-03-15T12:46:00Z"}]}`)
+	case "POST /v1/api-keys":
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, `{"id":"key-2","tenant":"default","role":"publisher","key":"the-new-key"}`)
+	case "DELETE /v1/api-keys/key-1":
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	t.Parallel()
+	var ns []int64
+	for i := range 100 {
+		ns = append(ns, int64(100-i)*1e6)
+	}
+	for _, tt := range []struct{ q, want float64 }{{0, 1}, {0.5, 51}, {0.99, 100}, {1, 100}} {
+		if got := quantile(ns, tt.q); got != tt.want {
+			t.Errorf("quantile(%v) = %v, want %v", tt.q, got, tt.want)
+		}
+	}
+	if got := quantile(nil, 0.5); got != 0 {
+		t.Errorf("quantile(nil) = %v, want 0", got)
+	}
+}
+
+func TestOwnProcess(t *testing.T) {
+	t.Parallel()
+	if _, err := cpuTime(os.Getpid()); err != nil {
+		t.Errorf("cpuTime = %v, want nil", err)
+	}
+	now, peak, err := memory(os.Getpid())
+	if err != nil || now == 0 || peak < now {
+		t.Errorf("memory = %d, %d, %v, want 0 < now <= peak", now, peak, err)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	var b benchReport
+	b.target("a", 0.5, "×", 0.6, 0.9, false)
+	b.target("b", 0.7, "×", 0.6, 0.9, false)
+	b.target("c", 16, "ms", 15, 5, true)
+	b.target("d", 4, "ms", 15, 5, true)
+	if want := []string{"a", "c"}; !slices.Equal(b.Missed, want) {
+		t.Errorf("missed = %v, want %v", b.Missed, want)
+	}
+}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/quantfolio/qhook/internal/app"
+)
+
+// stopTime bounds a graceful stop: what is in flight may finish, then the rest is left to the next start.
+const stopTime = 30 * time.Second
+
+type serveCmd struct {
+	app.Config `embed:""`
+}
+
+// Help is the long help of serve.
+func (serveCmd) Help() string {
+	return `The first start makes the data folder, the default tenant and an admin key, which is printed once; later starts find
+what is there. SIGTERM and SIGINT stop it: no new requests, what is in flight finishes within 30 seconds, and nothing
+accepted is lost either way. Logs go to standard error.
+
+Examples:
+
+    qhook serve
+    qhook serve --listen 0.0.0.0:8080 --data /var/lib/qhook --log-format json
+    qhook serve --allow-network 127.0.0.0/8 --allow-http     to try it out on this machine`
+}
+
+// Lines that bench and tests read; see startProcess.
+const (
+	listeningLine = "qhook is listening on "
+	keyLine       = "    Admin key: "
+)
+
+// Run serves until a signal or a fatal error.
+func (s *serveCmd) Run(r *run) error {
+	if u := r.unknownSettings(); len(u) > 0 {
+		return usageError("unknown settings in the environment: " + strings.Join(u, ", ") + " (qhook serve --help lists them)")
+	}
+	a, err := app.New(r.ctx, s.Config, newLogger(r.stderr, s.Config))
+	if err != nil {
+		return fmt.Errorf("cannot start: %w", err)
+	}
+	// The app ends by Stop, not by the context: a signal must not cut off what is in flight.
+	if err := a.Start(context.WithoutCancel(r.ctx)); err != nil {
+		return errors.Join(fmt.Errorf("cannot start: %w", err), stopApp(r.ctx, a))
+	}
+	if key := a.FirstAdminKey(); key != "" {
+		r.printf("\n%s%s\n    It is shown this once and kept nowhere; keep it safe. Use it as: Authorization: Bearer <key>\n\n", keyLine, key)
+	}
+	r.printf("%s%s\n", listeningLine, a.URL())
+
+	if err := waitApp(r.ctx, a); err != nil {
+		return errors.Join(fmt.Errorf("stopped by a fatal error: %w", err), stopApp(r.ctx, a))
+	}
+	return stopApp(r.ctx, a)
+}
+
+// waitApp waits for a fatal error of the app, or for ctx to end.
+func waitApp(ctx context.Context, a *app.App) error {
+	ended := make(chan error, 1) // sent once by the goroutine below, which Stop ends; never closed
+	go func() { ended <- a.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func stopApp(ctx context.Context, a *app.App) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	if err := a.Stop(ctx); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	return nil
+}
+
+// newLogger makes the log of a server as configured; kong has checked both settings.
+func newLogger(w io.Writer, cfg app.Config) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

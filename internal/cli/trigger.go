@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/quantfolio/qhook/client"
+)
+
+// server says which server a command talks to, and with which key.
+type server struct {
+	URL    string `default:"http://127.0.0.1:8080" help:"The server." env:"QHOOK_URL" placeholder:"URL"`
+	Key    string `help:"An API key." env:"QHOOK_KEY" placeholder:"KEY"`
+	Tenant string `help:"The tenant to act for, with the operator's key." env:"QHOOK_TENANT" placeholder:"ID"`
+}
+
+func (s server) client() (*client.Client, error) {
+	if s.Key == "" {
+		return nil, usageError("an API key is needed: --key or QHOOK_KEY")
+	}
+	return client.New(s.URL, s.Key, client.WithTenant(s.Tenant), client.WithUserAgent("qhook")), nil
+}
+
+type triggerCmd struct {
+	server        `embed:""`
+	Type          string `arg:"" help:"An event type, such as qap.investor.created."`
+	ID            string `name:"id" help:"The event's ID, a UUID; the same again delivers nothing new." placeholder:"UUID"`
+	ObjectID      string `help:"The affected object, in place of the example's." placeholder:"ID"`
+	ObjectOwnerID string `help:"The object's owner, in place of the example's." placeholder:"ID"`
+	OwnerID       string `help:"The event's owner, in place of the example's." placeholder:"ID"`
+	Data          string `help:"The event's data, a JSON object, in place of the example's." placeholder:"JSON"`
+}
+
+// Help is the long help of trigger.
+func (triggerCmd) Help() string {
+	return `Publishes the catalogue's example of the type, with what you give in its place, and prints the answer.
+
+Examples:
+
+    export QHOOK_KEY=…                               an API key that may publish
+    qhook trigger qap.investor.created
+    qhook trigger qap.investor.updated --object-id inv-7 --data '{"investor_name":"Jane Doe"}'`
+}
+
+// Run publishes the event.
+func (t *triggerCmd) Run(r *run) error {
+	if t.Data != "" && !json.Valid([]byte(t.Data)) {
+		return usageError("--data: not JSON; use an object such as '{\"investor_name\":\"Jane Doe\"}'")
+	}
+	c, err := t.client()
+	if err != nil {
+		return err
+	}
+	types, err := c.EventTypes(r.ctx)
+	if err != nil {
+		return fmt.Errorf("read the event types: %w", err)
+	}
+	i := slices.IndexFunc(types, func(et client.EventType) bool { return et.Type == t.Type })
+	if i < 0 {
+		var names []string
+		for _, et := range types {
+			names = append(names, "\n    "+et.Type)
+		}
+		return usageError("unknown event type " + t.Type + "; there are:" + strings.Join(names, ""))
+	}
+	e := exampleOf(types[i])
+	e.ID = t.ID
+	replace(&e.ObjectID, t.ObjectID)
+	replace(&e.ObjectOwnerID, t.ObjectOwnerID)
+	replace(&e.OwnerID, t.OwnerID)
+	if t.Data != "" {
+		e.Data = json.RawMessage(t.Data)
+	}
+	p, err := c.Publish(r.ctx, e)
+	if err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	r.printf("accepted %s %s, deliveries: %d\n", p.Type, p.ID, p.Deliveries)
+	if p.Deliveries == 0 {
+		r.printf("No enabled webhook asks for it.\n")
+	}
+	return nil
+}
+
+// exampleOf is the example of a type as a new event: happening now, with an ID of its own.
+func exampleOf(et client.EventType) client.Event {
+	e := client.Event{Type: et.Type, ObjectID: et.Example.ObjectID, ObjectOwnerID: et.Example.ObjectOwnerID,
+		OwnerID: et.Example.OwnerID, Data: et.Example.Data}
+	return e
+}
+
+func replace(field *string, value string) {
+	if value != "" {
+		*field = value
+	}
+}

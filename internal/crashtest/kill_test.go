@@ -1,0 +1,68 @@
+package crashtest
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+// fromEnv is a number from the environment, or what holds without it.
+func fromEnv(t *testing.T, name string, def int) int {
+	t.Helper()
+	s := os.Getenv(name)
+	if s == "" {
+		return def
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatalf("%s=%q is not a number", name, s)
+	}
+	return n
+}
+
+// concurrency is serve's default: at most this many requests per webhook are under way at a kill.
+const concurrency = 32
+
+// TestKill kills a node under load at random moments; everything answered 202 must arrive.
+func TestKill(t *testing.T) {
+	kills := fromEnv(t, "QHOOK_TEST_KILLS", 20)
+	r := newReceiver(t, 0.1)
+	n := newNode(t, t.TempDir())
+	n.mustStart()
+	names := map[string]string{n.mustWebhook(t.Context(), r.URL+"/post", "POST"): "post", n.mustWebhook(t.Context(), r.URL+"/get", "GET"): "get"}
+	p := &publisher{hooks: []string{"post", "get"}}
+
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() { p.run(ctx, n.client()) })
+	}
+	for range kills {
+		moment := time.NewTimer(time.Duration(20+rand.IntN(300)) * time.Millisecond)
+		<-moment.C
+		n.kill()
+		n.mustStart()
+	}
+	stop()
+	wg.Wait()
+
+	l := settle(t, n, p, r, names, 2*time.Minute)
+	report := Check(l, kills, concurrency*len(names))
+	t.Logf("%d kills; %d events answered 202, %d with no answer; %d duplicates, %d requests on no record (at most %d explained)",
+		kills, p.count.Load(), len(p.unsure), report.Duplicates, report.Unrecorded, kills*concurrency*len(names))
+	if p.count.Load() < int64(kills) {
+		t.Errorf("only %d events were accepted; the load was no load", p.count.Load())
+	}
+	for i, f := range report.Findings {
+		if i == 20 {
+			t.Errorf("… and %d more", len(report.Findings)-i)
+			break
+		}
+		t.Error(f)
+	}
+}

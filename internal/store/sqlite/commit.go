@@ -1,0 +1,315 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+const (
+	insertEvents = `INSERT INTO events
+		(seq, tenant, id, type, object_id, object_owner_id, owner_id, time, webhooks, data) VALUES `
+	insertEventsRow = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+	insertOutcomes = `INSERT INTO outcomes
+		(webhook, event, attempt, kind, at, duration, sent, status, next_at, class, key_id, response) VALUES `
+	insertOutcomesRow = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+	setRecoverFrom = `UPDATE meta SET recover_from = ? WHERE one = 1`
+
+	findChunk = 16
+)
+
+func findEvents(n int) string {
+	return `SELECT id, type, object_id, object_owner_id, owner_id, time, data, json_array_length(webhooks)
+		FROM events WHERE tenant = ? AND id IN (?` + strings.Repeat(", ?", n-1) + `)`
+}
+
+func isEOF(err error) bool { return errors.Is(err, io.EOF) }
+
+// idKey names an event within the database.
+type idKey struct {
+	tenant string
+	id     uuid.UUID
+}
+
+// known is the first event with an ID.
+type known struct {
+	event    *event.Event
+	webhooks int
+}
+
+// Commit writes the batch in one transaction and flushes it; see store.Journal. A context that is done before it begins
+// stops it; afterwards it runs to its end.
+func (db *DB) Commit(ctx context.Context, b *store.Batch) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if err := db.ready(ctx); err != nil {
+		return err
+	}
+	w := db.w
+	written := false
+	err := w.conn.Raw(func(dc any) error {
+		if _, err := w.begin.exec(); err != nil {
+			return err
+		}
+		if err := w.write(b); err != nil {
+			return err
+		}
+		if _, err := w.commit.exec(); err != nil {
+			return err
+		}
+		written = true
+		w.part.committed()
+		return w.tidy(dc)
+	})
+	if err == nil {
+		return nil
+	}
+	if written && !errors.Is(verdict(code(err)), store.ErrBroken) {
+		// The batch is safe in the log; moving it to the file is tried again after the next commit.
+		db.log.Warn("the log could not be moved to the database file", "error", err)
+		return nil
+	}
+	if code(err) == 0 { // not SQLite's: what it interrupted is still open
+		db.restore()
+	}
+	return db.failed(err, "commit")
+}
+
+// write puts the batch into the open transaction.
+func (w *writer) write(b *store.Batch) error {
+	if err := w.find(b.Submissions); err != nil {
+		return err
+	}
+	for _, s := range b.Submissions {
+		if !w.judge(s) {
+			continue
+		}
+		for i := range s.Events {
+			if e := &s.Events[i]; !e.Duplicate {
+				if err := w.accept(s.Tenant, e); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if err := w.events.flush(); err != nil {
+		return err
+	}
+	if err := w.part.cut(w); err != nil {
+		return err
+	}
+	for i := range b.Wait {
+		x := &b.Wait[i]
+		w.wait(rowKey(x.DeliveryKey), x.Attempts, x.DueAt.UnixMilli())
+	}
+	for i := range b.Outcomes {
+		if err := w.record(&b.Outcomes[i]); err != nil {
+			return err
+		}
+	}
+	if err := w.outcomes.flush(); err != nil {
+		return err
+	}
+	if err := w.settle(); err != nil {
+		return err
+	}
+	if b.RecoverFrom != 0 {
+		if _, err := w.setRecover.set(0, int64(b.RecoverFrom)).exec(); err != nil {
+			return err
+		}
+	}
+	if b.Trim != nil {
+		if err := w.trim(b.Trim); err != nil {
+			return err
+		}
+	}
+	w.release()
+	return nil
+}
+
+// release lets go of the batch's memory.
+func (w *writer) release() {
+	w.events.reset()
+	w.outcomes.reset()
+	clear(w.known)
+	clear(w.rows)
+	w.ids, w.ops = w.ids[:0], w.ops[:0]
+}
+
+// find looks up the events that the given IDs stand for.
+func (w *writer) find(list []*store.Submission) error {
+	w.part.rollback() // a batch that failed may have left something
+	clear(w.known)
+	clear(w.rows)
+	w.ids, w.ops = w.ids[:0], w.ops[:0]
+	for _, s := range list {
+		for i := range s.Events {
+			if s.Events[i].IDGiven {
+				w.ids = append(w.ids, idKey{s.Tenant, s.Events[i].Event.ID})
+			}
+		}
+	}
+	for ids := w.ids; len(ids) > 0; {
+		n := 1
+		for n < min(findChunk, len(ids)) && ids[n].tenant == ids[0].tenant {
+			n++
+		}
+		find := w.findMany
+		if n < findChunk {
+			n, find = 1, w.findOne
+		}
+		find.set(0, ids[0].tenant)
+		for i := range n {
+			find.set(1+i, ids[i].id[:])
+		}
+		if err := find.query(func(v []driver.Value) error { return w.found(ids[0].tenant, v) }); err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+func (w *writer) found(tenant string, v []driver.Value) error {
+	id, err := uuid.FromBytes(v[0].([]byte))
+	if err != nil {
+		return err
+	}
+	w.known[idKey{tenant, id}] = known{&event.Event{
+		ID: id, Type: v[1].(string), ObjectID: v[2].(string), ObjectOwnerID: v[3].(string), OwnerID: v[4].(string),
+		Time: time.UnixMilli(v[5].(int64)).UTC(), Data: []byte(v[6].(string)),
+	}, int(v[7].(int64))}
+	return nil
+}
+
+// judge tells new events from repetitions, in the order in which they were submitted, and whether the submission may
+// be written: one conflict and nothing of it is.
+func (w *writer) judge(s *store.Submission) bool {
+	s.Err = nil
+	for i := range s.Events {
+		e := &s.Events[i]
+		e.Duplicate, e.StoredTime, e.StoredWebhooks = false, time.Time{}, 0
+		if len(w.ids) == 0 {
+			continue // nobody gave an ID: none can repeat
+		}
+		key := idKey{s.Tenant, e.Event.ID}
+		first, ok := w.known[key]
+		switch {
+		case !ok:
+			w.known[key] = known{&e.Event, len(e.Webhooks)}
+		case sameContent(first.event, e):
+			e.Duplicate, e.StoredTime, e.StoredWebhooks = true, first.event.Time, first.webhooks
+		default:
+			s.Err = &store.ConflictError{ID: e.Event.ID}
+			w.forget(s, i)
+			return false
+		}
+	}
+	return true
+}
+
+// forget takes back what the first n events of a refused submission introduced.
+func (w *writer) forget(s *store.Submission, n int) {
+	for i := range n {
+		e := &s.Events[i]
+		if !e.Duplicate {
+			delete(w.known, idKey{s.Tenant, e.Event.ID})
+		}
+	}
+	for i := range n {
+		e := &s.Events[i]
+		e.Duplicate, e.StoredTime, e.StoredWebhooks = false, time.Time{}, 0
+	}
+}
+
+// sameContent tells whether e repeats first.
+func sameContent(first *event.Event, e *store.Submitted) bool {
+	x := &e.Event
+	return first.Type == x.Type && first.ObjectID == x.ObjectID && first.ObjectOwnerID == x.ObjectOwnerID &&
+		first.OwnerID == x.OwnerID && bytes.Equal(first.Data, x.Data) &&
+		(!e.TimeGiven || first.Time.UnixMilli() == x.Time.UnixMilli())
+}
+
+// accept writes a new event.
+func (w *writer) accept(tenant string, e *store.Submitted) error {
+	r := w.events.row()
+	r[0].Value = int64(e.Seq)
+	r[1].Value = tenant
+	r[2].Value = e.Event.ID[:]
+	r[3].Value = e.Event.Type
+	r[4].Value = e.Event.ObjectID
+	r[5].Value = e.Event.ObjectOwnerID
+	r[6].Value = e.Event.OwnerID
+	r[7].Value = e.Event.Time.UnixMilli()
+	r[8].Value = w.numbers(e.Webhooks)
+	r[9].Value = string(e.Event.Data)
+	for _, num := range e.Spilled {
+		w.wait(rowKey{num, e.Seq}, 0, e.Seq.Time().UnixMilli())
+	}
+	if err := w.part.add(w, tenant, e); err != nil {
+		return err
+	}
+	return w.events.full()
+}
+
+// numbers is the JSON array of the webhooks' numbers.
+func (w *writer) numbers(list []int64) string {
+	b := append(w.number[:0], '[')
+	for i, n := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, n, 10)
+	}
+	w.number = append(b, ']')
+	return string(w.number)
+}
+
+// record writes an outcome and notes what it does to the delivery's waiting row.
+func (w *writer) record(o *store.Outcome) error {
+	r := w.outcomes.row()
+	r[0].Value = o.Webhook
+	r[1].Value = int64(o.Event)
+	r[2].Value = int64(o.Attempt)
+	r[3].Value = string(o.Kind)
+	r[4].Value = o.At.UnixMilli()
+	r[5].Value = int64(o.Duration)
+	r[6].Value = int64(0)
+	if o.Sent {
+		r[6].Value = int64(1)
+	}
+	r[7].Value = int64(o.Status)
+	r[8].Value = nil
+	if o.Kind == store.Retry {
+		r[8].Value = o.NextAt.UnixMilli()
+		w.wait(rowKey(o.DeliveryKey), o.Attempt, o.NextAt.UnixMilli())
+	} else {
+		w.unwait(rowKey(o.DeliveryKey), o.Stored)
+	}
+	r[9].Value, r[10].Value, r[11].Value = nil, nil, nil
+	if o.Class != "" {
+		r[9].Value = o.Class
+	}
+	if o.KeyID != "" {
+		r[10].Value = o.KeyID
+	}
+	if len(o.Response) > 0 {
+		r[11].Value = o.Response
+	}
+	return w.outcomes.full()
+}

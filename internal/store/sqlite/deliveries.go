@@ -1,0 +1,297 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+// A webhook's deliveries come from three places: outcomes, waiting rows, and (accepted lately, neither) the engine's
+// memory. Each list is newest first from ?2 down to ?3, up to ?4 rows; ?1 is the webhook.
+const (
+	listTried = `SELECT DISTINCT event FROM outcomes WHERE webhook = ?1 AND event <= ?2 AND event >= ?3
+		ORDER BY event DESC LIMIT ?4`
+
+	listWaiting = `SELECT event FROM waiting WHERE webhook = ?1 AND event <= ?2 AND event >= ?3
+		ORDER BY event DESC LIMIT ?4`
+
+	listDelivered = `SELECT event FROM outcomes AS o WHERE webhook = ?1 AND event <= ?2 AND event >= ?3
+			AND kind = 'delivered'` + settledBy + ` ORDER BY event DESC LIMIT ?4`
+
+	// The first condition on kind is the index's own; without it SQLite does not use the index.
+	listGivenUp = `SELECT event FROM outcomes AS o INDEXED BY outcomes_given_up WHERE webhook = ?1 AND event <= ?2 AND event >= ?3
+			AND kind IN ('exhausted', 'cancelled') AND kind = ?5` + settledBy + ` ORDER BY event DESC LIMIT ?4`
+
+	// The outcome is the delivery's last word.
+	settledBy = `
+		AND NOT EXISTS (SELECT 1 FROM waiting AS w WHERE w.webhook = o.webhook AND w.event = o.event)
+		AND NOT EXISTS (SELECT 1 FROM outcomes AS l WHERE l.webhook = o.webhook AND l.event = o.event AND l.attempt > o.attempt)`
+
+	// Of one tenant (?1) or of one of its webhooks (?5, or 0), below delivery (?6, ?7). ?3 is at or above the recovery mark.
+	listUnsettled = `SELECT e.seq, w.value
+		FROM events AS e CROSS JOIN json_each(e.webhooks) AS w
+		WHERE e.tenant = ?1 AND e.seq <= ?2 AND e.seq >= ?3 AND (?5 = 0 OR w.value = ?5)
+			AND (e.seq < ?6 OR w.value < ?7)
+			AND NOT EXISTS (SELECT 1 FROM outcomes AS o WHERE o.webhook = w.value AND o.event = e.seq)
+			AND NOT EXISTS (SELECT 1 FROM waiting AS x WHERE x.webhook = w.value AND x.event = e.seq)
+		ORDER BY e.seq DESC, w.value DESC LIMIT ?4`
+
+	selectTenantWebhooks = `SELECT num, id FROM webhooks WHERE tenant = ?1 AND (?2 = 0 OR num = ?2)`
+
+	selectDelivery = `SELECT w.due_at, ` + eventColumns + ` FROM events AS e
+		LEFT JOIN waiting AS w ON w.webhook = ?2 AND w.event = e.seq
+		WHERE e.seq = ?3 AND e.tenant = ?1`
+
+	selectOutcomes = `SELECT attempt, kind, at, duration, sent, status, next_at, class, key_id, response FROM outcomes
+		WHERE webhook = ? AND event = ? ORDER BY attempt`
+
+	// The same without what a list does not show.
+	selectState = `SELECT w.due_at, e.id, e.type FROM events AS e
+		LEFT JOIN waiting AS w ON w.webhook = ?2 AND w.event = e.seq
+		WHERE e.seq = ?3 AND e.tenant = ?1`
+
+	selectTries = `SELECT attempt, kind, at, duration, sent, status, next_at, class, NULL, NULL FROM outcomes
+		WHERE webhook = ? AND event = ? ORDER BY attempt`
+)
+
+// snapshot runs fn on one state of the database.
+func (db *DB) snapshot(ctx context.Context, op string, fn func(*sql.Tx) error) error {
+	tx, err := db.rdb.BeginTx(ctx, nil)
+	if err == nil {
+		err = fn(tx)
+		err = errors.Join(err, ignoreDone(tx.Rollback()))
+	}
+	return wrap(err, op)
+}
+
+// ListDeliveries lists deliveries, newest first; see store.Records.
+func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) ([]store.DeliveryRecord, error) {
+	var list []store.DeliveryRecord
+	err := db.snapshot(ctx, "list deliveries", func(tx *sql.Tx) error {
+		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, before: before, limit: limit, now: time.Now()}
+		keys, err := q.keys(ctx)
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			r, err := q.record(ctx, key)
+			if err != nil {
+				return err
+			}
+			list = append(list, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// deliveries is one list being made.
+type deliveries struct {
+	tx     *sql.Tx
+	read   *statements
+	tenant string
+	f      store.DeliveryFilter
+	before store.DeliveryKey
+	limit  int
+	now    time.Time
+	names  map[int64]string // the tenant's webhooks
+}
+
+// keys finds the list's deliveries.
+func (q *deliveries) keys(ctx context.Context) ([]store.DeliveryKey, error) {
+	if err := q.webhooks(ctx); err != nil {
+		return nil, err
+	}
+	low, high := span(q.f.Since, q.f.Until)
+	if q.f.Event != 0 {
+		low, high = max(low, q.f.Event), min(high, q.f.Event)
+	}
+	if q.before.Event == 0 {
+		q.before = store.DeliveryKey{Event: high, Webhook: math.MaxInt64}
+	}
+	found := map[store.DeliveryKey]struct{}{}
+	for num := range q.names {
+		top := min(high, q.before.Event)
+		if num >= q.before.Webhook {
+			top = min(high, q.before.Event-1)
+		}
+		if err := q.webhook(ctx, num, low, top, found); err != nil {
+			return nil, err
+		}
+	}
+	if err := q.memory(ctx, low, high, found); err != nil {
+		return nil, err
+	}
+	keys := slices.SortedFunc(maps.Keys(found), func(a, b store.DeliveryKey) int {
+		return cmp.Or(cmp.Compare(b.Event, a.Event), cmp.Compare(b.Webhook, a.Webhook))
+	})
+	return keys[:min(len(keys), q.limit)], nil
+}
+
+// webhooks reads the tenant's webhooks that the list is about; the deleted ones too.
+func (q *deliveries) webhooks(ctx context.Context) error {
+	q.names = map[int64]string{}
+	rows, err := q.tx.StmtContext(ctx, q.read.tenantWebhooks).QueryContext(ctx, q.tenant, q.f.Webhook)
+	return each(rows, err, func() error {
+		var num int64
+		var id string
+		err := rows.Scan(&num, &id)
+		q.names[num] = id
+		return err
+	})
+}
+
+// webhook finds one webhook's deliveries that are on record.
+func (q *deliveries) webhook(ctx context.Context, num int64, low, high store.Seq, found map[store.DeliveryKey]struct{}) error {
+	args := []any{num, int64(high), int64(low), q.limit}
+	var stmts []*sql.Stmt
+	switch q.f.Status {
+	case "":
+		stmts = []*sql.Stmt{q.read.tried, q.read.waiting}
+	case store.StatusWaiting:
+		stmts = []*sql.Stmt{q.read.waiting}
+	case store.StatusDelivered:
+		stmts = []*sql.Stmt{q.read.delivered}
+	case store.StatusExhausted, store.StatusCancelled:
+		stmts, args = []*sql.Stmt{q.read.givenUp}, append(args, string(q.f.Status))
+	default:
+		return fmt.Errorf("unknown status %q", q.f.Status)
+	}
+	for _, stmt := range stmts {
+		rows, err := q.tx.StmtContext(ctx, stmt).QueryContext(ctx, args...)
+		err = each(rows, err, func() error {
+			key := store.DeliveryKey{Webhook: num}
+			err := rows.Scan(&key.Event)
+			found[key] = struct{}{}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// memory finds the deliveries that are not on record yet.
+func (q *deliveries) memory(ctx context.Context, low, high store.Seq, found map[store.DeliveryKey]struct{}) error {
+	if len(q.names) == 0 || q.f.Status != "" && q.f.Status != store.StatusWaiting {
+		return nil
+	}
+	var mark store.Seq
+	if err := q.tx.StmtContext(ctx, q.read.recoverFrom).QueryRowContext(ctx).Scan(&mark); err != nil {
+		return err
+	}
+	rows, err := q.tx.StmtContext(ctx, q.read.inMemory).QueryContext(ctx, q.tenant, int64(min(high, q.before.Event)),
+		int64(max(low, mark)), q.limit, q.f.Webhook, int64(q.before.Event), q.before.Webhook)
+	return each(rows, err, func() error {
+		var key store.DeliveryKey
+		if err := rows.Scan(&key.Event, &key.Webhook); err != nil {
+			return err
+		}
+		if _, ok := q.names[key.Webhook]; ok {
+			found[key] = struct{}{}
+		}
+		return nil
+	})
+}
+
+// record is the state of one delivery, for a list.
+func (q *deliveries) record(ctx context.Context, key store.DeliveryKey) (store.DeliveryRecord, error) {
+	r := store.DeliveryRecord{DeliveryKey: key, WebhookID: q.names[key.Webhook]}
+	var due sql.NullInt64
+	var id []byte
+	err := q.tx.StmtContext(ctx, q.read.state).QueryRowContext(ctx, q.tenant, key.Webhook, int64(key.Event)).Scan(&due, &id, &r.EventType)
+	if err != nil {
+		return r, fmt.Errorf("event %d: %w", key.Event, err)
+	}
+	if r.EventID, err = uuid.FromBytes(id); err != nil {
+		return r, err
+	}
+	rows, err := q.tx.StmtContext(ctx, q.read.tries).QueryContext(ctx, key.Webhook, int64(key.Event))
+	tries, err := scanOutcomes(rows, err, key)
+	sum(&r, tries, due, q.now)
+	return r, err
+}
+
+// Delivery finds one delivery with its event and outcomes; see store.Records.
+func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey) (r store.DeliveryRecord, e store.EventRecord, list []store.Outcome, err error) {
+	err = db.snapshot(ctx, fmt.Sprintf("delivery of event %d to webhook %d", key.Event, key.Webhook), func(tx *sql.Tx) error {
+		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: store.DeliveryFilter{Webhook: key.Webhook}}
+		if key.Webhook == 0 {
+			return store.ErrNotFound
+		}
+		if err := q.webhooks(ctx); err != nil {
+			return err
+		}
+		var due sql.NullInt64
+		e, err = scanEvent(tx.QueryRowContext(ctx, selectDelivery, tenant, key.Webhook, int64(key.Event)).Scan, &due)
+		if err != nil {
+			return notFound(err)
+		}
+		name, ok := q.names[key.Webhook]
+		if !ok || !slices.Contains(e.Webhooks, key.Webhook) {
+			return store.ErrNotFound
+		}
+		rows, err := tx.QueryContext(ctx, selectOutcomes, key.Webhook, int64(key.Event))
+		if list, err = scanOutcomes(rows, err, key); err != nil {
+			return err
+		}
+		r = store.DeliveryRecord{DeliveryKey: key, WebhookID: name, EventID: e.Event.ID, EventType: e.Event.Type}
+		sum(&r, list, due, time.Now())
+		return nil
+	})
+	if err != nil {
+		return store.DeliveryRecord{}, store.EventRecord{}, nil, err
+	}
+	return r, e, list, nil
+}
+
+func scanOutcomes(rows *sql.Rows, err error, key store.DeliveryKey) (list []store.Outcome, _ error) {
+	err = each(rows, err, func() error {
+		o := store.Outcome{DeliveryKey: key}
+		var at int64
+		var next sql.NullInt64
+		var class, keyID sql.NullString
+		if err := rows.Scan(&o.Attempt, &o.Kind, &at, &o.Duration, &o.Sent, &o.Status, &next, &class, &keyID, &o.Response); err != nil {
+			return err
+		}
+		o.At, o.Class, o.KeyID = millis(at), class.String, keyID.String
+		if next.Valid {
+			o.NextAt = millis(next.Int64)
+		}
+		list = append(list, o)
+		return nil
+	})
+	return list, err
+}
+
+// sum adds up what the outcomes, oldest first, and the waiting row say.
+func sum(r *store.DeliveryRecord, list []store.Outcome, due sql.NullInt64, now time.Time) {
+	r.Status = store.StatusWaiting
+	for _, o := range list {
+		if o.Sent || o.Kind != store.Cancelled {
+			r.Attempts++
+			r.LastAt, r.LastCode, r.LastClass = o.At, o.Status, o.Class
+		}
+	}
+	if due.Valid {
+		if at := millis(due.Int64); at.After(now) {
+			r.NextAt = at
+		}
+	} else if len(list) > 0 && list[len(list)-1].Kind != store.Retry {
+		r.Status = store.Status(list[len(list)-1].Kind)
+	}
+}
