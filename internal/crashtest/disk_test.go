@@ -157,7 +157,7 @@ func underFault(t *testing.T, inject string, ends bool) {
 	mustIntegrity(t, n.data)
 	n.wrap = nil
 	n.mustStart()
-	report := Check(settle(t, n, p, r, names, time.Minute), kills, concurrency)
+	report := Check(settle(t, n, p, r, names, time.Minute), kills, unsettled)
 	t.Logf("%s: %d events answered 202 before the fault", inject, p.count.Load())
 	for _, f := range report.Findings {
 		t.Error(f)
