@@ -16,7 +16,8 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-type deliveryView struct {
+// DeliveryView is the state of a delivery in answers.
+type DeliveryView struct {
 	ID           string `json:"id"`
 	EventID      string `json:"event_id" format:"uuid"`
 	EventType    string `json:"event_type"`
@@ -29,8 +30,8 @@ type deliveryView struct {
 	LastClass    string `json:"last_class,omitempty" doc:"The last attempt's class of error."`
 }
 
-// responseView is the start of a response's body.
-type responseView struct {
+// ResponseView is the start of a response's body.
+type ResponseView struct {
 	Response       string `json:"response,omitempty" doc:"The start of the response's body, when it is UTF-8."`
 	ResponseBase64 string `json:"response_base64,omitempty" doc:"The start of the response's body, when it is not UTF-8."`
 }
@@ -43,19 +44,19 @@ type attemptView struct {
 	Outcome    string `json:"outcome" enum:"delivered,retry,exhausted,cancelled"`
 	Status     int    `json:"status,omitempty" doc:"The response's HTTP status; absent when there was none."`
 	Class      string `json:"class,omitempty" doc:"The class of error; absent when delivered; address: the target's address cannot be used."`
-	responseView
+	ResponseView
 	SigningKeyID string `json:"signing_key_id,omitempty" doc:"Which signing key signed it."`
 	NextAt       string `json:"next_at,omitempty" format:"date-time"`
 }
 
 type deliveryWithAttempts struct {
-	deliveryView
-	Event    eventView     `json:"event"`
+	DeliveryView
+	Event    EventView     `json:"event"`
 	Attempts []attemptView `json:"attempts" nullable:"false" doc:"Oldest first."`
 }
 
 type deliveryPage struct {
-	Items []deliveryView `json:"items" nullable:"false"`
+	Items []DeliveryView `json:"items" nullable:"false"`
 	Next  string         `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
 }
 
@@ -95,7 +96,7 @@ func (a *api) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*out
 	if err != nil {
 		return nil, err
 	}
-	out := deliveryPage{Items: []deliveryView{}}
+	out := deliveryPage{Items: []DeliveryView{}}
 	if !some {
 		return &output[deliveryPage]{out}, nil
 	}
@@ -170,7 +171,7 @@ func (a *api) findDelivery(ctx context.Context, id string) (store.DeliveryRecord
 	return d, ev, outcomes, err
 }
 
-func (a *api) retryDelivery(ctx context.Context, in *byID) (*output[deliveryView], error) {
+func (a *api) retryDelivery(ctx context.Context, in *byID) (*output[DeliveryView], error) {
 	d, _, _, err := a.findDelivery(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -187,7 +188,7 @@ func (a *api) retryDelivery(ctx context.Context, in *byID) (*output[deliveryView
 	if d, _, _, err = a.findDelivery(ctx, in.ID); err != nil {
 		return nil, err
 	}
-	return &output[deliveryView]{viewDelivery(&d)}, nil
+	return &output[DeliveryView]{viewDelivery(&d)}, nil
 }
 
 // missing names what was not found, and wraps every other error.
@@ -198,8 +199,8 @@ func missing(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-func viewDelivery(d *store.DeliveryRecord) deliveryView {
-	return deliveryView{
+func viewDelivery(d *store.DeliveryRecord) DeliveryView {
+	return DeliveryView{
 		ID: EncodeDeliveryID(d.DeliveryKey), EventID: d.EventID.String(), EventType: d.EventType, WebhookID: d.WebhookID,
 		Status: string(d.Status), AttemptCount: d.Attempts, NextAt: formatTime(d.NextAt), LastAt: formatTime(d.LastAt),
 		LastStatus: d.LastCode, LastClass: outsideClass(d.LastClass),
@@ -209,7 +210,7 @@ func viewDelivery(d *store.DeliveryRecord) deliveryView {
 func viewOutcome(o *store.Outcome) attemptView {
 	return attemptView{
 		Number: o.Attempt, At: formatTime(o.At), DurationMS: int64(o.Duration / time.Millisecond), Sent: o.Sent, Outcome: string(o.Kind),
-		Status: o.Status, Class: outsideClass(o.Class), responseView: viewResponse(o.Response), SigningKeyID: o.KeyID, NextAt: formatTime(o.NextAt),
+		Status: o.Status, Class: outsideClass(o.Class), ResponseView: viewResponse(o.Response), SigningKeyID: o.KeyID, NextAt: formatTime(o.NextAt),
 	}
 }
 
@@ -225,7 +226,7 @@ func outsideClass(class string) string {
 }
 
 // viewResponse shows bytes as text if they are; a character cut at the end is left out.
-func viewResponse(b []byte) responseView {
+func viewResponse(b []byte) ResponseView {
 	whole := b
 	for i := 0; i < utf8.UTFMax-1 && len(b) > 0; i++ {
 		if r, n := utf8.DecodeLastRune(b); r != utf8.RuneError || n != 1 {
@@ -234,7 +235,7 @@ func viewResponse(b []byte) responseView {
 		b = b[:len(b)-1]
 	}
 	if utf8.Valid(b) && !(len(b) == 0 && len(whole) > 0) {
-		return responseView{Response: string(b)}
+		return ResponseView{Response: string(b)}
 	}
-	return responseView{ResponseBase64: base64.StdEncoding.EncodeToString(whole)}
+	return ResponseView{ResponseBase64: base64.StdEncoding.EncodeToString(whole)}
 }

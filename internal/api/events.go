@@ -40,7 +40,9 @@ func (p Period) times(v *event.Violations) (since, until time.Time) {
 	return read("since", p.Since), read("until", p.Until)
 }
 
-type eventView struct {
+// EventView is an event in answers. It is exported since the OpenAPI document takes embedded fields of exported types only;
+// so are the others like it.
+type EventView struct {
 	ID            string          `json:"id" format:"uuid"`
 	Type          string          `json:"type"`
 	ObjectID      string          `json:"object_id"`
@@ -50,19 +52,20 @@ type eventView struct {
 	Data          json.RawMessage `json:"data" doc:"A JSON object, as published."`
 }
 
-type storedEvent struct {
-	eventView
+// StoredEvent is an event on record.
+type StoredEvent struct {
+	EventView
 	AcceptedAt    string `json:"accepted_at" format:"date-time"`
 	DeliveryCount int    `json:"delivery_count" doc:"How many webhooks it goes to."`
 }
 
 type eventWithDeliveries struct {
-	storedEvent
-	Deliveries []deliveryView `json:"deliveries" nullable:"false"`
+	StoredEvent
+	Deliveries []DeliveryView `json:"deliveries" nullable:"false"`
 }
 
 type eventPage struct {
-	Items []storedEvent `json:"items" nullable:"false"`
+	Items []StoredEvent `json:"items" nullable:"false"`
 	Next  string        `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
 }
 
@@ -72,7 +75,7 @@ type eventTypeView struct {
 	ObjectID      string          `json:"object_id" doc:"What the ID means in events of this type."`
 	ObjectOwnerID string          `json:"object_owner_id" doc:"What the ID means in events of this type."`
 	OwnerID       string          `json:"owner_id" doc:"What the ID means in events of this type."`
-	Example       eventView       `json:"example"`
+	Example       EventView       `json:"example"`
 	DataSchema    json.RawMessage `json:"data_schema" doc:"The JSON Schema of data."`
 }
 
@@ -138,7 +141,7 @@ func (a *api) listEvents(ctx context.Context, in *listEventsInput) (*output[even
 	if err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
 	}
-	out := eventPage{Items: make([]storedEvent, 0, len(found))}
+	out := eventPage{Items: make([]StoredEvent, 0, len(found))}
 	if len(found) > in.Limit {
 		found = found[:in.Limit]
 		out.Next = encodeCursor(hash, cursor{first: int64(found[in.Limit-1].Seq)})
@@ -171,7 +174,7 @@ func (a *api) getEvent(ctx context.Context, in *byID) (*output[eventWithDeliveri
 	if err != nil {
 		return nil, fmt.Errorf("list the deliveries of event %s: %w", id, err)
 	}
-	out := eventWithDeliveries{viewStored(&rec), make([]deliveryView, 0, len(ds))}
+	out := eventWithDeliveries{viewStored(&rec), make([]DeliveryView, 0, len(ds))}
 	for i := range ds {
 		out.Deliveries = append(out.Deliveries, viewDelivery(&ds[i]))
 	}
@@ -190,8 +193,8 @@ func (a *api) listEventTypes(context.Context, *Scope) (*output[eventTypePage], e
 	return &output[eventTypePage]{out}, nil
 }
 
-func viewEvent(e *event.Event) eventView {
-	v := eventView{
+func viewEvent(e *event.Event) EventView {
+	v := EventView{
 		ID: e.ID.String(), Type: e.Type, ObjectID: e.ObjectID, ObjectOwnerID: e.ObjectOwnerID, OwnerID: e.OwnerID,
 		Time: event.FormatTime(e.Time), Data: e.Data,
 	}
@@ -201,8 +204,8 @@ func viewEvent(e *event.Event) eventView {
 	return v
 }
 
-func viewStored(r *store.EventRecord) storedEvent {
-	return storedEvent{viewEvent(&r.Event), event.FormatTime(r.Seq.Time()), len(r.Webhooks)}
+func viewStored(r *store.EventRecord) StoredEvent {
+	return StoredEvent{viewEvent(&r.Event), event.FormatTime(r.Seq.Time()), len(r.Webhooks)}
 }
 
 // formatTime is the form of all times in answers; "" for the zero time.

@@ -125,7 +125,7 @@ func viewTest(w *webhook.Webhook, r *attempt.Result, p *attempt.Preview) testVie
 	v := testView{
 		Attempt: attemptView{
 			At: formatTime(r.At), DurationMS: int64(r.Duration / time.Millisecond), Sent: r.Sent, Outcome: string(store.Retry),
-			Status: r.Status, Class: outsideClass(r.Class), responseView: viewResponse(r.Response), SigningKeyID: r.KeyID,
+			Status: r.Status, Class: outsideClass(r.Class), ResponseView: viewResponse(r.Response), SigningKeyID: r.KeyID,
 		},
 		Request: testRequest{Method: p.Method, URL: p.URL, Headers: []testHeader{}, Body: string(p.Body)},
 	}

@@ -28,7 +28,8 @@ type headerInput struct {
 	Value string `json:"value,omitempty" doc:"Left out in a change: as before, if there was a header of this name."`
 }
 
-type webhookFields struct {
+// WebhookFields are what may be left out when a webhook is made.
+type WebhookFields struct {
 	OwnerID            string        `json:"owner_id,omitempty" doc:"If set, only events whose owner_id or object_owner_id is this."`
 	Auth               *authInput    `json:"auth,omitempty"`
 	Headers            []headerInput `json:"headers,omitempty" doc:"The whole list. Values are secrets."`
@@ -44,14 +45,14 @@ type webhookCreate struct {
 	URL        string   `json:"url"`
 	Method     string   `json:"method" enum:"POST,GET"`
 	EventTypes []string `json:"event_types" nullable:"false" doc:"Patterns, like qap.investor.* or **."`
-	webhookFields
+	WebhookFields
 }
 
 type webhookPatch struct {
 	URL        string   `json:"url,omitempty"`
 	Method     string   `json:"method,omitempty" enum:"POST,GET"`
 	EventTypes []string `json:"event_types,omitempty" doc:"Patterns, like qap.investor.* or **."`
-	webhookFields
+	WebhookFields
 	SigningKeySwitchAt string `json:"signing_key_switch_at,omitempty" format:"date-time" doc:"With a new signing key: from when on X-Quantfolio-Signature-256 is made with it; now, when left out."`
 	SigningKeyOverlap  string `json:"signing_key_overlap,omitempty" default:"24h" doc:"With a new signing key: how long after that webhook-signature carries the old key's signature too."`
 }

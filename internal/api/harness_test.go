@@ -1,0 +1,270 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/quantfolio/qhook/internal/attempt"
+	"github.com/quantfolio/qhook/internal/engine"
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/netguard"
+	"github.com/quantfolio/qhook/internal/store"
+	"github.com/quantfolio/qhook/internal/store/sqlite"
+	"github.com/quantfolio/qhook/internal/webhook"
+)
+
+var _ Engine = (*engine.Engine)(nil)
+var _ Guard = (*netguard.Guard)(nil)
+
+// fakeEngine commits to the real store and delivers nothing.
+type fakeEngine struct {
+	store store.Store
+
+	mu    sync.Mutex
+	seq   store.Seq
+	hooks map[int64]*webhook.Webhook
+	fail  error
+	retry []store.DeliveryKey
+}
+
+func (e *fakeEngine) Accept(ctx context.Context, tenant string, evs []event.Event) ([]engine.Receipt, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.fail != nil {
+		return nil, e.fail
+	}
+	sub := &store.Submission{Tenant: tenant}
+	for _, ev := range evs {
+		e.seq++
+		s := store.Submitted{Seq: e.seq, Event: ev, IDGiven: ev.ID != uuid.Nil, TimeGiven: !ev.Time.IsZero()}
+		if !s.IDGiven {
+			s.Event.ID = uuid.New()
+		}
+		if !s.TimeGiven {
+			s.Event.Time = e.seq.Time()
+		}
+		for num := int64(1); num <= int64(len(e.hooks)); num++ {
+			if w := e.hooks[num]; w != nil && w.Tenant == tenant && !w.Deleted() {
+				s.Webhooks = append(s.Webhooks, num)
+			}
+		}
+		s.Spilled = s.Webhooks
+		sub.Events = append(sub.Events, s)
+	}
+	if err := e.store.Commit(ctx, &store.Batch{Submissions: []*store.Submission{sub}}); err != nil {
+		return nil, err
+	}
+	if sub.Err != nil {
+		return nil, sub.Err
+	}
+	var out []engine.Receipt
+	for _, s := range sub.Events {
+		r := engine.Receipt{ID: s.Event.ID, Type: s.Event.Type, Time: s.Event.Time, Deliveries: len(s.Webhooks)}
+		if s.Duplicate {
+			r.Time, r.Deliveries, r.Duplicate = s.StoredTime, s.StoredWebhooks, true
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+func (e *fakeEngine) SetWebhook(w *webhook.Webhook) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.hooks == nil {
+		e.hooks = map[int64]*webhook.Webhook{}
+	}
+	e.hooks[w.Num] = w
+	return nil
+}
+
+func (e *fakeEngine) RetryNow(_ context.Context, key store.DeliveryKey) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.retry = append(e.retry, key)
+	return nil
+}
+
+func (e *fakeEngine) Test(_ context.Context, w *webhook.Webhook, ev event.Event) (attempt.Result, attempt.Preview, error) {
+	t, err := attempt.NewTarget(w)
+	if err != nil {
+		return attempt.Result{}, attempt.Preview{}, err
+	}
+	now := time.Now()
+	return attempt.Result{At: now, Duration: 5 * time.Millisecond, Verdict: attempt.Success, Sent: true, Status: 200, Response: []byte("thanks")}, t.Preview(&ev, now), nil
+}
+
+type fakeGuard struct{}
+
+func (fakeGuard) CheckTarget(_ context.Context, host string, _ uint16, plainHTTP bool) error {
+	if strings.HasSuffix(host, ".internal") || plainHTTP {
+		return &netguard.RefusedError{Reason: "not a public address 10.9.8.7", Hint: "--allow-network"}
+	}
+	return nil
+}
+
+// safeBuffer is a log that tests read while it is written.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// rig is the API on a real store.
+type rig struct {
+	t      testing.TB
+	h      http.Handler
+	store  store.Store
+	engine *fakeEngine
+	log    *safeBuffer
+	keys   map[string]string // role, or tenant/role → API key
+
+	mu   sync.Mutex
+	seen []string // every answer, with its headers
+}
+
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	ring, err := webhook.NewKeyring()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "q.db"), Keyring: ring})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	r := &rig{t: t, store: db, engine: &fakeEngine{store: db, seq: store.SeqAt(now)}, log: &safeBuffer{}, keys: map[string]string{}}
+	for _, tenant := range []string{"default", "other"} {
+		if err := db.CreateTenant(t.Context(), store.Tenant{ID: tenant, Name: tenant, CreatedAt: now}); err != nil {
+			t.Fatal(err)
+		}
+		for _, role := range []store.Role{store.Publisher, store.Viewer, store.Admin} {
+			r.keys[tenant+"/"+string(role)] = r.key(tenant, role)
+		}
+	}
+	r.keys["operator"] = r.key("", store.Operator)
+	r.h, err = New(Config{Engine: r.engine, Store: db, Guard: fakeGuard{}, Version: "test",
+		Logger: slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *rig) key(tenant string, role store.Role) string {
+	r.t.Helper()
+	plain, k := NewAPIKey(tenant, role, "test", time.Now())
+	if err := r.store.CreateAPIKey(r.t.Context(), k); err != nil {
+		r.t.Fatal(err)
+	}
+	return plain
+}
+
+type reply struct {
+	code   int
+	header http.Header
+	body   string
+	json   map[string]any
+}
+
+// call makes a request; who is a name of r.keys, or "" for no key. headers are pairs.
+func (r *rig) call(who, method, target, body string, headers ...string) reply {
+	var rd io.Reader
+	if body != "" {
+		rd = strings.NewReader(body)
+	}
+	req := httptest.NewRequest(method, target, rd)
+	if who != "" {
+		req.Header.Set("Authorization", "Bearer "+r.keys[who])
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Add(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	r.h.ServeHTTP(w, req)
+	out := reply{w.Code, w.Header(), w.Body.String(), nil}
+	_ = json.Unmarshal(w.Body.Bytes(), &out.json)
+	r.mu.Lock()
+	var hb strings.Builder
+	_ = w.Header().Write(&hb)
+	r.seen = append(r.seen, hb.String()+out.body)
+	r.mu.Unlock()
+	return out
+}
+
+// must calls and fails unless the status is code; every refusal must be a problem document.
+func (r *rig) must(code int, who, method, target, body string, headers ...string) reply {
+	r.t.Helper()
+	p := r.call(who, method, target, body, headers...)
+	if p.code != code {
+		r.t.Fatalf("%s %s as %q = %d %s, want %d", method, target, who, p.code, p.body, code)
+	}
+	if code >= 400 {
+		r.isProblem(p)
+	}
+	return p
+}
+
+func (r *rig) isProblem(p reply) {
+	r.t.Helper()
+	if ct := p.header.Get("Content-Type"); ct != problemType || p.json["status"] != float64(p.code) || p.json["title"] != http.StatusText(p.code) {
+		r.t.Errorf("%d is no problem document: %s %s", p.code, ct, p.body)
+	}
+}
+
+func (p reply) str(name string) string { s, _ := p.json[name].(string); return s }
+
+func (p reply) items() []map[string]any {
+	var out []map[string]any
+	list, _ := p.json["items"].([]any)
+	for _, x := range list {
+		out = append(out, x.(map[string]any))
+	}
+	return out
+}
+
+// locations are the fields of the violations, joined.
+func (p reply) locations() string {
+	var out []string
+	list, _ := p.json["errors"].([]any)
+	for _, x := range list {
+		out = append(out, x.(map[string]any)["location"].(string))
+	}
+	return strings.Join(out, " ")
+}
+
+const (
+	admin     = "default/admin"
+	viewer    = "default/viewer"
+	publisher = "default/publisher"
+	operator  = "operator"
+	foreign   = "other/admin"
+
+	eventBody = `{"type":"qap.investor.created","object_id":"i1","object_owner_id":"a1","owner_id":"o1","data":{"n":123456789012345678901234567890,"t":"<é>"}}`
+	hookBody  = `{"url":"https://hooks.example.com/a?b=c","method":"POST","event_types":["qap.investor.*"]}`
+)

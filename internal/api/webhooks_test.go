@@ -1,0 +1,257 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/quantfolio/qhook/internal/engine"
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+// instantEngine accepts without writing, to measure the API alone.
+type instantEngine struct{ *fakeEngine }
+
+func (e *instantEngine) Accept(_ context.Context, _ string, evs []event.Event) ([]engine.Receipt, error) {
+	out := make([]engine.Receipt, len(evs))
+	for i := range evs {
+		out[i] = engine.Receipt{ID: evs[i].ID, Type: evs[i].Type, Time: evs[i].Time}
+	}
+	return out, nil
+}
+
+const fullHook = `{"url":"https://hooks.example.com/a","method":"POST","event_types":["qap.investor.**"],"owner_id":"o1",
+	"auth":{"type":"basic","username":"u","password":"canary-password"},
+	"headers":[{"name":"X-Team","value":"canary-header"},{"name":"X-More","value":"canary-more"}],
+	"signing_key":"canary-signing-key-1","description":"d","timeout":"2m","retry_schedule":["5s","2m","1h"]}`
+
+func TestWebhookLife(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	body := strings.Replace(fullHook, `"2m","retry`, `"30s","retry`, 1)
+	w := r.must(201, admin, "POST", "/v1/webhooks", body)
+	path := w.header.Get("Location")
+	got := r.must(200, viewer, "GET", path, "")
+	if got.body != w.body || got.header.Get("ETag") != `"1"` {
+		t.Errorf("GET = %s %s, want as created %s", got.header.Get("ETag"), got.body, w.body)
+	}
+	for _, want := range []string{`"auth":{"type":"basic","username":"u","password":"[secret]"}`, `{"name":"X-Team","value":"[secret]"}`,
+		`"timeout":"30s"`, `"retry_schedule":["5s","2m","1h"]`, `"enabled":true`, `"warnings":[]`, `"signing_keys":[{"id":"k_`} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("webhook = %s, want %s in it", got.body, want)
+		}
+	}
+
+	stored := func() (pass, team, more, key string) {
+		h, err := r.store.WebhookByID(t.Context(), "default", w.str("id"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range h.Headers {
+			switch x.Name {
+			case "X-Team":
+				team = x.Value.Reveal()
+			case "X-More":
+				more = x.Value.Reveal()
+			}
+		}
+		if len(h.SigningKeys) > 0 {
+			key = h.SigningKeys[0].Key.Reveal()
+		}
+		return h.Auth.Secret.Reveal(), team, more, key
+	}
+
+	// What is absent stays; secrets that are left out or shown as [secret] stay.
+	r.must(200, admin, "PATCH", path, `{"description":"new","auth":{"type":"basic","username":"u"},"headers":[{"name":"x-team"},{"name":"X-More","value":"[secret]"}]}`)
+	r.must(200, admin, "PATCH", path, `{"headers":[{"name":"X-Team"},{"name":"X-More"}]}`)
+	if p, a, b, k := stored(); p != "canary-password" || a != "canary-header" || b != "canary-more" || k != "canary-signing-key-1" {
+		t.Errorf("secrets after a change that left them out = %q %q %q %q", p, a, b, k)
+	}
+	got = r.must(200, admin, "GET", path, "")
+	if got.str("description") != "new" || got.str("timeout") != "30s" || got.str("owner_id") != "o1" {
+		t.Errorf("after a change: %s", got.body)
+	}
+	for body, field := range map[string]string{
+		`{"auth":{"type":"basic","username":"other"}}`:          "auth.password",
+		`{"auth":{"type":"bearer"}}`:                            "auth.token",
+		`{"auth":{"type":"bearer","token":"x","password":"y"}}`: "auth.password",
+		`{"auth":{"type":"magic"}}`:                             "auth.type",
+		`{"headers":[{"name":"X-New"}]}`:                        "headers[0].value",
+		`{"headers":[{"name":"Host","value":"x"}]}`:             "headers[0].name",
+		`{"headers":[{"name":"X-A","value":"x","y":1}]}`:        "headers[0].y",
+		`{"nope":1}`:                          "nope",
+		`{"url":null}`:                        "url",
+		`{"url":"https://x.internal/"}`:       "url",
+		`{"url":"http://hooks.example.com/"}`: "url",
+		`{"method":"PUT","timeout":"x","event_types":["zzz"],"enabled":"1"}`: "timeout",
+		`{"signing_key":"0123456789abcdef","generate_signing_key":true}`:     "generate_signing_key",
+		`{"signing_key_overlap":"1h"}`:                                       "signing_key_overlap",
+		`{"signing_key":"0123456789abcdef","signing_key_overlap":"-1h"}`:     "signing_key_overlap",
+		`{"signing_key":"0123456789abcdef","signing_key_switch_at":"soon"}`:  "signing_key_switch_at",
+		`{"description":"a","description":"b"}`:                              "description",
+		`{"retry_schedule":["1s","x"]}`:                                      "retry_schedule[1]",
+	} {
+		if p := r.must(422, admin, "PATCH", path, body); !strings.Contains(" "+p.locations()+" ", " "+field+" ") {
+			t.Errorf("PATCH %s: violations at %q, want %s", body, p.locations(), field)
+		}
+	}
+	if p := r.must(422, admin, "PATCH", path, `{"method":"PUT","timeout":"x","event_types":["zzz"],"enabled":"1"}`); len(strings.Fields(p.locations())) != 4 {
+		t.Errorf("violations at %q, want all four at once", p.locations())
+	}
+	if p := r.must(422, admin, "PATCH", path, `{"url":"https://x.internal/"}`); strings.Contains(p.body, "10.9.8.7") || !strings.Contains(p.body, "--allow-network") {
+		t.Errorf("refused target = %s, want the setting and no address", p.body)
+	}
+	if !strings.Contains(r.log.String(), "10.9.8.7") {
+		t.Error("the refused address is not in the log")
+	}
+
+	// null is the default; the type decides what stays.
+	r.must(200, admin, "PATCH", path, `{"owner_id":null,"timeout":null,"retry_schedule":null,"headers":null,"auth":null,"description":null}`)
+	got = r.must(200, admin, "GET", path, "")
+	if got.str("timeout") != "15s" || len(got.json["retry_schedule"].([]any)) != 14 || !strings.Contains(got.body, `"auth":{"type":"none"}`) || !strings.Contains(got.body, `"headers":[]`) {
+		t.Errorf("after nulls: %s", got.body)
+	}
+}
+
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	w := r.must(201, admin, "POST", "/v1/webhooks", strings.Replace(hookBody, "{", `{"generate_signing_key":true,`, 1))
+	path, first := w.header.Get("Location"), w.str("signing_key")
+	if !strings.HasPrefix(first, "whsec_") {
+		t.Fatalf("created = %s, want a generated key", w.body)
+	}
+	if p := r.must(200, admin, "GET", path, ""); strings.Contains(p.body, first) {
+		t.Errorf("the generated key is shown again: %s", p.body)
+	}
+	p := r.must(200, admin, "PATCH", path, `{"generate_signing_key":true,"signing_key_overlap":"1h"}`)
+	keys := p.json["signing_keys"].([]any)
+	if len(keys) != 2 || p.str("signing_key") == "" || p.str("signing_key") == first || keys[1].(map[string]any)["expires_at"] == nil {
+		t.Errorf("rotated = %s, want two keys, the old one with its end", p.body)
+	}
+	if p := r.must(200, admin, "PATCH", path, `{"signing_key":""}`); len(p.json["signing_keys"].([]any)) != 0 {
+		t.Errorf("unsigned = %s, want no keys", p.body)
+	}
+	if p := r.must(200, admin, "PATCH", path, `{"signing_key":"short"}`); len(p.json["warnings"].([]any)) != 1 {
+		t.Errorf("a short key = %s, want a warning", p.body)
+	}
+}
+
+func TestWebhookTest(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	path := r.must(201, admin, "POST", "/v1/webhooks", strings.Replace(fullHook, `"2m","retry`, `"30s","retry`, 1)).header.Get("Location")
+	p := r.must(200, admin, "POST", path+"/test", `{"type":"qap.investor.updated"}`)
+	req := p.json["request"].(map[string]any)
+	if !strings.Contains(req["body"].(string), "qap.investor.updated") || p.json["response"].(map[string]any)["body"] != "thanks" {
+		t.Errorf("test = %s, want request and response", p.body)
+	}
+	r.must(422, admin, "POST", path+"/test", `{"type":"nope"}`)
+	r.must(422, admin, "POST", path+"/test", `{"x":1}`)
+	r.must(404, admin, "POST", "/v1/webhooks/none/test", ``)
+	limited := false
+	for range 20 {
+		limited = limited || r.call(admin, "POST", path+"/test", "").code == 429
+	}
+	if !limited {
+		t.Error("20 tests at once are not limited")
+	}
+}
+
+// TestCanary writes a secret into every field that takes one, and looks for it in every answer and in the log.
+func TestCanary(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ok := strings.Replace(fullHook, `"2m","retry`, `"30s","retry`, 1)
+	path := r.must(201, admin, "POST", "/v1/webhooks", ok).header.Get("Location")
+	for _, auth := range []string{`{"type":"bearer","token":"canary-token"}`, `{"type":"api_key","header":"X-Key","value":"canary-value"}`} {
+		r.must(200, admin, "PATCH", path, `{"auth":`+auth+`,"signing_key":"canary-signing-key-2"}`)
+		r.must(200, admin, "POST", path+"/test", "")
+	}
+	for _, bad := range []string{
+		fullHook,
+		strings.Replace(ok, "canary-password", `canary\u0000-bad`, 1),
+		strings.Replace(ok, "canary-header", `canary\nbad`, 1),
+		strings.Replace(ok, "canary-signing-key-1", `canary\u0001bad`, 1),
+		strings.Replace(ok, `"canary-password"`, `["canary-list"]`, 1),
+		strings.Replace(ok, `"canary-header"`, `{"canary":1}`, 1),
+		ok[:len(ok)-1],
+	} {
+		if p := r.call(admin, "POST", "/v1/webhooks", bad); p.code < 400 || p.code >= 500 {
+			t.Errorf("POST %s = %d, want a refusal", bad, p.code)
+		}
+	}
+	for _, get := range []string{path, "/v1/webhooks"} {
+		r.must(200, viewer, "GET", get, "")
+	}
+	r.keys["bad"] = "qhk_canary-key"
+	r.must(401, "bad", "GET", "/v1/webhooks", "")
+	for _, s := range append(r.seen, r.log.String()) {
+		if strings.Contains(s, "canary") {
+			t.Errorf("a secret shows: %s", s)
+		}
+		for _, key := range r.keys {
+			if strings.Contains(s, key) {
+				t.Errorf("an API key shows: %s", s)
+			}
+		}
+	}
+}
+
+func TestViewResponse(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		in   string
+		want ResponseView
+	}{
+		{"", ResponseView{}},
+		{"héllo", ResponseView{Response: "héllo"}},
+		{"cut \xe2\x82", ResponseView{Response: "cut "}},
+		{"\xff\xfe", ResponseView{ResponseBase64: "//4="}},
+		{"a\xffb", ResponseView{ResponseBase64: "Yf9i"}},
+	} {
+		got := viewResponse([]byte(c.in))
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("viewResponse(%q) = %+v, want %+v", c.in, got, c.want)
+		}
+		if b, _ := json.Marshal(got); strings.Contains(string(b), "�") {
+			t.Errorf("viewResponse(%q) is shown as %s", c.in, b)
+		}
+	}
+}
+
+func TestDeliveryID(t *testing.T) {
+	t.Parallel()
+	key := store.DeliveryKey{Webhook: 26, Event: 0x1234}
+	if got, want := EncodeDeliveryID(key), "d_0000000000001234_1a"; got != want {
+		t.Errorf("EncodeDeliveryID(%v) = %s, want %s", key, got, want)
+	}
+	for _, s := range []string{"", "d_", "d_1_1", "d_0000000000001234_1A", "d_0000000000001234_01", "d_0000000000000000_1", "d_ffffffffffffffff_1", "d_0000000000001234_", "d_+000000000001234_1"} {
+		if k, ok := DecodeDeliveryID(s); ok {
+			t.Errorf("DecodeDeliveryID(%q) = %v, want none", s, k)
+		}
+	}
+}
+
+func FuzzCursor(f *testing.F) {
+	hash := filterHash("events", "t")
+	f.Add(encodeCursor(hash, cursor{1, 2}))
+	f.Add("AQ")
+	f.Add("d_0000000000001234_1a")
+	f.Fuzz(func(t *testing.T, s string) {
+		if c, err := decodeCursor(hash, s); err == nil && s != "" {
+			if got := encodeCursor(hash, c); got != s {
+				t.Errorf("encodeCursor(decodeCursor(%q)) = %q", s, got)
+			}
+			if _, err := decodeCursor(hash+1, s); err == nil {
+				t.Errorf("decodeCursor(%q) passes with another filter", s)
+			}
+		}
+		if k, ok := DecodeDeliveryID(s); ok && EncodeDeliveryID(k) != s {
+			t.Errorf("EncodeDeliveryID(DecodeDeliveryID(%q)) = %q", s, EncodeDeliveryID(k))
+		}
+	})
+}
