@@ -262,6 +262,5 @@ func (w *writer) failed(accepts []*accepted, writes []writing, err error) {
 		case <-t.C:
 		case <-w.wake:
 		}
-		w.poke()
 	}
 }
