@@ -39,7 +39,7 @@ const (
 
 	// Of one tenant (?1) or of one of its webhooks (?5, or 0), below delivery (?6, ?7). ?3 is at or above the recovery mark.
 	listUnsettled = `SELECT e.seq, w.value
-		FROM events AS e CROSS JOIN json_each(e.webhooks) AS w
+		FROM events AS e INDEXED BY events_by_tenant CROSS JOIN json_each(e.webhooks) AS w
 		WHERE e.tenant = ?1 AND e.seq <= ?2 AND e.seq >= ?3 AND (?5 = 0 OR w.value = ?5)
 			AND (e.seq < ?6 OR w.value < ?7)
 			AND NOT EXISTS (SELECT 1 FROM outcomes AS o WHERE o.webhook = w.value AND o.event = e.seq)

@@ -20,7 +20,7 @@ const eventFilters = ` AND e.seq <= ?2 AND e.seq >= ?3
 	AND (?8 = '[]' OR e.type IN (SELECT value FROM json_each(?8)))
 	ORDER BY e.seq DESC LIMIT ?4`
 
-const listEvents = `SELECT ` + eventColumns + ` FROM events AS e
+const listEvents = `SELECT ` + eventColumns + ` FROM events AS e INDEXED BY events_by_tenant
 	WHERE e.tenant = ?1` + eventFilters
 
 // span is the range of Seq that a time range selects, both ends included.
