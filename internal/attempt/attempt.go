@@ -243,7 +243,7 @@ func (s *Sender) connect(ctx context.Context, t *Target, deadline time.Time, r *
 	c.Conn = tc
 	c.r.Reset(tc)
 	if tc.ConnectionState().NegotiatedProtocol == "h2" {
-		if c.h2, err = newH2(tc); err != nil {
+		if c.h2, err = newH2(tctx, tc); err != nil {
 			tc.Close()
 			return nil, tlsError{err}
 		}

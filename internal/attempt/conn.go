@@ -2,13 +2,11 @@ package attempt
 
 import (
 	"bufio"
-	"context"
 	"net"
+	"net/http"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // idleLimit is how long a connection is kept without use.
@@ -25,7 +23,7 @@ type pools struct {
 type pool struct {
 	mu   sync.Mutex
 	idle []*conn // the one used last at the end
-	two  []*http2.ClientConn
+	two  []*http.ClientConn
 }
 
 func (p *pools) get(key string) *pool {
@@ -48,8 +46,7 @@ func (p *pools) closeIdle() {
 			c.Close()
 		}
 		for _, cc := range q.two {
-			// Those with a request under way end with it.
-			go func() { _ = cc.Shutdown(context.Background()) }()
+			closeUnused(cc)
 		}
 		q.idle, q.two = nil, nil
 		q.mu.Unlock()
@@ -94,17 +91,17 @@ func (p *pool) put(c *conn, limit int) {
 }
 
 // h2 gives an HTTP/2 connection with room for a request; nil: none.
-func (p *pool) h2() *http2.ClientConn {
+func (p *pool) h2() *http.ClientConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	kept := p.two[:0]
-	var free *http2.ClientConn
+	var free *http.ClientConn
 	for _, cc := range p.two {
-		if s := cc.State(); s.Closed || s.Closing {
+		if cc.Err() != nil {
 			continue
 		}
 		kept = append(kept, cc)
-		if free == nil && cc.ReserveNewRequest() {
+		if free == nil && cc.Reserve() == nil {
 			free = cc
 		}
 	}
@@ -113,8 +110,20 @@ func (p *pool) h2() *http2.ClientConn {
 	return free
 }
 
-func (p *pool) addH2(cc *http2.ClientConn) {
-	cc.ReserveNewRequest()
+// closeUnused closes a connection now, or when its last request has ended.
+func closeUnused(cc *http.ClientConn) {
+	cc.SetStateHook(func(cc *http.ClientConn) {
+		if cc.InFlight() == 0 {
+			_ = cc.Close()
+		}
+	})
+	if cc.InFlight() == 0 {
+		_ = cc.Close()
+	}
+}
+
+// addH2 shares a connection on which the caller has a place reserved.
+func (p *pool) addH2(cc *http.ClientConn) {
 	p.mu.Lock()
 	p.two = append(p.two, cc)
 	p.mu.Unlock()
@@ -125,7 +134,7 @@ type conn struct {
 	net.Conn
 	raw    syscall.RawConn // of the TCP connection below; nil: not known
 	r      *bufio.Reader
-	h2     *http2.ClientConn // set when the other side chose HTTP/2; then nothing else is used
+	h2     *http.ClientConn // set when the other side chose HTTP/2; then nothing else is used
 	usedAt time.Time
 }
 

@@ -6,29 +6,34 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
 // newH2 begins HTTP/2 on a connection that negotiated it. Its ClientConn never sends a request again; only its
 // Transport's RoundTrip would, and that is not used.
-func newH2(c *tls.Conn) (*http2.ClientConn, error) {
-	t := &http2.Transport{DisableCompression: true, MaxHeaderListSize: maxHead, IdleConnTimeout: idleLimit, ReadIdleTimeout: 30 * time.Second}
-	cc, err := t.NewClientConn(c)
+func newH2(ctx context.Context, c *tls.Conn) (*http.ClientConn, error) {
+	t := &http.Transport{
+		DialTLSContext:     func(context.Context, string, string) (net.Conn, error) { return c, nil },
+		Protocols:          new(http.Protocols),
+		HTTP2:              &http.HTTP2Config{SendPingTimeout: 30 * time.Second},
+		DisableCompression: true, MaxResponseHeaderBytes: maxHead, IdleConnTimeout: idleLimit,
+	}
+	t.Protocols.SetHTTP2(true)
+	cc, err := t.NewClientConn(ctx, "https", c.RemoteAddr().String())
 	if err != nil {
 		return nil, fmt.Errorf("begin HTTP/2: %w", err)
 	}
-	return cc, nil
+	return cc, cc.Reserve()
 }
 
 // exchangeH2 is roundTrip over HTTP/2; the request has its place on cc already.
-func exchangeH2(ctx context.Context, cc *http2.ClientConn, t *Target, req *request, deadline time.Time, r *Result) error {
+func exchangeH2(ctx context.Context, cc *http.ClientConn, t *Target, req *request, deadline time.Time, r *Result) error {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	var body io.Reader

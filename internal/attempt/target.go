@@ -77,9 +77,7 @@ func putBuffer(b *buffer) {
 // request is one request, built: its bytes for HTTP/1.1, and its parts for HTTP/2 and for showing.
 type request struct {
 	wire    []byte
-	target  string   // path and query; built only when parts are asked for
-	headers []header // likewise
-	body    []byte   // nil for GET
+	body    []byte // nil for GET
 	keyID   string
 	tooLong bool
 	b       *buffer

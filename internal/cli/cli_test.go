@@ -49,7 +49,7 @@ func fakeAPI(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.Method + " " + r.URL.Path {
 	case "GET /v1/event-types":
-		_, _ = io.WriteString(w, `{"event_types":[{"type":"qap.investor.created","example":{"type":"qap.investor.created","object_id":"o","object_owner_id":"oo","owner_id":"ow","data":{"investor_type":"person"}}}]}`)
+		_, _ = io.WriteString(w, `{"items":[{"type":"qap.investor.created","example":{"type":"qap.investor.created","object_id":"o","object_owner_id":"oo","owner_id":"ow","data":{"investor_type":"person"}}}]}`)
 	case "POST /v1/events":
 		body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 		want := `{"type":"qap.investor.created","object_id":"inv-7","object_owner_id":"oo","owner_id":"ow","data":{"n":12345678901234567890}}`
@@ -61,7 +61,7 @@ func fakeAPI(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
 		_, _ = io.WriteString(w, `{"id":"0190d1f4-7a30-7c3e-9b7e-0d3c1c5a8e11","type":"qap.investor.created","time":"2023-03-15T12:46:00.000Z","deliveries":2}`)
 	case "GET /v1/api-keys":
-		_, _ = io.WriteString(w, `{"api_keys":[{"id":"key-1","tenant":"default","role":"viewer","name":"wall","created_at":"2023-03-15T12:46:00Z"}]}`)
+		_, _ = io.WriteString(w, `{"items":[{"id":"key-1","tenant":"default","role":"viewer","name":"wall","created_at":"2023-03-15T12:46:00Z"}]}`)
 	case "POST /v1/api-keys":
 		w.WriteHeader(http.StatusCreated)
 		_, _ = io.WriteString(w, `{"id":"key-2","tenant":"default","role":"publisher","key":"the-new-key"}`)
