@@ -140,12 +140,12 @@ func (a *App) firstStart(ctx context.Context) error {
 		return fmt.Errorf("make the default tenant: %w", err)
 	}
 	if a.cfg.AdminKey != "" {
-		_, k := api.NewAPIKey("", store.Operator, "configured", now)
+		_, k := api.NewAPIKey("", store.Operator, configured, now)
 		k.Hash = api.HashKey(a.cfg.AdminKey)
 		if err := a.store.CreateAPIKey(ctx, k); err != nil && !errors.Is(err, store.ErrExists) {
 			return fmt.Errorf("write the configured admin key: %w", err)
 		}
-		return nil
+		return a.dropConfigured(ctx, k.Hash)
 	}
 	keys, err := a.store.ListAPIKeys(ctx, "")
 	if err != nil {
@@ -159,6 +159,26 @@ func (a *App) firstStart(ctx context.Context) error {
 		return fmt.Errorf("write the first admin key: %w", err)
 	}
 	a.firstKey = plain
+	return nil
+}
+
+// configured is the name of the operator's key that comes from the settings.
+const configured = "configured"
+
+// dropConfigured removes the keys that the settings had before, so that changing the setting ends the old key.
+func (a *App) dropConfigured(ctx context.Context, current [32]byte) error {
+	keys, err := a.store.ListAPIKeys(ctx, "")
+	if err != nil {
+		return fmt.Errorf("read the operator's keys: %w", err)
+	}
+	for _, k := range keys {
+		if k.Name != configured || k.Hash == current {
+			continue
+		}
+		if err := a.store.DeleteAPIKey(ctx, "", k.ID); err != nil {
+			return fmt.Errorf("remove the admin key configured before: %w", err)
+		}
+	}
 	return nil
 }
 
