@@ -40,7 +40,7 @@ type Config struct {
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer // nil: metrics are kept but not exported
 	Concurrency int                   // attempts under way per webhook; default 32
-	QueueLength int                   // deliveries in memory per webhook; default 4096
+	QueueLength int                   // deliveries in memory per webhook; default 8192
 	QueueBytes  int64                 // deliveries in memory, all webhooks; default 32 MiB
 	Retention   time.Duration         // how long events and outcomes are kept; 0: for ever
 	LateAfter   time.Duration         // a delivery not settled by then gets a waiting row; default 10 s
@@ -60,7 +60,7 @@ func (c *Config) setDefaults() {
 		c.Concurrency = 32
 	}
 	if c.QueueLength <= 0 {
-		c.QueueLength = 4096
+		c.QueueLength = 8192
 	}
 	if c.QueueBytes <= 0 {
 		c.QueueBytes = 32 << 20
