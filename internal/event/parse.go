@@ -4,18 +4,33 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
 
-var keys = []string{"id", "type", "object_id", "object_owner_id", "owner_id", "time", "data"}
+// maxViolations is how many broken rules are named, more or less; they are enough to work on, and the answer to a
+// request stays about as small as the request.
+const maxViolations = 100
 
-// Parse reads one published event. Its error is Violations. The result keeps nothing of raw.
+// The properties of an event, by their place in keys.
+const (
+	keyID = iota
+	keyType
+	keyObjectID
+	keyObjectOwnerID
+	keyOwnerID
+	keyTime
+	keyData
+)
+
+var keys = [...]string{"id", "type", "object_id", "object_owner_id", "owner_id", "time", "data"}
+
+// Parse reads one published event: a JSON object (RFC 8259) of the seven properties in the design's "Wire forms", no
+// others and none twice. ID and Time stay zero when they are not given. Its error is Violations. The result keeps nothing
+// of raw.
 func Parse(raw []byte) (Event, error) {
 	var v Violations
 	var e Event
@@ -26,7 +41,7 @@ func Parse(raw []byte) (Event, error) {
 	if !checkJSON(raw, &v) {
 		return e, v
 	}
-	e.parse(raw, "", &v)
+	e.parse(raw, -1, &v)
 	return e, v.Err()
 }
 
@@ -37,37 +52,40 @@ func ParseBatch(raw []byte) ([]Event, error) {
 	if !checkJSON(raw, &v) {
 		return nil, v
 	}
-	var list []json.RawMessage
-	seen := false
-	members(raw, func(key string, value []byte) {
-		if key != "events" || seen {
-			v.Add(key, "is not expected here; send one member named events")
-			return
-		}
-		seen = true
-		if err := json.Unmarshal(value, &list); err != nil || value[0] != '[' {
+	var list [][]byte
+	count, seen := 0, false
+	members(raw, func(name, value []byte) {
+		switch {
+		case len(v) >= maxViolations:
+		case !is(name, "events"):
+			v.Add(shown(name), "is not expected here; send one member named events")
+		case seen:
+			v.Add("events", "is given twice; send one list")
+		case value[0] != '[':
 			v.Add("events", "must be a list of events")
+		default:
+			list, count = elements(value)
 		}
+		seen = seen || is(name, "events")
 	})
-	if len(v) == 0 && (len(list) == 0 || len(list) > MaxBatch) {
-		v.Add("events", fmt.Sprintf("has %d events; send 1 to %d", len(list), MaxBatch))
+	if len(v) == 0 && (count == 0 || count > MaxBatch) {
+		v.Add("events", fmt.Sprintf("has %d events; send 1 to %d", count, MaxBatch))
 	}
 	if len(v) > 0 {
 		return nil, v
 	}
 	out := make([]Event, len(list))
 	for i, one := range list {
-		field := fmt.Sprintf("events[%d]", i)
 		switch {
 		case len(one) > MaxSize:
-			v.Add(field, fmt.Sprintf("has %d bytes; at most %d are taken", len(one), MaxSize))
+			v.Add(batchField(i), fmt.Sprintf("has %d bytes; at most %d are taken", len(one), MaxSize))
 		case one[0] != '{':
-			v.Add(field, "must be a JSON object")
+			v.Add(batchField(i), "must be a JSON object")
 		default:
-			out[i].parse(one, field+".", &v)
+			out[i].parse(one, i, &v)
 		}
-		if len(v) >= 100 {
-			break // enough to work on
+		if len(v) >= maxViolations {
+			break
 		}
 	}
 	return out, v.Err()
@@ -88,8 +106,9 @@ func checkJSON(raw []byte, v *Violations) bool {
 	return false
 }
 
-// members calls f for each member of a valid JSON object, with the value trimmed of white space.
-func members(raw []byte, f func(key string, value []byte)) {
+// members calls f for each member of a valid JSON object: its name as it stands there, quotes included, and its value
+// without the white space around it.
+func members(raw []byte, f func(name, value []byte)) {
 	i := space(raw, 0) + 1
 	for {
 		if i = space(raw, i); raw[i] == '}' {
@@ -99,11 +118,29 @@ func members(raw []byte, f func(key string, value []byte)) {
 			i = space(raw, i+1)
 		}
 		end := skip(raw, i)
-		key := unquote(raw[i:end])
+		name := raw[i:end]
 		i = space(raw, end)
 		i = space(raw, i+1) // behind the colon
 		end = skip(raw, i)
-		f(key, raw[i:end])
+		f(name, raw[i:end])
+		i = end
+	}
+}
+
+// elements are the first MaxBatch values of a valid JSON array, and how many it has.
+func elements(raw []byte) (list [][]byte, count int) {
+	i := 1
+	for {
+		if i = space(raw, i); raw[i] == ']' {
+			return list, count
+		}
+		if raw[i] == ',' {
+			i = space(raw, i+1)
+		}
+		end := skip(raw, i)
+		if count++; count <= MaxBatch {
+			list = append(list, raw[i:end])
+		}
 		i = end
 	}
 }
@@ -147,112 +184,144 @@ func skip(b []byte, i int) int {
 	}
 }
 
-// unquote is the content of a valid JSON string.
-func unquote(b []byte) string {
+// unquote is the content of a valid JSON string, a part of b where it has no escapes.
+func unquote(b []byte) []byte {
 	if bytes.IndexByte(b, '\\') < 0 {
-		return string(b[1 : len(b)-1])
+		return b[1 : len(b)-1]
 	}
 	var s string
 	_ = json.Unmarshal(b, &s) // it is valid
+	return []byte(s)
+}
+
+// is tells whether a valid JSON string is s.
+func is(b []byte, s string) bool { return string(unquote(b)) == s }
+
+// shown is the name of a member as a violation tells it, cut to what a reader wants to see.
+func shown(name []byte) string {
+	s := string(unquote(name))
+	if len(s) > 64 {
+		return strings.ToValidUTF8(s[:64], "") + "…"
+	}
 	return s
 }
 
-func (e *Event) parse(raw []byte, prefix string, v *Violations) {
+func batchField(i int) string { return fmt.Sprintf("events[%d]", i) }
+
+// problems adds the violations of one event to a list: at is its place in a batch, -1 when it is alone. The names of
+// fields are made only when they are needed.
+type problems struct {
+	v  *Violations
+	at int
+}
+
+func (p problems) add(field, message string) {
+	if p.at >= 0 {
+		field = batchField(p.at) + "." + field
+	}
+	p.v.Add(field, message)
+}
+
+// parse reads a valid JSON object.
+func (e *Event) parse(raw []byte, at int, v *Violations) {
+	p := problems{v, at}
 	e.Data = json.RawMessage("{}")
-	var seen [7]bool
-	members(raw, func(key string, value []byte) {
-		i := slices.Index(keys, key)
+	var seen [len(keys)]bool
+	members(raw, func(name, value []byte) {
+		if len(*v) >= maxViolations {
+			return
+		}
+		key := keyOf(name)
 		switch {
-		case i < 0:
-			v.Add(prefix+key, "is not a property of an event; the properties are "+strings.Join(keys, ", "))
+		case key < 0:
+			p.add(shown(name), "is not a property of an event; the properties are "+strings.Join(keys[:], ", "))
 			return
-		case seen[i]:
-			v.Add(prefix+key, "is given twice")
-			return
-		}
-		seen[i] = true
-		if key == "data" {
-			e.Data = parseData(value, prefix, v)
+		case seen[key]:
+			p.add(keys[key], "is given twice; send it once")
 			return
 		}
-		if string(value) == "null" && (key == "id" || key == "time") {
-			return
+		seen[key] = true
+		switch {
+		case key == keyData:
+			e.Data = parseData(value, p)
+		case value[0] == 'n' && (key == keyID || key == keyTime): // null
+		case value[0] != '"':
+			p.add(keys[key], "must be a string")
+		default:
+			e.set(key, unquote(value), p)
 		}
-		if value[0] != '"' {
-			v.Add(prefix+key, "must be a string")
-			return
-		}
-		e.set(key, unquote(value), prefix, v)
 	})
-	for i, k := range keys[1:5] {
-		if !seen[i+1] {
-			v.Add(prefix+k, "is missing")
+	for key := keyType; key <= keyOwnerID; key++ {
+		if !seen[key] && len(*v) < maxViolations {
+			p.add(keys[key], "is missing; send it as a string")
 		}
 	}
 }
 
-func (e *Event) set(key, s, prefix string, v *Violations) {
+// keyOf is the place of a member's name in keys, or -1.
+func keyOf(name []byte) int {
+	name = unquote(name)
+	for i := range keys {
+		if string(name) == keys[i] {
+			return i
+		}
+	}
+	return -1
+}
+
+func (e *Event) set(key int, b []byte, p problems) {
 	switch key {
-	case "id":
-		id, err := uuid.Parse(s)
-		if err != nil || len(s) != 36 || id == uuid.Nil {
-			v.Add(prefix+key, "must be a UUID such as 0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44, or be left out")
+	case keyID:
+		id, err := uuid.ParseBytes(b)
+		if err != nil || len(b) != 36 || id == uuid.Nil {
+			p.add(keys[key], "must be a UUID such as 0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44, or be left out")
 			return
 		}
 		e.ID = id
-	case "type":
-		i := Index(s)
-		if i < 0 {
-			v.Add(prefix+key, "is not an event type; did you mean "+strings.Join(Nearest(s), ", ")+"?")
+	case keyType:
+		i, ok := index[string(b)]
+		if !ok {
+			p.add(keys[key], "is not an event type; did you mean "+strings.Join(Nearest(string(b)), ", ")+"?")
 			return
 		}
 		e.Type = catalogue[i].Name // the one string for all events
-	case "object_id":
-		e.ObjectID = checkID(key, s, prefix, v)
-	case "object_owner_id":
-		e.ObjectOwnerID = checkID(key, s, prefix, v)
-	case "owner_id":
-		e.OwnerID = checkID(key, s, prefix, v)
-	case "time":
-		t, ok := parseTime(s)
+	case keyObjectID:
+		e.ObjectID = parseID(key, b, p)
+	case keyObjectOwnerID:
+		e.ObjectOwnerID = parseID(key, b, p)
+	case keyOwnerID:
+		e.OwnerID = parseID(key, b, p)
+	case keyTime:
+		t, ok := parseTime(string(b))
 		if !ok {
-			v.Add(prefix+key, "must be an RFC 3339 time such as 2023-03-15T12:46:00.000Z or 2023-03-15T12:46Z, or be left out")
+			p.add(keys[key], "must be an RFC 3339 time such as 2023-03-15T12:46:00.000Z or 2023-03-15T12:46Z, or be left out")
 			return
 		}
 		e.Time = t
 	}
 }
 
-func checkID(key, s, prefix string, v *Violations) string {
+func parseID(key int, b []byte, p problems) string {
 	switch {
-	case s == "":
-		v.Add(prefix+key, "must not be empty")
-	case len(s) > MaxIDLen:
-		v.Add(prefix+key, fmt.Sprintf("has %d bytes; at most %d are taken", len(s), MaxIDLen))
-	case strings.ContainsFunc(s, unicode.IsControl):
-		v.Add(prefix+key, "must not have control characters")
+	case len(b) == 0:
+		p.add(keys[key], "must not be empty")
+	case len(b) > MaxIDLen:
+		p.add(keys[key], fmt.Sprintf("has %d bytes; at most %d are taken", len(b), MaxIDLen))
+	case bytes.ContainsFunc(b, unicode.IsControl):
+		p.add(keys[key], "must not have control characters")
+	default:
+		return string(b)
 	}
-	return s
-}
-
-// parseTime takes RFC 3339 and the product page's form without seconds.
-func parseTime(s string) (time.Time, bool) {
-	for _, form := range []string{time.RFC3339Nano, "2006-01-02T15:04Z07:00"} {
-		if t, err := time.Parse(form, s); err == nil {
-			t = t.UTC().Truncate(time.Millisecond)
-			return t, t.Year() >= 1 && t.Year() <= 9999 && !t.IsZero()
-		}
-	}
-	return time.Time{}, false
+	return ""
 }
 
 // parseData takes the white space between tokens away and leaves every token as it is.
-func parseData(value []byte, prefix string, v *Violations) json.RawMessage {
-	if string(value) == "null" {
+func parseData(value []byte, p problems) json.RawMessage {
+	if value[0] == 'n' { // null
 		return json.RawMessage("{}")
 	}
 	if value[0] != '{' {
-		v.Add(prefix+"data", "must be a JSON object")
+		p.add(keys[keyData], "must be a JSON object")
 		return nil
 	}
 	out := make([]byte, 0, len(value))
@@ -267,7 +336,7 @@ func parseData(value []byte, prefix string, v *Violations) json.RawMessage {
 			}
 		case '{', '[':
 			if depth++; depth > MaxDepth {
-				v.Add(prefix+"data", fmt.Sprintf("is nested deeper than %d", MaxDepth))
+				p.add(keys[keyData], fmt.Sprintf("is nested deeper than %d", MaxDepth))
 				return nil
 			}
 		case '}', ']':

@@ -2,7 +2,6 @@ package event
 
 import (
 	"encoding/hex"
-	"time"
 	"unicode/utf8"
 
 	"github.com/quantfolio/qhook/signature"
@@ -11,14 +10,8 @@ import (
 // QueryNames are the parameters of a GET request, in the order that they are sent and signed in.
 var QueryNames = []string{"id", "type", "object_id", "object_owner_id", "owner_id", "time"}
 
-// timeForm is RFC 3339 in UTC with exactly three digits of a second.
-const timeForm = "2006-01-02T15:04:05.000Z"
-
-// FormatTime is the wire form of an event's time.
-func FormatTime(t time.Time) string { return t.UTC().Format(timeForm) }
-
 // AppendJSON appends the body of a POST request: compact UTF-8 JSON, the keys in their fixed order. The same event
-// always gives the same bytes.
+// always gives the same bytes. The strings and Data are those of a parsed event: valid UTF-8, and a compact JSON object.
 func (e *Event) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `{"id":"`...)
 	dst = appendID(dst, e)

@@ -7,16 +7,16 @@ import (
 )
 
 // Rotate makes key the webhook's signing key: from switchAt on X-Quantfolio-Signature-256 is made with it, and until
-// overlap after that webhook-signature carries the old key's too.
+// overlap after that webhook-signature carries the old key's too. There are never more than two keys: the old one that
+// stays is the one that signs now, which every receiver has, and not one whose own switch is still to come.
 func (w *Webhook) Rotate(key Secret, now, switchAt time.Time, overlap time.Duration) {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails, says its documentation
 	keys := []SigningKey{{ID: "k_" + hex.EncodeToString(b[:]), Key: key, SwitchAt: switchAt}}
-	for _, old := range w.SigningKeys {
-		if len(keys) == 1 && (old.ExpiresAt.IsZero() || now.Before(old.ExpiresAt)) {
-			old.ExpiresAt = switchAt.Add(overlap)
-			keys = append(keys, old)
-		}
+	if one, _ := w.KeysAt(now); one != nil {
+		old := *one
+		old.ExpiresAt = switchAt.Add(overlap)
+		keys = append(keys, old)
 	}
 	w.SigningKeys = keys
 }

@@ -8,18 +8,35 @@ import (
 
 // Secret is a value that can be used but not printed: fmt, slog and encoding/json all show a fixed text.
 // Reveal is the one way to its content.
-type Secret struct{ v string }
+//
+// The content is behind a pointer: fmt calls no method of a value in an unexported field, it prints what it finds, and
+// below the top it prints a pointer as an address ("Printing", rules of package fmt). Secrets cannot be compared with
+// ==, which would compare the pointers.
+type Secret struct {
+	_ [0]func()
+	v *string // nil: no secret
+}
 
 const hidden = "[secret]"
 
 // NewSecret wraps a secret value.
-func NewSecret(v string) Secret { return Secret{v} }
+func NewSecret(v string) Secret {
+	if v == "" {
+		return Secret{}
+	}
+	return Secret{v: &v}
+}
 
 // Reveal returns the content. Only what seals, sends or signs with it calls this.
-func (s Secret) Reveal() string { return s.v }
+func (s Secret) Reveal() string {
+	if s.v == nil {
+		return ""
+	}
+	return *s.v
+}
 
 // IsZero tells whether there is no secret.
-func (s Secret) IsZero() bool { return s.v == "" }
+func (s Secret) IsZero() bool { return s.v == nil }
 
 // String, GoString, MarshalText, MarshalJSON and LogValue hide the content.
 func (s Secret) String() string { return hidden }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -76,7 +77,9 @@ func NormalizeURL(raw string, method Method) (string, error) {
 		return "", fmt.Errorf("has %d bytes; at most %d are taken", len(out), MaxURL)
 	}
 	if method == GET {
-		return out, checkQuery(u.RawQuery)
+		if err := checkQuery(u.RawQuery); err != nil {
+			return "", err
+		}
 	}
 	return out, nil
 }
@@ -146,17 +149,22 @@ func normalizeName(host string) (string, error) {
 	if host == "" {
 		return "", errors.New("has no host")
 	}
+	if !utf8.ValidString(host) { // IDNA would take each broken byte for U+FFFD
+		return "", errors.New("has a host that is not UTF-8")
+	}
 	ascii := strings.ToLower(host)
 	if strings.Contains(host, "%") {
 		return "", errors.New("has a % in the host")
 	}
 	if mapped, err := names.ToASCII(host); err == nil {
-		// What IDNA turns into plain ASCII that was not there before hides another name or an address.
-		if mapped != ascii && !strings.Contains(mapped, "xn--") {
+		if !sameLabels(host, mapped) {
 			return "", errors.New("has a host with look-alike characters; write it in plain ASCII")
 		}
+		if again, err := names.ToASCII(mapped); err != nil || again != mapped {
+			return "", errors.New("has a host that is not a domain name or an address")
+		}
 		ascii = mapped
-	} else if !isASCII(host) || strings.Trim(ascii, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
+	} else if !isASCII(host) || strings.Trim(ascii, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" || strings.HasPrefix(ascii, "xn--") || strings.Contains(ascii, ".xn--") {
 		return "", errors.New("has a host that is not a domain name or an address")
 	}
 	labels := strings.Split(strings.TrimSuffix(ascii, "."), ".")
@@ -175,6 +183,23 @@ func normalizeName(host string) (string, error) {
 		}
 	}
 	return ascii, nil
+}
+
+// sameLabels tells whether IDNA (UTS #46, section 4) made of each label of host only what it may: the same one in lower
+// case, or punycode of one that is not ASCII. Else it hides another name or an address: the Kelvin sign becomes k, a
+// full-width digit a digit, an ideographic full stop a dot. Each label is judged for itself, since punycode in one says
+// nothing about the next.
+func sameLabels(host, mapped string) bool {
+	from, to := strings.Split(host, "."), strings.Split(mapped, ".")
+	if len(from) != len(to) {
+		return false
+	}
+	for i, l := range from {
+		if isASCII(l) && to[i] != strings.ToLower(l) || !isASCII(l) && !strings.HasPrefix(to[i], "xn--") {
+			return false
+		}
+	}
+	return true
 }
 
 func isASCII(s string) bool {
