@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/quantfolio/qhook/internal/store"
 )
 
 // loadLimit is how many waiting deliveries of one webhook are read at a time, so that the others get their turn.
@@ -90,15 +88,19 @@ func (e *Engine) load(ctx context.Context, h *hook) error {
 		}
 		return nil
 	}
-	skip := make(map[store.Seq]struct{}, len(h.active))
-	for seq := range h.active {
-		skip[seq] = struct{}{}
+	from := h.loaded
+	if !c.webhook.Deleted() {
+		h.loaded = now // before the read, so that what is written during it lowers it again
 	}
+	skip := h.skip(from)
 	h.mu.Unlock()
 
 	limit := min(room, loadLimit)
-	found, err := e.cfg.Journal.Due(ctx, h.num, now, limit, skip)
+	found, err := e.cfg.Journal.Due(ctx, h.num, from, now, limit, skip)
 	if err != nil {
+		h.mu.Lock()
+		h.loaded = from
+		h.mu.Unlock()
 		return fmt.Errorf("read due deliveries: %w", err)
 	}
 	h.mu.Lock()
@@ -108,9 +110,12 @@ func (e *Engine) load(ctx context.Context, h *hook) error {
 			continue
 		}
 		e.room.Add(-weight(&f.Event))
-		h.enqueue(&delivery{key: f.DeliveryKey, tenant: f.Tenant, event: &f.Event, attempts: f.Attempts, stored: true})
+		h.enqueue(&delivery{key: f.DeliveryKey, tenant: f.Tenant, event: &f.Event, attempts: f.Attempts, stored: true, due: f.DueAt})
 	}
 	more := len(found) == limit
+	if more && found[limit-1].DueAt.Before(h.loaded) {
+		h.loaded = found[limit-1].DueAt
+	}
 	h.backlog = more
 	again := more && len(h.active) <= e.cfg.QueueLength/2
 	h.mu.Unlock()
@@ -126,12 +131,10 @@ func (e *Engine) load(ctx context.Context, h *hook) error {
 // schedule sets the hook's timer to the earliest delivery that waits and is not in memory.
 func (e *Engine) schedule(ctx context.Context, h *hook) error {
 	h.mu.Lock()
-	skip := make(map[store.Seq]struct{}, len(h.active))
-	for seq := range h.active {
-		skip[seq] = struct{}{}
-	}
+	from := h.loaded
+	skip := h.skip(from)
 	h.mu.Unlock()
-	next, err := e.cfg.Journal.Due(ctx, h.num, farFuture, 1, skip)
+	next, err := e.cfg.Journal.Due(ctx, h.num, from, farFuture, 1, skip)
 	if err != nil {
 		return fmt.Errorf("read the next due delivery: %w", err)
 	}

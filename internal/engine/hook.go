@@ -17,8 +17,9 @@ type delivery struct {
 	key      store.DeliveryKey
 	tenant   string
 	event    *event.Event
-	attempts int  // made so far
-	stored   bool // it has a waiting row, or one is in the writer's hands; guarded by the hook's lock
+	attempts int       // made so far
+	stored   bool      // it has a waiting row, or one is in the writer's hands; guarded by the hook's lock
+	due      time.Time // of the waiting row that was read, or that was written because the delivery was late
 }
 
 // conf is a webhook as the engine uses it; replaced whole when the webhook changes.
@@ -41,6 +42,7 @@ type hook struct {
 	active   map[store.Seq]*delivery // queued, under way, or waiting for their commit; nil value: held back by RetryNow
 	reserved int                     // places promised to events that are being committed
 	workers  int
+	loaded   time.Time   // waiting deliveries due before are in memory; new ones that are not lower it
 	backlog  bool        // more waiting deliveries are due than fit
 	timer    *time.Timer // fires when the next waiting delivery is due
 	timerAt  time.Time   // zero: no timer is set
@@ -75,7 +77,7 @@ func (h *hook) configure(w *webhook.Webhook) error {
 		h.holdQueue()
 	}
 	h.mu.Lock()
-	h.backlog = true
+	h.backlog, h.loaded = true, time.Time{}
 	h.mu.Unlock()
 	h.e.ready.add(h)
 	return nil
@@ -169,6 +171,9 @@ func (h *hook) settled(d *delivery) {
 func (h *hook) dueAt(at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if at.Before(h.loaded) {
+		h.loaded = at
+	}
 	if h.stopped || (!h.timerAt.IsZero() && !at.Before(h.timerAt)) {
 		return
 	}
@@ -205,6 +210,7 @@ func (h *hook) hold(ev store.Seq) bool {
 func (h *hook) unhold(ev store.Seq) {
 	h.mu.Lock()
 	delete(h.active, ev)
+	h.loaded = time.Time{} // its row may have been passed over meanwhile
 	h.mu.Unlock()
 	h.dueAt(time.Now())
 }
@@ -235,7 +241,7 @@ func (h *hook) oldest(late store.Seq) (store.Seq, bool) {
 			least = seq
 		}
 		if seq < late {
-			d.stored = true
+			d.stored, d.due = true, seq.Time()
 			rows = append(rows, d)
 		}
 	}
@@ -244,6 +250,18 @@ func (h *hook) oldest(late store.Seq) (store.Seq, bool) {
 		h.e.writer.write(writing{wait: store.Waiting{DeliveryKey: d.key, Attempts: d.attempts, DueAt: d.key.Event.Time()}})
 	}
 	return least, least != 0
+}
+
+// skip is what Due passes over from a time on: the deliveries in memory that have a waiting row, and those that RetryNow
+// holds back. h.mu is held.
+func (h *hook) skip(from time.Time) map[store.Seq]struct{} {
+	out := map[store.Seq]struct{}{}
+	for seq, d := range h.active {
+		if d == nil || d.stored && !d.due.Before(from) {
+			out[seq] = struct{}{}
+		}
+	}
+	return out
 }
 
 // stop keeps workers from taking more.

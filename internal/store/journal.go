@@ -131,9 +131,9 @@ type Journal interface {
 	// Errors: ErrFull, nothing was written and a later call may succeed; ErrBroken, it is unknown what was
 	// written and the process must end; any other, nothing was written.
 	Commit(ctx context.Context, b *Batch) error
-	// Due lists the webhook's waiting deliveries due at now or before, earliest first, up to limit. Those in skip
-	// are passed over (they are under way already) and do not count.
-	Due(ctx context.Context, webhook int64, now time.Time, limit int, skip map[Seq]struct{}) ([]Due, error)
+	// Due lists the webhook's waiting deliveries due at from or later and at to or before, earliest first, up to limit.
+	// Those in skip are passed over (they are under way already) and do not count.
+	Due(ctx context.Context, webhook int64, from, to time.Time, limit int, skip map[Seq]struct{}) ([]Due, error)
 	// NextDue tells when the webhook's earliest waiting delivery is due; false: none waits.
 	NextDue(ctx context.Context, webhook int64) (time.Time, bool, error)
 	// Attempts is the largest attempt number on record for the delivery; 0 when there is none.

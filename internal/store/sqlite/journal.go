@@ -20,7 +20,7 @@ const (
 	selectDue = `SELECT w.event, w.attempts, w.due_at, e.tenant,
 			e.id, e.type, e.object_id, e.object_owner_id, e.owner_id, e.time, e.data
 		FROM waiting AS w CROSS JOIN events AS e ON e.seq = w.event
-		WHERE w.webhook = ? AND w.due_at <= ? AND w.event NOT IN (SELECT value FROM json_each(?))
+		WHERE w.webhook = ? AND w.due_at >= ? AND w.due_at <= ? AND w.event NOT IN (SELECT value FROM json_each(?))
 		ORDER BY w.due_at, w.event LIMIT ?`
 
 	selectNextDue = `SELECT due_at FROM waiting WHERE webhook = ? ORDER BY due_at LIMIT 1`
@@ -109,7 +109,7 @@ func each(rows *sql.Rows, err error, scan func() error) error {
 }
 
 // Due lists the webhook's waiting deliveries that are due; see store.Journal.
-func (db *DB) Due(ctx context.Context, webhook int64, now time.Time, limit int, skip map[store.Seq]struct{}) ([]store.Due, error) {
+func (db *DB) Due(ctx context.Context, webhook int64, from, to time.Time, limit int, skip map[store.Seq]struct{}) ([]store.Due, error) {
 	passed := make([]byte, 1, 2+20*len(skip))
 	passed[0] = '['
 	for seq := range skip {
@@ -120,7 +120,7 @@ func (db *DB) Due(ctx context.Context, webhook int64, now time.Time, limit int, 
 	}
 	passed = append(passed, ']')
 	var list []store.Due
-	rows, err := db.read.due.QueryContext(ctx, webhook, now.UnixMilli(), string(passed), limit)
+	rows, err := db.read.due.QueryContext(ctx, webhook, from.UnixMilli(), to.UnixMilli(), string(passed), limit)
 	err = each(rows, err, func() error {
 		d := store.Due{Waiting: store.Waiting{DeliveryKey: store.DeliveryKey{Webhook: webhook}}}
 		var dueAt int64

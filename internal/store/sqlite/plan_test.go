@@ -20,7 +20,7 @@ func TestPlans(t *testing.T) {
 		"find many":      {findEvents(findChunk), []string{"INDEX events_id_once (tenant=? AND id=?)"}, false},
 		"settle one":     {deleteWaiting(1), []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"settle many":    {deleteWaiting(settleChunk), []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
-		"due":            {selectDue, []string{"INDEX waiting_due (webhook=? AND due_at<?)", "e USING INTEGER PRIMARY KEY"}, false},
+		"due":            {selectDue, []string{"INDEX waiting_due (webhook=? AND due_at>? AND due_at<?)", "e USING INTEGER PRIMARY KEY"}, false},
 		"next due":       {selectNextDue, []string{"COVERING INDEX waiting_due (webhook=?)"}, false},
 		"attempts":       {selectAttempts, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"last seq":       {selectLastSeq, []string{"SEARCH events"}, false},

@@ -58,6 +58,11 @@ func testDueSkip(t *testing.T, j store.Journal) {
 	mustCommit(t, j, b)
 	wantList(t, dueNames(mustDue(t, j, 1, later, 3, skip)), []string{"16:0", "17:0", "18:0"})
 	wantList(t, dueNames(mustDue(t, j, 1, later, 10, skip)), []string{"16:0", "17:0", "18:0", "19:0", "20:0"})
+	from, err := j.Due(context.Background(), 1, seqOf(19).Time(), later, 10, nil)
+	if err != nil {
+		t.Fatalf("Due = %v, want nil", err)
+	}
+	wantList(t, dueNames(from), []string{"19:0", "20:0"})
 }
 
 func testWait(t *testing.T, j store.Journal) {

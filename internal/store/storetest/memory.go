@@ -242,14 +242,14 @@ func (m *Memory) seqs(from store.Seq) (list []store.Seq) {
 }
 
 // Due lists the webhook's due deliveries; see store.Journal.
-func (m *Memory) Due(ctx context.Context, webhook int64, now time.Time, limit int, skip map[store.Seq]struct{}) (list []store.Due, _ error) {
+func (m *Memory) Due(ctx context.Context, webhook int64, from, to time.Time, limit int, skip map[store.Seq]struct{}) (list []store.Due, _ error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for key, w := range m.waiting {
-		if _, ok := skip[key.Event]; ok || key.Webhook != webhook || w.DueAt.After(now) {
+		if _, ok := skip[key.Event]; ok || key.Webhook != webhook || w.DueAt.Before(floor(from)) || w.DueAt.After(to) {
 			continue
 		}
 		x, ok := m.events[key.Event]

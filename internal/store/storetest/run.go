@@ -117,7 +117,7 @@ func outcome(k store.DeliveryKey, attempt int, kind store.OutcomeKind) store.Out
 
 func mustDue(t *testing.T, j store.Journal, webhook int64, now time.Time, limit int, skip map[store.Seq]struct{}) []store.Due {
 	t.Helper()
-	list, err := j.Due(context.Background(), webhook, now, limit, skip)
+	list, err := j.Due(context.Background(), webhook, time.Time{}, now, limit, skip)
 	if err != nil {
 		t.Fatalf("Due = %v, want nil", err)
 	}
