@@ -279,7 +279,10 @@ func TestRefusedAndUnreachable(t *testing.T) {
 		t.Errorf("Send to a closed port = %+v, want class connect, not sent", r)
 	}
 	secure := newWire(t, say(ok204))
-	tt = secure.target(t, webhook.POST, func(h *webhook.Webhook) { h.URL = "https://" + secure.Addr().String() + "/"; h.Timeout = 2 * time.Second })
+	tt = secure.target(t, webhook.POST, func(h *webhook.Webhook) {
+		h.URL = "https://" + secure.Addr().String() + "/"
+		h.Timeout = 2 * time.Second
+	})
 	if r := wireSender(t).Send(t.Context(), tt, wireEvent()); r.Sent || r.Verdict != Failure {
 		t.Errorf("Send by TLS to a receiver without = %+v, want a failure, not sent", r)
 	}
@@ -303,7 +306,9 @@ func TestRequestBytes(t *testing.T) {
 		return err == nil
 	})
 	s := wireSender(t)
-	sign := func(h *webhook.Webhook) { h.Rotate(webhook.NewSecret(key), time.Now(), time.Now().Add(-time.Second), 0) }
+	sign := func(h *webhook.Webhook) {
+		h.Rotate(webhook.NewSecret(key), time.Now(), time.Now().Add(-time.Second), 0)
+	}
 	for _, c := range []struct {
 		name   string
 		method webhook.Method
