@@ -38,13 +38,15 @@ func TestReadmeWalkThrough(t *testing.T) {
 	api, hook := freePort(t), freePort(t)
 	script := "set -e\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n"
 	wait := fmt.Sprintf("for i in $(seq 100); do curl -fs http://127.0.0.1:%s/readyz >/dev/null && break; sleep 0.1; done\n", api)
+	settled := fmt.Sprintf("for i in $(seq 100); do curl -s 'http://127.0.0.1:%s/v1/deliveries?status=waiting' "+
+		"-H \"Authorization: Bearer $QHOOK_ADMIN_KEY\" | grep -q '\"items\":\\[\\]' && break; sleep 0.1; done\n", api)
 	for i, block := range strings.Split(walk, "```sh\n")[1:] {
 		commands, _, _ := strings.Cut(block, "```")
 		script += commands + "echo\n"
 		if i == 0 {
 			script += wait
-		} else {
-			script += "sleep 0.3\n" // a person's pace: the delivery is on record by then
+		} else { // a person's pace: the delivery is on record by then
+			script += settled
 		}
 	}
 	script = strings.NewReplacer("go run ./cmd/qhook serve", binary+" serve --listen 127.0.0.1:"+api, "go run ./cmd/qhook", binary,
