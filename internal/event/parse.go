@@ -309,6 +309,8 @@ func parseID(key int, b []byte, p problems) string {
 		p.add(keys[key], fmt.Sprintf("has %d bytes; at most %d are taken", len(b), MaxIDLen))
 	case bytes.ContainsFunc(b, unicode.IsControl):
 		p.add(keys[key], "must not have control characters")
+	case bytes.ContainsRune(b, utf8.RuneError): // what half a surrogate pair becomes: two IDs would be one
+		p.add(keys[key], "must not have half a surrogate pair or U+FFFD")
 	default:
 		return string(b)
 	}
