@@ -18,7 +18,7 @@ const module = "github.com/quantfolio/qhook/"
 // house is the packages from the door down: each may import only those below it.
 var house = []string{
 	"internal/arch", "internal/crashtest",
-	"cmd/qhook", "internal/cli", "qhooktest", "internal/app", "internal/server", "internal/api",
+	"cmd/qhook", "internal/cli", "qhooktest", "internal/app", "internal/server", "internal/api", "internal/advisory",
 	"internal/engine", "internal/attempt", "client", "internal/netguard",
 	"internal/store/storetest", "internal/store/sqlite", "internal/store", "internal/webhook", "internal/event", "signature",
 }

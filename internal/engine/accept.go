@@ -32,12 +32,28 @@ type accepted struct {
 // Errors: *store.ConflictError, an ID was published before with other content; store.ErrFull; ErrStopping; others are
 // the store's. After an error nothing was accepted, except that after ctx ended it is not known.
 func (e *Engine) Accept(ctx context.Context, tenant string, evs []event.Event) ([]Receipt, error) {
+	return e.accept(ctx, tenant, evs, nil)
+}
+
+// Change commits a change of the platform's objects and the events that it triggers (there may be none), both or
+// neither, and returns after they are flushed. The events get IDs of their own. Errors: store.ErrVersion, the change
+// does not hold; otherwise those of Accept. After an error nothing was changed, except that after ctx ended it is not known.
+func (e *Engine) Change(ctx context.Context, tenant string, c *store.Change, evs []event.Event) error {
+	_, err := e.accept(ctx, tenant, evs, c)
+	return err
+}
+
+func (e *Engine) accept(ctx context.Context, tenant string, evs []event.Event, c *store.Change) ([]Receipt, error) {
 	if !e.accepting.Load() {
 		return nil, ErrStopping
 	}
 	a, size, err := e.submission(tenant, evs)
 	if err != nil {
 		return nil, err
+	}
+	if c != nil {
+		a.sub.Change = c
+		size = min(size+c.Size(), acceptBytes)
 	}
 	if err := e.gate.Acquire(ctx, size); err != nil {
 		return nil, fmt.Errorf("wait for the journal: %w", err)

@@ -28,11 +28,13 @@ type DeliveryKey struct {
 	Event   Seq
 }
 
-// Submission is one publisher's request: its events are accepted all or none.
+// Submission is one publisher's request: its events are accepted all or none, and with them its change.
 type Submission struct {
 	Tenant string
 	Events []Submitted
-	// Err is set by Commit: nil, or a *ConflictError, and then nothing of this submission was written.
+	Change *Change // of the platform's objects; nil: none
+	// Err is set by Commit: nil, or a *ConflictError, or ErrVersion when the change does not hold; then nothing of this
+	// submission was written.
 	Err error
 }
 

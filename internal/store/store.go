@@ -1,6 +1,7 @@
 // Package store is the contract between the product and what keeps its data, split by consumer: Journal for the
-// engine, Webhooks and Directory for configuration, Records for reading what happened. The concrete stores are in its
-// subfolders and pass the suite in storetest. It contains no SQL and never decides what happens to a delivery.
+// engine, Webhooks and Directory for configuration, Records for reading what happened, Advisory for the platform's
+// objects. The concrete stores are in its subfolders and pass the suite in storetest. It contains no SQL and never
+// decides what happens to a delivery or to an object.
 package store
 
 import (
@@ -29,6 +30,7 @@ type Store interface {
 	Webhooks
 	Directory
 	Records
+	Advisory
 	// Ping fails when the store cannot be used now.
 	Ping(ctx context.Context) error
 	// Close releases it; safe to call twice.
@@ -63,10 +65,11 @@ type Role string
 
 // The roles. The operator belongs to no tenant and may do everything in each.
 const (
-	Publisher Role = "publisher"
-	Viewer    Role = "viewer"
-	Admin     Role = "admin"
-	Operator  Role = "operator"
+	Publisher   Role = "publisher"
+	Viewer      Role = "viewer"
+	Admin       Role = "admin"
+	AdvisorRole Role = "advisor" // sees and changes one advisor's investors, and nothing else
+	Operator    Role = "operator"
 )
 
 // APIKey is the record of an API key; the key itself is shown once and kept nowhere.
@@ -74,6 +77,7 @@ type APIKey struct {
 	ID        string // UUID
 	Tenant    string // empty for the operator's
 	Role      Role
+	Advisor   string // role advisor only: whose key it is
 	Name      string
 	Hash      [32]byte // SHA-256 of the key, which has 256 random bits
 	CreatedAt time.Time

@@ -99,6 +99,17 @@ func (w *writer) write(b *store.Batch) error {
 		if !w.judge(s) {
 			continue
 		}
+		if s.Change != nil {
+			holds, err := w.change(s.Tenant, s.Change)
+			if err != nil {
+				return err
+			}
+			if !holds {
+				s.Err = store.ErrVersion
+				w.forget(s, len(s.Events))
+				continue
+			}
+		}
 		for i := range s.Events {
 			if e := &s.Events[i]; !e.Duplicate {
 				if err := w.accept(s.Tenant, e); err != nil {

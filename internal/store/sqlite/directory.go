@@ -63,45 +63,43 @@ func (db *DB) ListTenants(ctx context.Context) (list []store.Tenant, _ error) {
 	return list, wrap(err, "tenants")
 }
 
-// operatorless is the tenant column of an API key: NULL for the operator's.
-func operatorless(tenant string) sql.NullString {
-	return sql.NullString{String: tenant, Valid: tenant != ""}
-}
+// orNull is a column of an API key: NULL where it names nothing, as the tenant of the operator's.
+func orNull(name string) sql.NullString { return sql.NullString{String: name, Valid: name != ""} }
 
 // CreateAPIKey writes k; see store.Directory.
 func (db *DB) CreateAPIKey(ctx context.Context, k store.APIKey) error {
 	return db.change(ctx, "create API key "+k.ID, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO api_keys (id, tenant, role, name, hash, created_at)
-			VALUES (?, ?, ?, ?, ?, ?)`,
-			k.ID, operatorless(k.Tenant), string(k.Role), k.Name, k.Hash[:], k.CreatedAt.UnixMilli())
+		_, err := tx.ExecContext(ctx, `INSERT INTO api_keys (id, tenant, role, advisor, name, hash, created_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			k.ID, orNull(k.Tenant), string(k.Role), orNull(k.Advisor), k.Name, k.Hash[:], k.CreatedAt.UnixMilli())
 		return constraint(err)
 	})
 }
 
 func scanAPIKey(scan func(...any) error) (store.APIKey, error) {
 	var k store.APIKey
-	var tenant sql.NullString
+	var tenant, advisor sql.NullString
 	var hash []byte
 	var createdAt int64
-	if err := scan(&k.ID, &tenant, &k.Role, &k.Name, &hash, &createdAt); err != nil {
+	if err := scan(&k.ID, &tenant, &k.Role, &advisor, &k.Name, &hash, &createdAt); err != nil {
 		return store.APIKey{}, err
 	}
-	k.Tenant, k.CreatedAt = tenant.String, millis(createdAt)
+	k.Tenant, k.Advisor, k.CreatedAt = tenant.String, advisor.String, millis(createdAt)
 	copy(k.Hash[:], hash)
 	return k, nil
 }
 
 // APIKeyByHash finds a key; see store.Directory.
 func (db *DB) APIKeyByHash(ctx context.Context, hash [32]byte) (store.APIKey, error) {
-	k, err := scanAPIKey(db.rdb.QueryRowContext(ctx, `SELECT id, tenant, role, name, hash, created_at FROM api_keys
+	k, err := scanAPIKey(db.rdb.QueryRowContext(ctx, `SELECT id, tenant, role, advisor, name, hash, created_at FROM api_keys
 		WHERE hash = ?`, hash[:]).Scan)
 	return k, wrap(notFound(err), "API key by hash")
 }
 
 // ListAPIKeys lists the tenant's keys, oldest first; see store.Directory.
 func (db *DB) ListAPIKeys(ctx context.Context, tenant string) (list []store.APIKey, _ error) {
-	rows, err := db.rdb.QueryContext(ctx, `SELECT id, tenant, role, name, hash, created_at FROM api_keys
-		WHERE tenant IS ? ORDER BY created_at, id`, operatorless(tenant))
+	rows, err := db.rdb.QueryContext(ctx, `SELECT id, tenant, role, advisor, name, hash, created_at FROM api_keys
+		WHERE tenant IS ? ORDER BY created_at, id`, orNull(tenant))
 	err = each(rows, err, func() error {
 		k, err := scanAPIKey(rows.Scan)
 		list = append(list, k)
@@ -113,7 +111,7 @@ func (db *DB) ListAPIKeys(ctx context.Context, tenant string) (list []store.APIK
 // DeleteAPIKey removes the tenant's key; see store.Directory.
 func (db *DB) DeleteAPIKey(ctx context.Context, tenant, id string) error {
 	return db.change(ctx, "delete API key "+id, func(tx *sql.Tx) error {
-		r, err := tx.ExecContext(ctx, `DELETE FROM api_keys WHERE id = ? AND tenant IS ?`, id, operatorless(tenant))
+		r, err := tx.ExecContext(ctx, `DELETE FROM api_keys WHERE id = ? AND tenant IS ?`, id, orNull(tenant))
 		if err != nil {
 			return err
 		}

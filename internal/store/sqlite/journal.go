@@ -46,6 +46,7 @@ type statements struct {
 	events, partAt, partLast, partsDown                     *sql.Stmt
 	tried, waiting, delivered, givenUp, inMemory            *sql.Stmt
 	tenantWebhooks, state, tries                            *sql.Stmt
+	advisor, investor, session                              *sql.Stmt
 
 	all []*sql.Stmt
 }
@@ -57,6 +58,7 @@ func (s *statements) prepare(ctx context.Context, db *sql.DB) error {
 		listEvents: &s.events, selectPartAt: &s.partAt, selectPartLast: &s.partLast, selectParts: &s.partsDown,
 		listTried: &s.tried, listWaiting: &s.waiting, listDelivered: &s.delivered, listGivenUp: &s.givenUp,
 		listUnsettled: &s.inMemory, selectTenantWebhooks: &s.tenantWebhooks, selectState: &s.state, selectTries: &s.tries,
+		selectAdvisor: &s.advisor, selectInvestor: &s.investor, selectSession: &s.session,
 	} {
 		stmt, err := db.PrepareContext(ctx, query)
 		if err != nil {

@@ -22,6 +22,7 @@ type writer struct {
 	events, outcomes, waiting           *insert
 	settleOne, settleMany               *statement
 	insertPart, widenPart, trimParts    *statement
+	changes                             changes
 	all                                 []*statement
 
 	part   part
@@ -171,6 +172,7 @@ func (w *writer) prepare(ctx context.Context, c driver.ConnPrepareContext) (err 
 	w.setRecover = one(setRecoverFrom)
 	w.trimLook, w.trimOutcomes, w.trimEvent = one(trimLook), one(trimOutcomes), one(trimEvent)
 	w.insertPart, w.widenPart, w.trimParts = one(insertPart), one(widenPart), one(trimParts)
+	w.changes.prepare(one)
 	last, tail := one(selectPartLast), one(selectPartTail)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -130,6 +131,11 @@ func (m *Memory) check(b *store.Batch) error {
 		n int
 	}
 	seen := map[attempt]bool{}
+	for _, s := range b.Submissions {
+		if s.Change != nil {
+			return errors.New("there are no objects in memory to change")
+		}
+	}
 	for _, o := range b.Outcomes {
 		a := attempt{o.DeliveryKey, o.Attempt}
 		if seen[a] || slices.ContainsFunc(m.outcomes[o.DeliveryKey], func(x store.Outcome) bool { return x.Attempt == o.Attempt }) {

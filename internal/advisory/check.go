@@ -1,0 +1,141 @@
+package advisory
+
+import (
+	"errors"
+	"fmt"
+	"net/mail"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+// Limits of properties, characters.
+const (
+	MaxName      = 200
+	MaxEmail     = 254
+	MaxReference = 100
+	MaxText      = 20000
+	maxHorizon   = 100
+)
+
+// RiskProfiles are what an advice session's risk profile can be, besides none.
+var RiskProfiles = []string{"conservative", "moderate", "balanced", "growth", "aggressive"}
+
+// violations joins the broken rules that several checks found; any other error comes first.
+func violations(errs ...error) error {
+	var all event.Violations
+	for _, err := range errs {
+		var v event.Violations
+		if errors.As(err, &v) {
+			all = append(all, v...)
+		} else if err != nil {
+			return err
+		}
+	}
+	return all.Err()
+}
+
+func tidyAdvisor(a *store.Advisor) { trim(&a.Name, &a.Email) }
+
+func tidyInvestor(i *store.Investor) { trim(&i.Name, &i.Email, &i.Country, &i.Reference) }
+
+func tidySession(x *store.AdviceSession) { trim(&x.Title) }
+
+func trim(texts ...*string) {
+	for _, t := range texts {
+		*t = strings.TrimSpace(*t)
+	}
+}
+
+func checkAdvisor(a *store.Advisor) error {
+	var v event.Violations
+	checkLine(&v, "name", a.Name, 1, MaxName)
+	checkEmail(&v, a.Email)
+	return v.Err()
+}
+
+func checkInvestor(i *store.Investor) error {
+	var v event.Violations
+	if i.AdvisorID == "" {
+		v.Add("advisor_id", "is required: the advisor that the investor belongs to")
+	}
+	if i.Type != "person" && i.Type != "company" {
+		v.Add("investor_type", "must be person or company")
+	}
+	checkLine(&v, "investor_name", i.Name, 1, MaxName)
+	checkEmail(&v, i.Email)
+	if i.Country != "" && (len(i.Country) != 2 || strings.Trim(i.Country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
+		v.Add("country", "must be an ISO 3166-1 code of two capital letters, like CH")
+	}
+	checkLine(&v, "reference", i.Reference, 0, MaxReference)
+	return v.Err()
+}
+
+func checkSession(x *store.AdviceSession) error {
+	var v event.Violations
+	checkLine(&v, "title", x.Title, 1, MaxName)
+	checkText(&v, "objective", x.Objective)
+	known := x.RiskProfile == ""
+	for _, p := range RiskProfiles {
+		known = known || x.RiskProfile == p
+	}
+	if !known {
+		v.Add("risk_profile", "must be one of "+strings.Join(RiskProfiles, ", "))
+	}
+	if x.HorizonYears < 0 || x.HorizonYears > maxHorizon {
+		v.Add("horizon_years", fmt.Sprintf("must be between 1 and %d, or 0 for none", maxHorizon))
+	}
+	checkText(&v, "recommendation", x.Recommendation)
+	return v.Err()
+}
+
+// checkLine wants one line of printable text.
+func checkLine(v *event.Violations, field, s string, least, most int) {
+	switch n := utf8.RuneCountInString(s); {
+	case n < least:
+		v.Add(field, "is required")
+	case n > most:
+		v.Add(field, fmt.Sprintf("is %d characters long; at most %d are taken", n, most))
+	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
+		v.Add(field, "must be one line of printable text")
+	}
+}
+
+// checkText wants text, lines and tabs included.
+func checkText(v *event.Violations, field, s string) {
+	control := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' }
+	if n := utf8.RuneCountInString(s); n > MaxText {
+		v.Add(field, fmt.Sprintf("is %d characters long; at most %d are taken", n, MaxText))
+	} else if !utf8.ValidString(s) || strings.ContainsFunc(s, control) {
+		v.Add(field, "must be printable text")
+	}
+}
+
+func checkEmail(v *event.Violations, s string) {
+	if s == "" {
+		return
+	}
+	if a, err := mail.ParseAddress(s); err != nil || a.Address != s || len(s) > MaxEmail {
+		v.Add("email", "must be an address like jane@example.com")
+	}
+}
+
+// changedInvestor names the properties in which two versions differ.
+func changedInvestor(a, b *store.Investor) []string {
+	var names []string
+	for _, p := range []struct {
+		name    string
+		differs bool
+	}{
+		{"advisor_id", a.AdvisorID != b.AdvisorID}, {"investor_type", a.Type != b.Type}, {"investor_name", a.Name != b.Name},
+		{"email", a.Email != b.Email}, {"country", a.Country != b.Country}, {"reference", a.Reference != b.Reference},
+	} {
+		if p.differs {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
