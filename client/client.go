@@ -71,6 +71,7 @@ type Problem struct {
 	Title    string       `json:"title,omitempty"`
 	Status   int          `json:"status,omitempty"`
 	Detail   string       `json:"detail,omitempty"`
+	Rule     string       `json:"rule,omitempty"` // the advisory platform's rule that was broken
 	Instance string       `json:"instance,omitempty"`
 	Errors   []FieldError `json:"errors,omitempty"`
 }
@@ -114,7 +115,9 @@ type request struct {
 	method, path string
 	query        url.Values
 	ifMatch      string
+	once         string // idempotency key; empty: none
 	in, out      any
+	raw          *[]byte // takes the answer as it is, in place of out
 }
 
 func (c *Client) do(ctx context.Context, q request) (http.Header, error) {
@@ -143,6 +146,9 @@ func (c *Client) do(ctx context.Context, q request) (http.Header, error) {
 	if q.ifMatch != "" {
 		r.Header.Set("If-Match", q.ifMatch)
 	}
+	if q.once != "" {
+		r.Header.Set("Idempotency-Key", q.once)
+	}
 	if c.tenant != "" {
 		r.Header.Set("X-Tenant", c.tenant)
 	}
@@ -161,7 +167,9 @@ func (c *Client) do(ctx context.Context, q request) (http.Header, error) {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, problem(resp, b)
 	}
-	if q.out != nil {
+	if q.raw != nil {
+		*q.raw = b
+	} else if q.out != nil {
 		if err := json.Unmarshal(b, q.out); err != nil {
 			return nil, fmt.Errorf("%s %s: decode the answer: %w", q.method, q.path, err)
 		}

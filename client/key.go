@@ -12,6 +12,7 @@ const (
 	RolePublisher = "publisher" // publish only
 	RoleViewer    = "viewer"    // read
 	RoleAdmin     = "admin"     // everything of its tenant
+	RoleAdvisor   = "advisor"   // one advisor's investors, and nothing else
 	RoleOperator  = "operator"  // tenants and keys
 )
 
@@ -27,6 +28,7 @@ type APIKey struct {
 	ID        string    `json:"id"`
 	Tenant    string    `json:"tenant,omitempty"`
 	Role      string    `json:"role"`
+	AdvisorID string    `json:"advisor_id,omitempty"` // role advisor only
 	Name      string    `json:"name,omitempty"`
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	Key       string    `json:"key,omitempty"`
@@ -34,9 +36,10 @@ type APIKey struct {
 
 // NewAPIKey is what an API key is created with. Tenant is for the operator; a tenant's admin makes keys of its own tenant.
 type NewAPIKey struct {
-	Tenant string `json:"tenant,omitempty"`
-	Role   string `json:"role"`
-	Name   string `json:"name,omitempty"`
+	Tenant    string `json:"tenant,omitempty"`
+	Role      string `json:"role"`
+	AdvisorID string `json:"advisor_id,omitempty"` // role advisor only
+	Name      string `json:"name,omitempty"`
 }
 
 // CreateTenant makes a tenant; the operator's key only. Its CreatedAt is passed over.

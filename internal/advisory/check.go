@@ -24,15 +24,20 @@ const (
 // RiskProfiles are what an advice session's risk profile can be, besides none.
 var RiskProfiles = []string{"conservative", "moderate", "balanced", "growth", "aggressive"}
 
-// violations joins the broken rules that several checks found; any other error comes first.
+// violations joins the broken rules that several checks found, one for a field; any other error comes first.
 func violations(errs ...error) error {
 	var all event.Violations
+	told := map[string]bool{}
 	for _, err := range errs {
 		var v event.Violations
-		if errors.As(err, &v) {
-			all = append(all, v...)
-		} else if err != nil {
+		if err != nil && !errors.As(err, &v) {
 			return err
+		}
+		for _, x := range v {
+			if !told[x.Field] {
+				all.Add(x.Field, x.Message)
+				told[x.Field] = true
+			}
 		}
 	}
 	return all.Err()

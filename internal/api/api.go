@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"golang.org/x/time/rate"
 
+	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/engine"
 	"github.com/quantfolio/qhook/internal/event"
@@ -56,6 +57,7 @@ type Config struct {
 	Store  store.Store
 	Guard  Guard
 
+	Advisory  *advisory.Service // nil: the advisory platform is not served
 	Logger    *slog.Logger
 	Now       func() time.Time // default time.Now
 	Version   string           // of the product, for the OpenAPI document
@@ -92,6 +94,8 @@ type api struct {
 	log    *slog.Logger
 	clock  func() time.Time
 
+	advisory *advisory.Service // nil: not served
+
 	mux     *http.ServeMux
 	doc     huma.API
 	keys    *keyCache
@@ -106,7 +110,8 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	a := &api{
 		engine: cfg.Engine, store: cfg.Store, guard: cfg.Guard, log: cfg.Logger, clock: cfg.Now,
-		mux: http.NewServeMux(), keys: newKeyCache(cfg.Store),
+		advisory: cfg.Advisory,
+		mux:      http.NewServeMux(), keys: newKeyCache(cfg.Store),
 		tests: &limiters{rate: cfg.TestRate, burst: cfg.TestBurst, byTenant: map[string]*rate.Limiter{}},
 	}
 	a.doc = humago.New(a.mux, documentConfig(cfg.Version))
@@ -115,6 +120,9 @@ func New(cfg Config) (http.Handler, error) {
 	a.registerWebhooks()
 	a.registerDeliveries()
 	a.registerDirectory()
+	if a.advisory != nil {
+		a.registerAdvisory()
+	}
 	if err := a.registerDocument(); err != nil {
 		return nil, err
 	}

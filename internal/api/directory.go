@@ -31,15 +31,17 @@ type tenantView struct {
 }
 
 type keyInput struct {
-	Role   string `json:"role" enum:"publisher,viewer,admin,operator" doc:"Only an operator makes an operator's key."`
-	Name   string `json:"name,omitempty" maxLength:"256"`
-	Tenant string `json:"tenant,omitempty" doc:"For operators: the same as the header X-Tenant."`
+	Role    string `json:"role" enum:"publisher,viewer,admin,advisor,operator" doc:"Only an operator makes an operator's key."`
+	Name    string `json:"name,omitempty" maxLength:"256"`
+	Tenant  string `json:"tenant,omitempty" doc:"For operators: the same as the header X-Tenant."`
+	Advisor string `json:"advisor_id,omitempty" doc:"Of role advisor: whose key it is."`
 }
 
 type keyView struct {
 	ID        string `json:"id" format:"uuid"`
 	Tenant    string `json:"tenant,omitempty" doc:"Absent for an operator's key."`
-	Role      string `json:"role" enum:"publisher,viewer,admin,operator"`
+	Role      string `json:"role" enum:"publisher,viewer,admin,advisor,operator"`
+	Advisor   string `json:"advisor_id,omitempty" doc:"Of role advisor: whose key it is."`
 	Name      string `json:"name,omitempty"`
 	CreatedAt string `json:"created_at" format:"date-time"`
 	Key       string `json:"key,omitempty" doc:"The API key itself; in the answer to its creation only."`
@@ -103,55 +105,61 @@ func (a *api) createTenant(ctx context.Context, in *bodyInput) (*output[tenantVi
 
 func (a *api) createKey(ctx context.Context, in *bodyInput) (*output[keyView], error) {
 	c := callerOf(ctx)
-	role, tenant, name, err := a.readKey(c, in.RawBody)
+	asked, err := a.readKey(c, in.RawBody)
 	if err != nil {
 		return nil, err
 	}
-	if role == store.Operator {
-		tenant = ""
-	} else if err := a.knowTenant(ctx, tenant); err != nil {
+	if asked.Role == store.Operator {
+		asked.Tenant = ""
+	} else if err := a.knowTenant(ctx, asked.Tenant); err != nil {
 		return nil, err
 	}
-	plain, k := NewAPIKey(tenant, role, name, a.now())
+	plain, k := NewAPIKey(asked.Tenant, asked.Role, asked.Name, a.now())
+	k.Advisor = asked.Advisor
 	if err := a.store.CreateAPIKey(context.WithoutCancel(ctx), k); err != nil {
-		return nil, missing("tenant", err)
+		return nil, missing("advisor", err) // a tenant that was found stays
 	}
-	a.log.InfoContext(ctx, "API key made", "key", k.ID, "role", role, "tenant", tenant)
+	a.log.InfoContext(ctx, "API key made", "key", k.ID, "role", k.Role, "tenant", k.Tenant)
 	v := viewKey(&k)
 	v.Key = plain
 	return &output[keyView]{v}, nil
 }
 
-func (a *api) readKey(c *caller, raw []byte) (role store.Role, tenant, name string, err error) {
+// readKey reads what an API key is to be; of the result, role, tenant, advisor and name are set.
+func (a *api) readKey(c *caller, raw []byte) (k store.APIKey, err error) {
 	o, err := parseObject(raw, "an API key")
 	if err != nil {
-		return "", "", "", err
+		return k, err
 	}
-	text, _, _ := take[string](o, "role", "a string")
+	textMember(o, "role", (*string)(&k.Role))
+	textMember(o, "advisor_id", &k.Advisor)
 	named, _, _ := take[string](o, "tenant", "a string")
-	name = o.name()
+	k.Name = o.name()
 	o.finish()
-	switch role = store.Role(text); role {
-	case store.Publisher, store.Viewer, store.Admin:
+	if (k.Role == store.AdvisorRole) != (k.Advisor != "") {
+		o.v.Add("advisor_id", "must be given for the role advisor, and for no other")
+	}
+	switch k.Role {
+	case store.Publisher, store.Viewer, store.Admin, store.AdvisorRole:
 	case store.Operator:
 		if !c.operator() {
-			o.v.Add("role", "must be publisher, viewer or admin; only an operator makes an operator's key")
+			o.v.Add("role", "must be publisher, viewer, admin or advisor; only an operator makes an operator's key")
 		} else if named != "" {
 			o.v.Add("tenant", "must be left out; an operator belongs to no tenant")
 		}
 	default:
-		o.v.Add("role", "must be publisher, viewer or admin, or operator for an operator")
+		o.v.Add("role", "must be publisher, viewer, admin or advisor, or operator for an operator")
 	}
 	if err := o.v.Err(); err != nil {
-		return "", "", "", err
+		return k, err
 	}
-	if tenant = c.tenant; named != "" && named != tenant {
+	if k.Tenant = c.tenant; named != "" && named != k.Tenant {
 		if !c.operator() || c.named {
-			return "", "", "", errNotFound("tenant")
+			return k, errNotFound("tenant")
 		}
-		tenant = named
+		k.Tenant = named
 	}
-	return role, tenant, name, nil
+	return k, nil
 }
 
 func (a *api) listKeys(ctx context.Context, _ *Scope) (*output[keyPage], error) {
@@ -207,5 +215,5 @@ func tenantID(s string) bool {
 }
 
 func viewKey(k *store.APIKey) keyView {
-	return keyView{ID: k.ID, Tenant: k.Tenant, Role: string(k.Role), Name: k.Name, CreatedAt: formatTime(k.CreatedAt)}
+	return keyView{ID: k.ID, Tenant: k.Tenant, Role: string(k.Role), Advisor: k.Advisor, Name: k.Name, CreatedAt: formatTime(k.CreatedAt)}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/engine"
 	"github.com/quantfolio/qhook/internal/event"
@@ -40,12 +41,16 @@ type fakeEngine struct {
 }
 
 func (e *fakeEngine) Accept(ctx context.Context, tenant string, evs []event.Event) ([]engine.Receipt, error) {
+	return e.accept(ctx, tenant, evs, nil)
+}
+
+func (e *fakeEngine) accept(ctx context.Context, tenant string, evs []event.Event, c *store.Change) ([]engine.Receipt, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.fail != nil {
 		return nil, e.fail
 	}
-	sub := &store.Submission{Tenant: tenant}
+	sub := &store.Submission{Tenant: tenant, Change: c}
 	for _, ev := range evs {
 		e.seq++
 		s := store.Submitted{Seq: e.seq, Event: ev, IDGiven: ev.ID != uuid.Nil, TimeGiven: !ev.Time.IsZero()}
@@ -78,6 +83,11 @@ func (e *fakeEngine) Accept(ctx context.Context, tenant string, evs []event.Even
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+func (e *fakeEngine) Change(ctx context.Context, tenant string, c *store.Change, evs []event.Event) error {
+	_, err := e.accept(ctx, tenant, evs, c)
+	return err
 }
 
 func (e *fakeEngine) SetWebhook(w *webhook.Webhook) error {
@@ -169,7 +179,8 @@ func newRig(t testing.TB) *rig {
 	}
 	r.keys["operator"] = r.key("", store.Operator)
 	r.h, err = New(Config{Engine: r.engine, Store: db, Guard: fakeGuard{}, Version: "test",
-		Logger: slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+		Advisory: advisory.New(advisory.Config{Engine: r.engine, Store: db}),
+		Logger:   slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)
 	}

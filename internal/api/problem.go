@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/engine"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
@@ -22,6 +23,7 @@ type Problem struct {
 	Title  string       `json:"title" doc:"The HTTP status in words."`
 	Status int          `json:"status" doc:"The HTTP status."`
 	Detail string       `json:"detail,omitempty" doc:"What went wrong and what to do, in a sentence."`
+	Rule   string       `json:"rule,omitempty" doc:"The name of the advisory platform's rule that the request broke."`
 	Errors []FieldError `json:"errors,omitempty" doc:"Every rule that the request broke."`
 
 	header http.Header // sent along
@@ -87,6 +89,10 @@ func problemOf(err error) (p *Problem, known bool) {
 	if errors.As(err, &vs) {
 		return violated(vs), true
 	}
+	var rule *advisory.Error
+	if errors.As(err, &rule) {
+		return ruleBroken(rule), true
+	}
 	var conflict *store.ConflictError
 	if errors.As(err, &conflict) {
 		return newProblem(http.StatusConflict, "Event "+conflict.ID.String()+" was published before with other content. Give another id, or none."), true
@@ -101,6 +107,20 @@ func problemOf(err error) (p *Problem, known bool) {
 		}
 	}
 	return newProblem(http.StatusInternalServerError, internalDetail), false
+}
+
+// ruleBroken is the problem of a broken rule of the platform: almost always, that the object is not in a state for it.
+func ruleBroken(e *advisory.Error) *Problem {
+	status := http.StatusConflict
+	switch e.Rule {
+	case advisory.RuleNotYours:
+		status = http.StatusForbidden
+	case advisory.RuleKeyReused:
+		status = http.StatusUnprocessableEntity
+	}
+	p := newProblem(status, e.Message)
+	p.Rule = string(e.Rule)
+	return p
 }
 
 // violated is the problem of a request that broke rules: 400 when it could not be read at all, else 422.

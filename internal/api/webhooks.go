@@ -27,7 +27,7 @@ type webhookOutput struct {
 	Body     webhookView
 }
 
-type listWebhooksInput struct {
+type pageInput struct {
 	Scope
 	Page
 }
@@ -90,7 +90,7 @@ func (a *api) createWebhook(ctx context.Context, in *bodyInput) (*webhookOutput,
 	return out, nil
 }
 
-func (a *api) listWebhooks(ctx context.Context, in *listWebhooksInput) (*output[webhookPage], error) {
+func (a *api) listWebhooks(ctx context.Context, in *pageInput) (*output[webhookPage], error) {
 	tenant := callerOf(ctx).tenant
 	hash := filterHash("webhooks", tenant)
 	from, err := decodeCursor(hash, in.Cursor)

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/api"
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/engine"
@@ -43,6 +44,7 @@ type App struct {
 	sender *attempt.Sender
 	engine *engine.Engine
 
+	advisory     *advisory.Service // nil: not served
 	api, metrics *http.Server
 	listener     net.Listener
 	firstKey     string
@@ -71,7 +73,10 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 		Journal: a.store, Sender: a.sender, Disable: a.disable, Broken: a.fail, Logger: log, Registerer: registry,
 		Concurrency: cfg.Concurrency, Retention: cfg.Retention,
 	})
-	h, err := api.New(api.Config{Engine: a.engine, Store: a.store, Guard: a.guard, Logger: log, Version: Version})
+	if cfg.Advisory {
+		a.advisory = advisory.New(advisory.Config{Engine: a.engine, Store: a.store, Logger: log, Retention: cfg.UndeleteTime})
+	}
+	h, err := api.New(api.Config{Engine: a.engine, Store: a.store, Guard: a.guard, Advisory: a.advisory, Logger: log, Version: Version})
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
@@ -208,6 +213,9 @@ func (a *App) Start(ctx context.Context) error {
 	if err := a.engine.Start(ctx, hooks); err != nil {
 		return errors.Join(err, l.Close())
 	}
+	if a.advisory != nil {
+		a.advisory.Start()
+	}
 	a.serve(a.api, l)
 	if ml != nil {
 		a.serve(a.metrics, ml)
@@ -255,6 +263,9 @@ func (a *App) Stop(ctx context.Context) error {
 		errs := []error{a.api.Shutdown(ctx)}
 		if a.metrics != nil {
 			errs = append(errs, a.metrics.Shutdown(ctx))
+		}
+		if a.advisory != nil {
+			a.advisory.Stop()
 		}
 		errs = append(errs, a.engine.Stop(ctx))
 		a.sender.Close()

@@ -20,6 +20,8 @@ type Config struct {
 	AllowHTTP     bool          `help:"Allow plain http targets everywhere." name:"allow-http"`
 	NAT64         bool          `help:"Allow NAT64 addresses (64:ff9b::/96); the embedded address is judged." name:"nat64"`
 	EgressProxy   string        `help:"HTTP proxy for all targets (CONNECT); targets are resolved and judged before." placeholder:"URL"`
+	Advisory      bool          `help:"Serve the advisory platform too: advisors, investors, advice sessions and reports, whose changes are the events."`
+	UndeleteTime  time.Duration `help:"How long soft-deleted investors and advice sessions can be restored; then they are deleted permanently." default:"720h"`
 	Retention     time.Duration `help:"How long events and attempts are kept; never one that still waits." default:"720h"`
 	Concurrency   int           `help:"Attempts under way at once, per webhook." default:"32"`
 	StopTimeout   time.Duration `help:"How long a stop waits for attempts under way." default:"20s"`
@@ -39,6 +41,9 @@ func (c *Config) check() error {
 	}
 	if c.Retention < time.Hour {
 		return fmt.Errorf("retention is %v; it must be at least 1h", c.Retention)
+	}
+	if c.UndeleteTime < time.Hour {
+		return fmt.Errorf("undelete-time is %v; it must be at least 1h", c.UndeleteTime)
 	}
 	return nil
 }

@@ -1,0 +1,176 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+// SessionFields are what an advice session is filled in with.
+type SessionFields struct {
+	Objective      string `json:"objective,omitempty" doc:"At most 20,000 characters."`
+	RiskProfile    string `json:"risk_profile,omitempty" enum:"conservative,moderate,balanced,growth,aggressive"`
+	HorizonYears   int    `json:"horizon_years,omitempty" minimum:"0" maximum:"100"`
+	Recommendation string `json:"recommendation,omitempty" doc:"At most 20,000 characters."`
+}
+
+type sessionInput struct {
+	Title string `json:"title" maxLength:"200"`
+	SessionFields
+}
+
+type sessionPatch struct {
+	Title string `json:"title,omitempty" maxLength:"200"`
+	SessionFields
+}
+
+type sessionView struct {
+	ID         string `json:"id" format:"uuid"`
+	InvestorID string `json:"investor_id" format:"uuid"`
+	Title      string `json:"title"`
+	SessionFields
+	Status      string `json:"status" enum:"open,completed"`
+	CreatedAt   string `json:"created_at" format:"date-time"`
+	UpdatedAt   string `json:"updated_at" format:"date-time"`
+	CompletedAt string `json:"completed_at,omitempty" format:"date-time"`
+	DeletedAt   string `json:"deleted_at,omitempty" format:"date-time" doc:"When it was soft-deleted by itself."`
+}
+
+func viewSession(x *store.AdviceSession) sessionView {
+	v := sessionView{
+		ID: x.ID, InvestorID: x.InvestorID, Title: x.Title,
+		SessionFields: SessionFields{x.Objective, x.RiskProfile, x.HorizonYears, x.Recommendation},
+		Status:        "open", CreatedAt: formatTime(x.CreatedAt), UpdatedAt: formatTime(x.UpdatedAt),
+		CompletedAt: formatTime(x.CompletedAt), DeletedAt: formatTime(x.DeletedAt),
+	}
+	if x.Completed() {
+		v.Status = "completed"
+	}
+	return v
+}
+
+func mergeSession(x *store.AdviceSession, raw []byte) error {
+	o, err := parseObject(raw, "an advice session")
+	if err != nil {
+		return err
+	}
+	textMember(o, "title", &x.Title)
+	textMember(o, "objective", &x.Objective)
+	textMember(o, "risk_profile", &x.RiskProfile)
+	if n, given, _ := take[int](o, "horizon_years", "a whole number"); given {
+		x.HorizonYears = n
+	}
+	textMember(o, "recommendation", &x.Recommendation)
+	o.finish()
+	return o.v.Err()
+}
+
+type listSessionsInput struct {
+	Scope
+	Page
+	ID      string `path:"id" maxLength:"64"`
+	Status  string `query:"status" enum:"open,completed"`
+	Deleted bool   `query:"deleted" doc:"The soft-deleted ones, in place of the others; also of a soft-deleted investor."`
+}
+
+func (a *api) registerSessions() {
+	const all, one = "/v1/investors/{id}/advice-sessions", "/v1/advice-sessions/{id}"
+	changed := []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed}
+	register(a, operation{
+		id: "create-advice-session", method: http.MethodPost, path: all, tag: advisoryTag, summary: "Make an advice session of an investor",
+		text: "Triggers qap.investor.advice.created.", status: http.StatusCreated, roles: advisoryWriters, body: sessionInput{}, errors: []int{http.StatusNotFound, http.StatusConflict},
+	}, a.createSession)
+	register(a, operation{
+		id: "list-advice-sessions", method: http.MethodGet, path: all, tag: advisoryTag, summary: "List an investor's advice sessions",
+		status: http.StatusOK, roles: advisoryReaders, errors: []int{http.StatusBadRequest, http.StatusNotFound},
+	}, a.listSessions)
+	register(a, operation{
+		id: "get-advice-session", method: http.MethodGet, path: one, tag: advisoryTag, summary: "Read an advice session",
+		status: http.StatusOK, roles: advisoryReaders, errors: []int{http.StatusNotFound},
+	}, a.getSession)
+	register(a, operation{
+		id: "update-advice-session", method: http.MethodPatch, path: one, tag: advisoryTag, summary: "Fill in an advice session",
+		text:   "A JSON merge patch: what is left out stays as it is, null is empty. Triggers no event. A completed session cannot change.",
+		status: http.StatusOK, roles: advisoryWriters, body: sessionPatch{}, errors: changed,
+	}, a.updateSession)
+	register(a, operation{
+		id: "complete-advice-session", method: http.MethodPost, path: one + "/complete", tag: advisoryTag, summary: "Complete an advice session, once",
+		text: "Triggers qap.investor.advice.completed.", status: http.StatusOK, roles: advisoryWriters, errors: changed,
+	}, a.completeSession)
+	register(a, operation{
+		id: "restore-advice-session", method: http.MethodPost, path: one + "/restore", tag: advisoryTag, summary: "Restore a soft-deleted advice session",
+		text:   "Triggers qap.investor.updated of the investor, whose advice sessions changed, with the session's ID in data.",
+		status: http.StatusOK, roles: advisoryWriters, errors: changed,
+	}, a.restoreSession)
+	register(a, operation{
+		id: "delete-advice-session", method: http.MethodDelete, path: one, tag: advisoryTag, summary: "Soft-delete or permanently delete an advice session",
+		text:   "Soft: hidden until it is restored or its time is over; triggers qap.investor.advice.soft_deleted. Permanent: gone with its reports; triggers qap.investor.advice.deleted.",
+		status: http.StatusNoContent, roles: advisoryWriters, errors: changed,
+	}, a.deleteSession)
+}
+
+func (a *api) createSession(ctx context.Context, in *createInInput) (*objectOutput[sessionView], error) {
+	var x store.AdviceSession
+	if err := mergeSession(&x, in.RawBody); err != nil {
+		return nil, err
+	}
+	x, err := a.advisory.CreateSession(ctx, actor(ctx), in.ID, x, in.once("advice sessions", in.ID, string(in.RawBody)))
+	if err != nil {
+		return nil, missing("investor", err)
+	}
+	return madeObject(viewSession(&x), x.Version, "/v1/advice-sessions/"+x.ID), nil
+}
+
+func (a *api) listSessions(ctx context.Context, in *listSessionsInput) (*output[objectPage[sessionView]], error) {
+	who := actor(ctx)
+	f := store.SessionFilter{InvestorID: in.ID, Presence: presenceOf(in.Deleted)}
+	if in.Status != "" {
+		completed := in.Status == "completed"
+		f.Completed = &completed
+	}
+	hash := filterHash("advice sessions", who.Tenant, in.ID, in.Status, strconv.FormatBool(in.Deleted))
+	return listObjects(in.Page, hash, func(after int64, limit int) ([]store.AdviceSession, error) {
+		found, err := a.advisory.Sessions(ctx, who, f, after, limit)
+		if err != nil {
+			return nil, missing("investor", err)
+		}
+		return found, nil
+	}, func(x *store.AdviceSession) int64 { return x.Num }, viewSession)
+}
+
+func (a *api) getSession(ctx context.Context, in *readInput) (*objectOutput[sessionView], error) {
+	return showSession(a.advisory.Session(ctx, actor(ctx), in.ID, alsoDeleted(in.Deleted)))
+}
+
+func (a *api) updateSession(ctx context.Context, in *patchInput) (*objectOutput[sessionView], error) {
+	edit := func(x *store.AdviceSession) error { return mergeSession(x, in.RawBody) }
+	return showSession(a.advisory.UpdateSession(ctx, actor(ctx), in.ID, in.match(), edit))
+}
+
+func (a *api) completeSession(ctx context.Context, in *actInput) (*objectOutput[sessionView], error) {
+	return showSession(a.advisory.CompleteSession(ctx, actor(ctx), in.ID, in.match(), in.once("complete", in.ID)))
+}
+
+func (a *api) restoreSession(ctx context.Context, in *actInput) (*objectOutput[sessionView], error) {
+	return showSession(a.advisory.RestoreSession(ctx, actor(ctx), in.ID, in.match(), in.once("restore advice session", in.ID)))
+}
+
+func (a *api) deleteSession(ctx context.Context, in *removeInput) (*None, error) {
+	remove := a.advisory.SoftDeleteSession
+	if in.Permanent {
+		remove = a.advisory.DeleteSession
+	}
+	if err := remove(ctx, actor(ctx), in.ID, in.match()); err != nil {
+		return nil, missing("advice session", err)
+	}
+	return nil, nil
+}
+
+func showSession(x store.AdviceSession, err error) (*objectOutput[sessionView], error) {
+	if err != nil {
+		return nil, missing("advice session", err)
+	}
+	return showObject(viewSession(&x), x.Version), nil
+}
