@@ -90,9 +90,20 @@ func (g *rig) control(ctx context.Context, path string, out any) error {
 	return json.NewDecoder(io.LimitReader(resp.Body, 64<<20)).Decode(out)
 }
 
+// call is one request of a flow.
+type call struct {
+	method, path string
+	body         []byte
+	status       int // of success
+}
+
 // post sends body and wants status.
 func (g *rig) post(ctx context.Context, url, key string, body []byte, status int) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	return g.send(ctx, url, key, call{method: http.MethodPost, body: body, status: status})
+}
+
+func (g *rig) send(ctx context.Context, url, key string, c call) error {
+	r, err := http.NewRequestWithContext(ctx, c.method, url+c.path, bytes.NewReader(c.body))
 	if err != nil {
 		return err
 	}
@@ -105,9 +116,9 @@ func (g *rig) post(ctx context.Context, url, key string, body []byte, status int
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != status {
+	if resp.StatusCode != c.status {
 		b, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
-		return fmt.Errorf("POST %s: %s %s", url, resp.Status, b)
+		return fmt.Errorf("%s %s: %s %s", c.method, url+c.path, resp.Status, b)
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 16<<20))
 	return err
@@ -128,7 +139,7 @@ func (g *rig) startNode(ctx context.Context) (*node, error) {
 	}
 	n := &node{key: "qhook-bench-" + rand.Text() + rand.Text(), data: data}
 	args := append([]string{"serve", "--listen=127.0.0.1:0", "--data=" + filepath.Join(data, "data"),
-		"--allow-network=127.0.0.0/8", "--allow-http", "--log-level=error"}, g.cmd.ServeFlag...)
+		"--advisory", "--allow-network=127.0.0.0/8", "--allow-http", "--log-level=error"}, g.cmd.ServeFlag...)
 	env := []string{"QHOOK_ADMIN_KEY=" + n.key, "QHOOK_STOP_TIMEOUT=2s"}
 	if n.process, err = startProcess(g.binary, args, env); err != nil {
 		return nil, err
@@ -149,8 +160,12 @@ func (n *node) end() {
 
 // hook registers a signed POST webhook for benchType to a path of the receiver.
 func (n *node) hook(ctx context.Context, g *rig, path string) error {
+	return n.hookFor(ctx, g, path, benchType)
+}
+
+func (n *node) hookFor(ctx context.Context, g *rig, path, eventType string) error {
 	_, err := n.client.CreateWebhook(ctx, client.NewWebhook{URL: g.base + path, Method: http.MethodPost,
-		EventTypes: []string{benchType}, GenerateSigningKey: true, Timeout: client.Duration(5 * time.Second)})
+		EventTypes: []string{eventType}, GenerateSigningKey: true, Timeout: client.Duration(5 * time.Second)})
 	if err != nil {
 		return fmt.Errorf("create a webhook: %w", err)
 	}
@@ -179,6 +194,8 @@ type flow struct {
 	eventType     string
 	window        int64 // most events that were published and have not arrived; 0: unbounded
 	most          int64 // 0: unbounded
+	// next, if set, makes the requests, each of which triggers one event, in place of publishing; n counts from 1.
+	next func(n int64) call
 }
 
 // running is a flow under way.
@@ -198,7 +215,10 @@ func (g *rig) start(ctx context.Context, n *node, f flow) (*running, error) {
 		return nil, err
 	}
 	r := &running{base: base}
-	path, body := benchBody(f.eventType, f.size)
+	if f.next == nil {
+		path, body := benchBody(f.eventType, f.size)
+		f.next = func(int64) call { return call{http.MethodPost, path, body, http.StatusAccepted} }
+	}
 	for range f.workers {
 		r.wg.Go(func() {
 			for !r.ending.Load() && ctx.Err() == nil {
@@ -209,7 +229,7 @@ func (g *rig) start(ctx context.Context, n *node, f flow) (*running, error) {
 				if f.window > 0 && !g.arrived.await(ctx, r.base+mine-f.window, r.ending.Load) {
 					return
 				}
-				if err := g.post(ctx, n.url+path, n.key, body, http.StatusAccepted); err != nil {
+				if err := g.send(ctx, n.url, n.key, f.next(mine)); err != nil {
 					r.once.Do(func() { r.err = err })
 					r.ending.Store(true)
 					return

@@ -3,7 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"strconv"
 	"time"
+
+	"github.com/quantfolio/qhook/client"
 )
 
 const mega = 1 << 20
@@ -52,6 +56,36 @@ func (g *rig) benchFlow(ctx context.Context, b *benchReport, name, memoryRow str
 		b.Runs[name] = t
 		_, peak, err := memory(n.pid())
 		b.add(memoryRow, float64(peak)/mega, "MB")
+		return err
+	})
+}
+
+// benchInvestors is how many investors the updates go to, in turn.
+const benchInvestors = 1000
+
+// benchUpdates changes investors through the advisory platform, each change with its event.
+func (g *rig) benchUpdates(ctx context.Context, b *benchReport) error {
+	return g.withNode(ctx, "", func(n *node) error {
+		if err := n.hookFor(ctx, g, "/n", "qap.investor.updated"); err != nil {
+			return err
+		}
+		advisor, err := n.client.CreateAdvisor(ctx, client.Advisor{Name: "Bench"}, "")
+		if err != nil {
+			return fmt.Errorf("create an advisor: %w", err)
+		}
+		paths := make([]string, benchInvestors)
+		for i := range paths {
+			x, err := n.client.CreateInvestor(ctx, client.Investor{AdvisorID: advisor.ID, Type: "person", Name: "John Doe"}, "")
+			if err != nil {
+				return fmt.Errorf("create an investor: %w", err)
+			}
+			paths[i] = "/v1/investors/" + x.ID
+		}
+		f := flow{size: 1, workers: connections, window: g.cmd.Window, next: func(i int64) call {
+			return call{http.MethodPatch, paths[i%benchInvestors], []byte(`{"investor_name":"John Doe ` + strconv.FormatInt(i, 10) + `"}`), http.StatusOK}
+		}}
+		t, err := g.measure(ctx, n, f, g.cmd.Duration)
+		b.Runs["updates"] = t
 		return err
 	})
 }
