@@ -74,6 +74,8 @@ var statusTable = []struct {
 	{store.ErrVersion, http.StatusPreconditionFailed, "It was changed by another in the meantime. Read it again, then repeat your change."},
 	{store.ErrFull, http.StatusInsufficientStorage, "The server's disk is full. Nothing of this request was written; try again later."},
 	{store.ErrBroken, http.StatusServiceUnavailable, "The server cannot write and is about to stop. Try again later."},
+	{store.ErrFenced, http.StatusServiceUnavailable, "The server is joining again. Try again in a moment."},
+	{store.ErrAway, http.StatusServiceUnavailable, "The database does not answer. It is not known whether this request was taken; repeat it, with the same id if it has one."},
 	{engine.ErrStopping, http.StatusServiceUnavailable, "The server is stopping. Try again in a moment."},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "It took too long. Try again later."},
 	{context.Canceled, http.StatusServiceUnavailable, "The request ended before its answer."},

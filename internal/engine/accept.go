@@ -24,20 +24,22 @@ type Receipt struct {
 type accepted struct {
 	sub   store.Submission
 	hooks [][]*hook // of each event, those whose queue has a place reserved for it
+	size  int64     // what it takes of the gate until it is answered
 	done  chan struct{}
 	err   error // set before done is closed
 }
 
 // Accept takes valid events of a tenant, all or none, and returns after they are committed and flushed.
-// Errors: *store.ConflictError, an ID was published before with other content; store.ErrFull; ErrStopping; others are
-// the store's. After an error nothing was accepted, except that after ctx ended it is not known.
+// Errors: *store.ConflictError, an ID was published before with other content; store.ErrFull; ErrStopping;
+// store.ErrAway, the store has not answered for long; others are the store's. After an error nothing was accepted,
+// except that after store.ErrAway it is not known.
 func (e *Engine) Accept(ctx context.Context, tenant string, evs []event.Event) ([]Receipt, error) {
 	return e.accept(ctx, tenant, evs, nil)
 }
 
 // Change commits a change of the platform's objects and the events that it triggers (there may be none), both or
 // neither, and returns after they are flushed. The events get IDs of their own. Errors: store.ErrVersion, the change
-// does not hold; otherwise those of Accept. After an error nothing was changed, except that after ctx ended it is not known.
+// does not hold; otherwise those of Accept.
 func (e *Engine) Change(ctx context.Context, tenant string, c *store.Change, evs []event.Event) error {
 	_, err := e.accept(ctx, tenant, evs, c)
 	return err
@@ -51,19 +53,26 @@ func (e *Engine) accept(ctx context.Context, tenant string, evs []event.Event, c
 	if err != nil {
 		return nil, err
 	}
+	a.size = size
 	if c != nil {
 		a.sub.Change = c
-		size = min(size+c.Size(), acceptBytes)
+		a.size = min(size+c.Size(), acceptBytes)
 	}
-	if err := e.gate.Acquire(ctx, size); err != nil {
+	if err := e.gate.Acquire(ctx, a.size); err != nil {
 		return nil, fmt.Errorf("wait for the journal: %w", err)
 	}
-	defer e.gate.Release(size)
 	if err := e.writer.submit(a); err != nil {
+		e.gate.Release(a.size)
 		return nil, err
 	}
 	// Not ended by ctx: once the writer has it, it will be committed, and gate counts it until then.
-	<-a.done
+	t := time.NewTimer(acceptTime)
+	defer t.Stop()
+	select {
+	case <-a.done:
+	case <-t.C:
+		return nil, fmt.Errorf("no answer from the journal for %v: %w", acceptTime, store.ErrAway)
+	}
 	if a.err != nil {
 		return nil, a.err
 	}
@@ -74,7 +83,7 @@ func (e *Engine) accept(ctx context.Context, tenant string, evs []event.Event, c
 func (e *Engine) submission(tenant string, evs []event.Event) (*accepted, int64, error) {
 	a := &accepted{done: make(chan struct{}), hooks: make([][]*hook, len(evs))}
 	a.sub = store.Submission{Tenant: tenant, Events: make([]store.Submitted, len(evs))}
-	now := time.Now().UTC().Truncate(time.Millisecond)
+	now := e.now().UTC().Truncate(time.Millisecond)
 	var size int64
 	for i := range evs {
 		s := &a.sub.Events[i]

@@ -71,7 +71,7 @@ func (e *Engine) due() {
 // load brings due deliveries into the hook's queue.
 func (e *Engine) load(ctx context.Context, h *hook) error {
 	c := h.conf.Load()
-	now := time.Now()
+	now := e.now()
 	if c.webhook.Deleted() {
 		now = farFuture // all of them are cancelled
 	} else if !c.webhook.Enabled {
@@ -128,18 +128,34 @@ func (e *Engine) load(ctx context.Context, h *hook) error {
 	return nil
 }
 
+// adopt looks at the waiting deliveries that other nodes wrote or left behind.
+func (e *Engine) adopt() {
+	nums, err := e.cfg.Journal.Unclaimed(e.running)
+	if err != nil {
+		if e.running.Err() == nil {
+			e.log.Warn("the deliveries of other nodes could not be read", "error", err)
+		}
+		return
+	}
+	for _, num := range nums {
+		if h := e.table.Load().byNum[num]; h != nil {
+			h.again()
+		}
+	}
+}
+
 // schedule sets the hook's timer to the earliest delivery that waits and is not in memory.
 func (e *Engine) schedule(ctx context.Context, h *hook) error {
 	h.mu.Lock()
 	from := h.loaded
 	skip := h.skip(from)
 	h.mu.Unlock()
-	next, err := e.cfg.Journal.Due(ctx, h.num, from, farFuture, 1, skip)
+	at, ok, err := e.cfg.Journal.NextDue(ctx, h.num, from, skip)
 	if err != nil {
 		return fmt.Errorf("read the next due delivery: %w", err)
 	}
-	if len(next) == 1 {
-		h.dueAt(next[0].DueAt)
+	if ok {
+		h.dueAt(at)
 	}
 	return nil
 }

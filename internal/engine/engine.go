@@ -34,7 +34,8 @@ type Config struct {
 	Sender  Sender
 	// Disable persists that a webhook is disabled, and why, and calls Engine.SetWebhook with the result.
 	Disable func(ctx context.Context, num int64, reason string) error
-	// Broken is called once, when the journal can no longer be trusted: the process must end.
+	// Broken is called once, when the journal can no longer be written: with store.ErrBroken the process must end, with
+	// store.ErrFenced this engine must be stopped, and another may take its place.
 	Broken func(error)
 
 	Logger      *slog.Logger
@@ -71,8 +72,10 @@ func (c *Config) setDefaults() {
 }
 
 const (
-	tick            = time.Second // how often the recovery mark is moved
-	acceptBytes     = 64 << 20    // of events that wait for their commit
+	tick            = time.Second      // how often the recovery mark is moved
+	acceptBytes     = 64 << 20         // of events that wait for their commit
+	acceptTime      = 10 * time.Second // that a publisher waits for the commit
+	stalledAfter    = 3 * time.Second  // a commit that takes longer has publishers turned away at once
 	retryWriteAfter = 250 * time.Millisecond
 )
 
@@ -152,6 +155,9 @@ func (e *Engine) Start(ctx context.Context, webhooks []*webhook.Webhook) error {
 	return nil
 }
 
+// now is the journal's time: what is stored is compared with it.
+func (e *Engine) now() time.Time { return e.cfg.Journal.Now() }
+
 // Stop ends the engine: no new events, no new attempts; attempts under way may finish until ctx ends and are then
 // broken off, on record as such. What is queued stays in the journal. Safe to call twice and unstarted.
 func (e *Engine) Stop(ctx context.Context) error {
@@ -227,6 +233,6 @@ func (e *Engine) RetryNow(ctx context.Context, key store.DeliveryKey) error {
 	if err != nil {
 		return fmt.Errorf("count the attempts of a delivery: %w", err)
 	}
-	now := time.Now().Truncate(time.Millisecond)
+	now := e.now().Truncate(time.Millisecond)
 	return e.writer.wait(ctx, h, store.Waiting{DeliveryKey: key, Attempts: n, DueAt: now})
 }

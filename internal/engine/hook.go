@@ -135,8 +135,9 @@ func (h *hook) enqueue(d *delivery) {
 // work attempts deliveries until the queue is empty.
 func (h *hook) work() {
 	for {
+		owns := h.e.cfg.Journal.Lease(h.e.attempts) == nil
 		h.mu.Lock()
-		if h.stopped || h.head == len(h.queue) {
+		if !owns || h.stopped || h.head == len(h.queue) {
 			h.workers--
 			h.mu.Unlock()
 			return
@@ -177,7 +178,7 @@ func (h *hook) dueAt(at time.Time) {
 	if h.stopped || (!h.timerAt.IsZero() && !at.Before(h.timerAt)) {
 		return
 	}
-	wait := time.Until(at)
+	wait := at.Sub(h.e.now())
 	if wait <= 0 {
 		h.backlog = true // from here on new events queue up behind
 		h.e.ready.add(h)
@@ -212,7 +213,15 @@ func (h *hook) unhold(ev store.Seq) {
 	delete(h.active, ev)
 	h.loaded = time.Time{} // its row may have been passed over meanwhile
 	h.mu.Unlock()
-	h.dueAt(time.Now())
+	h.dueAt(h.e.now())
+}
+
+// again has all waiting deliveries looked at, those too that are due before what was read last.
+func (h *hook) again() {
+	h.mu.Lock()
+	h.loaded = time.Time{}
+	h.mu.Unlock()
+	h.e.ready.add(h)
 }
 
 // holdQueue writes down what is queued for a webhook that was disabled, and forgets it.
@@ -247,7 +256,7 @@ func (h *hook) oldest(late store.Seq) (store.Seq, bool) {
 	}
 	h.mu.Unlock()
 	for _, d := range rows {
-		h.e.writer.write(writing{wait: store.Waiting{DeliveryKey: d.key, Attempts: d.attempts, DueAt: d.key.Event.Time()}})
+		h.e.writer.write(writing{wait: store.Waiting{DeliveryKey: d.key, Attempts: d.attempts, DueAt: d.key.Event.Time(), Held: true}})
 	}
 	return least, least != 0
 }

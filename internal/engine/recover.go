@@ -71,7 +71,7 @@ func (e *Engine) resume(ctx context.Context, u *store.Unsettled, num int64) erro
 // settledBelow is the recovery mark: every event below it is settled or has its waiting rows. Deliveries that are late
 // are handed to the writer for a waiting row, so that one slow webhook does not hold the mark back for long.
 func (e *Engine) settledBelow(next store.Seq) store.Seq {
-	late := store.SeqAt(time.Now().Add(-e.cfg.LateAfter))
+	late := store.SeqAt(e.now().Add(-e.cfg.LateAfter))
 	mark := next
 	for _, h := range e.table.Load().byNum {
 		if seq, ok := h.oldest(late); ok && seq < mark {
@@ -96,6 +96,7 @@ func (e *Engine) upkeep() {
 		e.writer.mark = true
 		e.writer.mu.Unlock()
 		e.writer.poke()
+		e.adopt()
 		if e.cfg.Retention > 0 && n%60 == 0 {
 			trimmed = e.trim(trimmed)
 		}
@@ -109,7 +110,7 @@ const (
 
 // trim removes old events in small steps, each in one of the writer's transactions, and returns where it ended.
 func (e *Engine) trim(after store.Seq) store.Seq {
-	before := store.SeqAt(time.Now().Add(-e.cfg.Retention))
+	before := store.SeqAt(e.now().Add(-e.cfg.Retention))
 	for e.running.Err() == nil {
 		t := &store.Trim{After: after, Before: before, Limit: trimStep}
 		done := make(chan error, 1)

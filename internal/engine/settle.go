@@ -56,7 +56,7 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 	r := e.cfg.Sender.Send(e.attempts, c.target, d.event)
 	e.metrics.inFlight.Dec()
 	number := d.attempts + 1
-	now := time.Now()
+	now := e.now()
 	kind, next := decide(r, number, c.webhook.RetrySchedule, now, rand.Float64())
 	e.metrics.settled(kind, r, now, d)
 	if r.Err != nil {

@@ -35,6 +35,7 @@ type writer struct {
 	last    store.Seq     // the last one given; only the writer's goroutine uses it after Start
 	marked  store.Seq     // the recovery mark last committed
 	batch   store.Batch
+	began   time.Time // of the commit under way; zero: none is
 }
 
 func newWriter(e *Engine) *writer { return &writer{e: e, wake: make(chan struct{}, 1)} }
@@ -48,17 +49,31 @@ func (w *writer) poke() {
 
 func (w *writer) submit(a *accepted) error {
 	w.mu.Lock()
-	if w.broken != nil || w.closed {
-		defer w.mu.Unlock()
-		if w.broken != nil {
-			return w.broken
-		}
+	defer w.mu.Unlock()
+	switch {
+	case w.broken != nil:
+		return w.broken
+	case w.closed:
 		return ErrStopping
+	case !w.began.IsZero() && time.Since(w.began) > stalledAfter:
+		return fmt.Errorf("the commit under way takes long: %w", store.ErrAway)
 	}
 	w.accepts = append(w.accepts, a)
-	w.mu.Unlock()
 	w.poke()
 	return nil
+}
+
+// answer tells the publisher what became of the submission.
+func (w *writer) answer(a *accepted) {
+	close(a.done)
+	w.e.gate.Release(a.size)
+}
+
+// busy notes when the commit under way began.
+func (w *writer) busy(since time.Time) {
+	w.mu.Lock()
+	w.began = since
+	w.mu.Unlock()
 }
 
 func (w *writer) write(x writing) {
@@ -135,7 +150,7 @@ func (w *writer) run() {
 			continue
 		}
 		err := w.commit(accepts, writes, mark)
-		if errors.Is(err, store.ErrBroken) || err != nil && closed {
+		if fatal(err) || err != nil && closed {
 			return // when closed, nobody waits any more: what is not written will be done again
 		}
 	}
@@ -171,7 +186,9 @@ func (w *writer) commit(accepts []*accepted, writes []writing, mark bool) error 
 		}
 	}
 	began := time.Now()
+	w.busy(began)
 	err := w.e.cfg.Journal.Commit(context.Background(), b)
+	w.busy(time.Time{})
 	w.e.metrics.committed(began, len(accepts), len(writes), err)
 	if err != nil {
 		w.failed(accepts, writes, err)
@@ -186,7 +203,7 @@ func (w *writer) commit(accepts []*accepted, writes []writing, mark bool) error 
 		} else {
 			w.e.dispatch(a)
 		}
-		close(a.done)
+		w.answer(a)
 	}
 	for i := range writes {
 		w.committed(&writes[i])
@@ -197,7 +214,7 @@ func (w *writer) commit(accepts []*accepted, writes []writing, mark bool) error 
 }
 
 // next is a Seq greater than every one given so far.
-func (w *writer) next() store.Seq { return max(w.last+1, store.SeqAt(time.Now())) }
+func (w *writer) next() store.Seq { return w.e.cfg.Journal.Next(w.last) }
 
 func (w *writer) committed(x *writing) {
 	if x.settled != nil {
@@ -210,7 +227,7 @@ func (w *writer) committed(x *writing) {
 			}
 		} else if x.outcome.Kind == store.Retry {
 			if x.hook.conf.Load().webhook.Deleted() {
-				x.hook.dueAt(time.Now())
+				x.hook.dueAt(w.e.now())
 			} else {
 				x.hook.dueAt(x.outcome.NextAt)
 			}
@@ -221,10 +238,13 @@ func (w *writer) committed(x *writing) {
 	}
 }
 
+// fatal tells whether nothing can be written after err.
+func fatal(err error) bool { return errors.Is(err, store.ErrBroken) || errors.Is(err, store.ErrFenced) }
+
 // failed answers the publishers with the error and keeps the other rows for the next try.
 func (w *writer) failed(accepts []*accepted, writes []writing, err error) {
 	err = fmt.Errorf("commit to the journal: %w", err)
-	broken := errors.Is(err, store.ErrBroken)
+	broken := fatal(err)
 	keep := writes[:0:0]
 	for _, x := range writes {
 		if x.done != nil {
@@ -246,13 +266,13 @@ func (w *writer) failed(accepts []*accepted, writes []writing, err error) {
 		a.err = err
 	}
 	if broken {
-		w.e.log.Error("the journal is broken; the process must end", "error", err)
+		w.e.log.Error("nothing can be written any more", "error", err)
 		w.e.cfg.Broken(err)
 	} else {
 		w.e.log.Warn("nothing could be written", "events_refused", len(accepts), "outcomes_kept", len(keep), "error", err)
 	}
 	for _, a := range accepts {
-		close(a.done)
+		w.answer(a)
 	}
 	if !broken && len(accepts) == 0 {
 		// Only what is kept is left to write: give the disk a moment.

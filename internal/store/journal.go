@@ -16,6 +16,9 @@ type Seq int64
 // SeqShift is the number of counter bits in a Seq.
 const SeqShift = 20
 
+// NextSeq is a Seq of the time, or of the first moment after last.
+func NextSeq(last Seq, now time.Time) Seq { return max(last+1, SeqAt(now)) }
+
 // SeqAt is the smallest Seq of a time.
 func SeqAt(t time.Time) Seq { return Seq(t.UnixMilli() << SeqShift) }
 
@@ -85,6 +88,7 @@ type Waiting struct {
 	DeliveryKey
 	Attempts int       // made so far
 	DueAt    time.Time // milliseconds
+	Held     bool      // it stays in this node's memory: no other node takes it while this one lives
 }
 
 // Due is a waiting delivery with its event.
@@ -126,18 +130,30 @@ type Batch struct {
 
 // Journal is the append-only record of accepted events and outcomes; the engine's store.
 type Journal interface {
+	// Now is the time that what is stored is compared with; all nodes of a store agree on it.
+	Now() time.Time
+	// Next is a Seq for an event that is accepted now, greater than last; no two nodes are given the same.
+	Next(last Seq) Seq
+	// Lease returns at once while no other node can take this one's work over, and else waits until none can. Errors:
+	// ErrFenced, another has; ctx's.
+	Lease(ctx context.Context) error
+	// Unclaimed lists webhooks with waiting deliveries that are due and that no node has in memory: what other nodes wrote
+	// or left behind.
+	Unclaimed(ctx context.Context) ([]int64, error)
 	// Commit writes the batch in one transaction and flushes it: after nil it survives a power cut.
 	// A submission in conflict is left out and says so in its Err; the rest is written.
 	// An outcome of kind Retry also writes the delivery's waiting row, due at NextAt, with Attempt attempts.
 	// Within the batch, submissions come before Wait, and Wait before Outcomes: an outcome settles a row of Wait.
 	// Errors: ErrFull, nothing was written and a later call may succeed; ErrBroken, it is unknown what was
-	// written and the process must end; any other, nothing was written.
+	// written and the process must end; ErrFenced, nothing was written and never will be, since another node has taken
+	// this one's work over; any other, nothing was written.
 	Commit(ctx context.Context, b *Batch) error
-	// Due lists the webhook's waiting deliveries due at from or later and at to or before, earliest first, up to limit.
-	// Those in skip are passed over (they are under way already) and do not count.
+	// Due takes the webhook's waiting deliveries due at from or later and at to or before, earliest first, up to limit.
+	// Those in skip are passed over (they are under way already) and do not count. What one node took no other gets.
 	Due(ctx context.Context, webhook int64, from, to time.Time, limit int, skip map[Seq]struct{}) ([]Due, error)
-	// NextDue tells when the webhook's earliest waiting delivery is due; false: none waits.
-	NextDue(ctx context.Context, webhook int64) (time.Time, bool, error)
+	// NextDue tells when the earliest of the webhook's waiting deliveries is due that is due at from or later, not in skip
+	// and not another node's; false: there is none.
+	NextDue(ctx context.Context, webhook int64, from time.Time, skip map[Seq]struct{}) (time.Time, bool, error)
 	// Attempts is the largest attempt number on record for the delivery; 0 when there is none.
 	Attempts(ctx context.Context, key DeliveryKey) (int, error)
 	// LastSeq is the largest Seq stored; 0 when there is none.

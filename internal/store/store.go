@@ -22,6 +22,8 @@ var (
 	ErrExists   = errors.New("exists already")
 	ErrFull     = errors.New("the disk is full")
 	ErrBroken   = errors.New("the disk cannot be trusted any more")
+	ErrFenced   = errors.New("another node has taken this one's work over")
+	ErrAway     = errors.New("the database cannot be reached")
 )
 
 // Store is everything a concrete store offers.

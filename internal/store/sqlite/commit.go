@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -36,18 +35,6 @@ func findEvents(n int) string {
 }
 
 func isEOF(err error) bool { return errors.Is(err, io.EOF) }
-
-// idKey names an event within the database.
-type idKey struct {
-	tenant string
-	id     uuid.UUID
-}
-
-// known is the first event with an ID.
-type known struct {
-	event    *event.Event
-	webhooks int
-}
 
 // Commit writes the batch in one transaction and flushes it; see store.Journal. A context that is done before it begins
 // stops it; afterwards it runs to its end.
@@ -96,7 +83,7 @@ func (w *writer) write(b *store.Batch) error {
 		return err
 	}
 	for _, s := range b.Submissions {
-		if !w.judge(s) {
+		if !w.repeats.Judge(s) {
 			continue
 		}
 		if s.Change != nil {
@@ -105,8 +92,7 @@ func (w *writer) write(b *store.Batch) error {
 				return err
 			}
 			if !holds {
-				s.Err = store.ErrVersion
-				w.forget(s, len(s.Events))
+				w.repeats.Refuse(s, store.ErrVersion)
 				continue
 			}
 		}
@@ -157,38 +143,31 @@ func (w *writer) write(b *store.Batch) error {
 func (w *writer) release() {
 	w.events.reset()
 	w.outcomes.reset()
-	clear(w.known)
+	w.ids = w.repeats.Reset(nil, w.ids[:0])
 	clear(w.rows)
-	w.ids, w.ops = w.ids[:0], w.ops[:0]
+	w.ops = w.ops[:0]
 }
 
 // find looks up the events that the given IDs stand for.
 func (w *writer) find(list []*store.Submission) error {
 	w.part.rollback() // a batch that failed may have left something
-	clear(w.known)
 	clear(w.rows)
-	w.ids, w.ops = w.ids[:0], w.ops[:0]
-	for _, s := range list {
-		for i := range s.Events {
-			if s.Events[i].IDGiven {
-				w.ids = append(w.ids, idKey{s.Tenant, s.Events[i].Event.ID})
-			}
-		}
-	}
+	w.ops = w.ops[:0]
+	w.ids = w.repeats.Reset(list, w.ids[:0])
 	for ids := w.ids; len(ids) > 0; {
 		n := 1
-		for n < min(findChunk, len(ids)) && ids[n].tenant == ids[0].tenant {
+		for n < min(findChunk, len(ids)) && ids[n].Tenant == ids[0].Tenant {
 			n++
 		}
 		find := w.findMany
 		if n < findChunk {
 			n, find = 1, w.findOne
 		}
-		find.set(0, ids[0].tenant)
+		find.set(0, ids[0].Tenant)
 		for i := range n {
-			find.set(1+i, ids[i].id[:])
+			find.set(1+i, ids[i].ID[:])
 		}
-		if err := find.query(func(v []driver.Value) error { return w.found(ids[0].tenant, v) }); err != nil {
+		if err := find.query(func(v []driver.Value) error { return w.found(ids[0].Tenant, v) }); err != nil {
 			return err
 		}
 		ids = ids[n:]
@@ -201,59 +180,11 @@ func (w *writer) found(tenant string, v []driver.Value) error {
 	if err != nil {
 		return err
 	}
-	w.known[idKey{tenant, id}] = known{&event.Event{
+	w.repeats.Add(tenant, &event.Event{
 		ID: id, Type: v[1].(string), ObjectID: v[2].(string), ObjectOwnerID: v[3].(string), OwnerID: v[4].(string),
 		Time: time.UnixMilli(v[5].(int64)).UTC(), Data: []byte(v[6].(string)),
-	}, int(v[7].(int64))}
+	}, int(v[7].(int64)))
 	return nil
-}
-
-// judge tells new events from repetitions, in the order in which they were submitted, and whether the submission may
-// be written: one conflict and nothing of it is.
-func (w *writer) judge(s *store.Submission) bool {
-	s.Err = nil
-	for i := range s.Events {
-		e := &s.Events[i]
-		e.Duplicate, e.StoredTime, e.StoredWebhooks = false, time.Time{}, 0
-		if len(w.ids) == 0 {
-			continue // nobody gave an ID: none can repeat
-		}
-		key := idKey{s.Tenant, e.Event.ID}
-		first, ok := w.known[key]
-		switch {
-		case !ok:
-			w.known[key] = known{&e.Event, len(e.Webhooks)}
-		case sameContent(first.event, e):
-			e.Duplicate, e.StoredTime, e.StoredWebhooks = true, first.event.Time, first.webhooks
-		default:
-			s.Err = &store.ConflictError{ID: e.Event.ID}
-			w.forget(s, i)
-			return false
-		}
-	}
-	return true
-}
-
-// forget takes back what the first n events of a refused submission introduced.
-func (w *writer) forget(s *store.Submission, n int) {
-	for i := range n {
-		e := &s.Events[i]
-		if !e.Duplicate {
-			delete(w.known, idKey{s.Tenant, e.Event.ID})
-		}
-	}
-	for i := range n {
-		e := &s.Events[i]
-		e.Duplicate, e.StoredTime, e.StoredWebhooks = false, time.Time{}, 0
-	}
-}
-
-// sameContent tells whether e repeats first.
-func sameContent(first *event.Event, e *store.Submitted) bool {
-	x := &e.Event
-	return first.Type == x.Type && first.ObjectID == x.ObjectID && first.ObjectOwnerID == x.ObjectOwnerID &&
-		first.OwnerID == x.OwnerID && bytes.Equal(first.Data, x.Data) &&
-		(!e.TimeGiven || first.Time.UnixMilli() == x.Time.UnixMilli())
 }
 
 // accept writes a new event.

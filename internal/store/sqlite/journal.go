@@ -23,7 +23,8 @@ const (
 		WHERE w.webhook = ? AND w.due_at >= ? AND w.due_at <= ? AND w.event NOT IN (SELECT value FROM json_each(?))
 		ORDER BY w.due_at, w.event LIMIT ?`
 
-	selectNextDue = `SELECT due_at FROM waiting WHERE webhook = ? ORDER BY due_at LIMIT 1`
+	selectNextDue = `SELECT due_at FROM waiting WHERE webhook = ?1 AND due_at >= ?2
+		AND event NOT IN (SELECT value FROM json_each(?3)) ORDER BY due_at LIMIT 1`
 
 	selectAttempts = `SELECT coalesce(max(attempt), 0) FROM outcomes WHERE webhook = ? AND event = ?`
 
@@ -112,17 +113,8 @@ func each(rows *sql.Rows, err error, scan func() error) error {
 
 // Due lists the webhook's waiting deliveries that are due; see store.Journal.
 func (db *DB) Due(ctx context.Context, webhook int64, from, to time.Time, limit int, skip map[store.Seq]struct{}) ([]store.Due, error) {
-	passed := make([]byte, 1, 2+20*len(skip))
-	passed[0] = '['
-	for seq := range skip {
-		if len(passed) > 1 {
-			passed = append(passed, ',')
-		}
-		passed = strconv.AppendInt(passed, int64(seq), 10)
-	}
-	passed = append(passed, ']')
 	var list []store.Due
-	rows, err := db.read.due.QueryContext(ctx, webhook, from.UnixMilli(), to.UnixMilli(), string(passed), limit)
+	rows, err := db.read.due.QueryContext(ctx, webhook, from.UnixMilli(), to.UnixMilli(), array(skip), limit)
 	err = each(rows, err, func() error {
 		d := store.Due{Waiting: store.Waiting{DeliveryKey: store.DeliveryKey{Webhook: webhook}}}
 		var dueAt int64
@@ -140,10 +132,34 @@ func (db *DB) Due(ctx context.Context, webhook int64, from, to time.Time, limit 
 	return list, nil
 }
 
-// NextDue tells when the webhook's earliest waiting delivery is due; see store.Journal.
-func (db *DB) NextDue(ctx context.Context, webhook int64) (time.Time, bool, error) {
+// array is the JSON array of the keys.
+func array(keys map[store.Seq]struct{}) string {
+	b := append(make([]byte, 0, 2+20*len(keys)), '[')
+	for seq := range keys {
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(seq), 10)
+	}
+	return string(append(b, ']'))
+}
+
+// Now is this machine's time: there is no other node.
+func (db *DB) Now() time.Time { return time.Now() }
+
+// Next is the next Seq; see store.Journal.
+func (db *DB) Next(last store.Seq) store.Seq { return store.NextSeq(last, time.Now()) }
+
+// Lease returns at once: nobody else has the file open.
+func (db *DB) Lease(context.Context) error { return nil }
+
+// Unclaimed is empty: nobody else writes.
+func (db *DB) Unclaimed(context.Context) ([]int64, error) { return nil, nil }
+
+// NextDue tells when the earliest of the webhook's waiting deliveries is due; see store.Journal.
+func (db *DB) NextDue(ctx context.Context, webhook int64, from time.Time, skip map[store.Seq]struct{}) (time.Time, bool, error) {
 	var at int64
-	err := db.read.nextDue.QueryRowContext(ctx, webhook).Scan(&at)
+	err := db.read.nextDue.QueryRowContext(ctx, webhook, from.UnixMilli(), array(skip)).Scan(&at)
 	if errors.Is(err, sql.ErrNoRows) {
 		return time.Time{}, false, nil
 	}

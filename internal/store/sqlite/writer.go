@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"modernc.org/sqlite"
+
+	"github.com/quantfolio/qhook/internal/store"
 )
 
 // writer is the one write connection with its prepared statements. Commit uses the driver's statements directly: at two
@@ -25,12 +27,12 @@ type writer struct {
 	changes                             changes
 	all                                 []*statement
 
-	part   part
-	known  map[idKey]known // what given IDs stand for, in this batch
-	ids    []idKey
-	rows   map[rowKey]int // index in ops
-	ops    []waitOp
-	number []byte // scratch
+	part    part
+	repeats store.Repeats   // of this batch
+	ids     []store.EventID // scratch
+	rows    map[rowKey]int  // index in ops
+	ops     []waitOp
+	number  []byte // scratch
 }
 
 // statement is a prepared statement of the write connection. Its arguments are kept and reused.
@@ -137,7 +139,7 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: conn, known: map[idKey]known{}, rows: map[rowKey]int{}}
+	w := &writer{conn: conn, rows: map[rowKey]int{}}
 	if err := conn.Raw(func(dc any) error { return w.prepare(ctx, dc.(driver.ConnPrepareContext)) }); err != nil {
 		return nil, errors.Join(err, w.close())
 	}

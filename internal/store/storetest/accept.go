@@ -17,7 +17,7 @@ func testEmpty(t *testing.T, j store.Journal) {
 	if seq, err := j.RecoverFrom(ctx); err != nil || seq != 0 {
 		t.Errorf("RecoverFrom = %d, %v, want 0, nil", seq, err)
 	}
-	if _, ok, err := j.NextDue(ctx, 1); err != nil || ok {
+	if _, ok, err := j.NextDue(ctx, 1, time.Time{}, nil); err != nil || ok {
 		t.Errorf("NextDue = %v, %v, want false, nil", ok, err)
 	}
 	if n, err := j.Attempts(ctx, key(1, 1)); err != nil || n != 0 {

@@ -35,11 +35,11 @@ func testDueOrder(t *testing.T, j store.Journal) {
 		wantList(t, dueNames(mustDue(t, j, 1, c.now, c.limit, nil)), c.want)
 	}
 	for webhook, want := range map[int64]time.Time{1: at(10), 2: at(5)} {
-		if got, ok, err := j.NextDue(context.Background(), webhook); err != nil || !ok || !got.Equal(want) {
+		if got, ok, err := j.NextDue(context.Background(), webhook, time.Time{}, nil); err != nil || !ok || !got.Equal(want) {
 			t.Errorf("NextDue(%d) = %v, %v, %v, want %v, true, nil", webhook, got, ok, err, want)
 		}
 	}
-	if _, ok, err := j.NextDue(context.Background(), 3); err != nil || ok {
+	if _, ok, err := j.NextDue(context.Background(), 3, time.Time{}, nil); err != nil || ok {
 		t.Errorf("NextDue(3) = %v, %v, want false, nil", ok, err)
 	}
 }
@@ -71,7 +71,7 @@ func testWait(t *testing.T, j store.Journal) {
 	wantDue(t, j, 1, "1:3")
 	mustCommit(t, j, &store.Batch{Wait: []store.Waiting{waiting(1, 1, 4, 20)}})
 	wantDue(t, j, 1, "1:4")
-	if at, _, _ := j.NextDue(context.Background(), 1); !at.Equal(epoch.Add(20 * time.Minute)) {
+	if at, _, _ := j.NextDue(context.Background(), 1, time.Time{}, nil); !at.Equal(epoch.Add(20 * time.Minute)) {
 		t.Errorf("NextDue = %v, want the replaced time", at)
 	}
 	wantList(t, unsettled(t, j, 0, 10), []string{"1:2"})

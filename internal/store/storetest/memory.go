@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -89,7 +90,7 @@ func (m *Memory) Commit(ctx context.Context, b *store.Batch) error {
 		m.submit(s)
 	}
 	for _, w := range b.Wait {
-		w.DueAt = floor(w.DueAt)
+		w.DueAt, w.Held = floor(w.DueAt), false
 		m.waiting[w.DeliveryKey] = w
 	}
 	written := map[store.DeliveryKey]bool{} // by this batch
@@ -271,16 +272,25 @@ func (m *Memory) Due(ctx context.Context, webhook int64, from, to time.Time, lim
 }
 
 // NextDue tells when the webhook's earliest waiting delivery is due; see store.Journal.
-func (m *Memory) NextDue(ctx context.Context, webhook int64) (at time.Time, ok bool, _ error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for key, w := range m.waiting {
-		if key.Webhook == webhook && (!ok || w.DueAt.Before(at)) {
-			at, ok = w.DueAt, true
-		}
+func (m *Memory) NextDue(ctx context.Context, webhook int64, from time.Time, skip map[store.Seq]struct{}) (time.Time, bool, error) {
+	list, err := m.Due(ctx, webhook, from, time.UnixMilli(math.MaxInt64), 1, skip)
+	if err != nil || len(list) == 0 {
+		return time.Time{}, false, err
 	}
-	return at, ok, ctx.Err()
+	return list[0].DueAt, true, nil
 }
+
+// Now is the time.
+func (m *Memory) Now() time.Time { return time.Now() }
+
+// Next is the next Seq; see store.Journal.
+func (m *Memory) Next(last store.Seq) store.Seq { return store.NextSeq(last, time.Now()) }
+
+// Lease returns at once: there is no other node.
+func (m *Memory) Lease(context.Context) error { return nil }
+
+// Unclaimed is empty: there is no other node.
+func (m *Memory) Unclaimed(context.Context) ([]int64, error) { return nil, nil }
 
 // Attempts is the largest attempt number on record; see store.Journal.
 func (m *Memory) Attempts(ctx context.Context, key store.DeliveryKey) (n int, _ error) {
