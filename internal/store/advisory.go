@@ -174,7 +174,8 @@ type Advisory interface {
 	ReportByID(ctx context.Context, tenant, session, id string) (Report, error)
 	// ListReports lists the reports of an advice session, without their content.
 	ListReports(ctx context.Context, tenant, session string, after int64, limit int) ([]Report, error)
-	// ListExpired lists what was soft-deleted before the time, of all tenants: investors first, then advice sessions.
+	// ListExpired lists what was soft-deleted before the time, of all tenants: investors first, then advice sessions, each
+	// by the time of their deletion.
 	ListExpired(ctx context.Context, before time.Time, limit int) ([]Expired, error)
 	// IdempotencyKey finds what a caller's key stood for. Errors: ErrNotFound.
 	IdempotencyKey(ctx context.Context, tenant, caller, key string) (IdempotencyKey, error)

@@ -33,13 +33,14 @@ const (
 
 // changes are the statements that write the platform's objects.
 type changes struct {
-	version, children                *statements3
-	insertAdvisor, updateAdvisor     *statement
-	insertInvestor, updateInvestor   *statement
-	insertSession, updateSession     *statement
-	insertReport, insertKey, keyOnce *statement
-	removeReports                    *statement
-	remove                           *statements3
+	version, children              *statements3
+	insertAdvisor, updateAdvisor   *statement
+	insertInvestor, updateInvestor *statement
+	insertSession, updateSession   *statement
+	insertReport, insertKey        *statement
+	reportOnce, keyOnce            *statement
+	removeReports                  *statement
+	remove                         *statements3
 }
 
 // statements3 has a statement for each kind of object that changes.
@@ -68,6 +69,7 @@ func (c *changes) prepare(one func(string) *statement) {
 	c.insertInvestor, c.updateInvestor = one(insertInvestor), one(updateInvestor)
 	c.insertSession, c.updateSession = one(insertSession), one(updateSession)
 	c.insertReport, c.insertKey = one(insertReport), one(insertKey)
+	c.reportOnce = one(`SELECT 1 FROM reports` + where)
 	c.keyOnce = one(`SELECT 1 FROM idempotency_keys WHERE tenant = ? AND caller = ? AND key = ?`)
 	c.removeReports = one(`DELETE FROM reports WHERE tenant = ? AND session = ?`)
 }
@@ -104,6 +106,11 @@ func (x *changes) holds(tenant string, c *store.Change) (bool, error) {
 			continue
 		}
 		if n, err := number(x.children.of(e.Kind).set(0, tenant).set(1, e.ID)); err != nil || n != int64(e.Children) {
+			return false, err
+		}
+	}
+	if c.Report != nil {
+		if n, err := number(x.reportOnce.set(0, tenant).set(1, c.Report.ID)); err != nil || n != 0 {
 			return false, err
 		}
 	}

@@ -5,23 +5,27 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/quantfolio/qhook/internal/store"
 )
 
 // TestPlans: every statement whose table grows with history finds its rows by an index, and sorts nothing that does.
 func TestPlans(t *testing.T) {
 	t.Parallel()
 	db := mustOpen(t, filepath.Join(t.TempDir(), "q.db"), mustRing(t))
-	for name, c := range map[string]struct {
+	present, reference := presence(store.Present), ` AND reference = ? AND reference <> ''`
+	type plan struct {
 		query string
 		want  []string
 		sorts bool
-	}{
+	}
+	plans := map[string]plan{
 		"find one":       {findEvents(1), []string{"INDEX events_id_once (tenant=? AND id=?)"}, false},
 		"find many":      {findEvents(findChunk), []string{"INDEX events_id_once (tenant=? AND id=?)"}, false},
 		"settle one":     {deleteWaiting(1), []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"settle many":    {deleteWaiting(settleChunk), []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"due":            {selectDue, []string{"INDEX waiting_due (webhook=? AND due_at>? AND due_at<?)", "e USING INTEGER PRIMARY KEY"}, false},
-		"next due":       {selectNextDue, []string{"COVERING INDEX waiting_due (webhook=?)"}, false},
+		"next due":       {selectNextDue, []string{"COVERING INDEX waiting_due (webhook=? AND due_at>?)"}, false},
 		"attempts":       {selectAttempts, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"last seq":       {selectLastSeq, []string{"SEARCH events"}, false},
 		"unsettled":      {selectUnsettled, []string{"e USING INTEGER PRIMARY KEY (rowid>?)", "outcomes USING PRIMARY KEY (webhook=? AND event=?)", "waiting USING PRIMARY KEY (webhook=? AND event=?)"}, false},
@@ -44,7 +48,40 @@ func TestPlans(t *testing.T) {
 		"state":          {selectState, []string{"e USING INTEGER PRIMARY KEY (rowid=?)", "w USING PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"outcomes":       {selectOutcomes, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"tries":          {selectTries, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
-	} {
+
+		"advisor":               {selectAdvisor, []string{"advisors_1 (tenant=? AND id=?)"}, false},
+		"investor":              {selectInvestor, []string{"investors_1 (tenant=? AND id=?)"}, false},
+		"session":               {selectSession, []string{"advice_sessions_1 (tenant=? AND id=?)"}, false},
+		"advisors":              {advisorColumns + ` WHERE tenant = ?` + page, []string{"advisors_by_tenant (tenant=? AND num>?)"}, false},
+		"investors":             {investorColumns + ` WHERE tenant = ?` + present + page, []string{"investors_by_tenant (tenant=? AND num>?)"}, false},
+		"investors of advisor":  {investorColumns + ` WHERE tenant = ? AND advisor = ?` + present + page, []string{"investors_by_advisor (tenant=? AND advisor=? AND num>?)"}, false},
+		"investor by reference": {investorColumns + ` WHERE tenant = ?` + reference + present + page, []string{"investors_by_reference (tenant=? AND reference=? AND num>?)"}, false},
+		"advisor and reference": {investorColumns + ` WHERE tenant = ? AND advisor = ?` + reference + present + page, []string{"investors_by_reference (tenant=? AND reference=? AND num>?)"}, false},
+		"sessions":              {sessionColumns + ` WHERE tenant = ? AND investor = ?` + present + ` AND completed_at IS NULL` + page, []string{"advice_sessions_by_investor (tenant=? AND investor=? AND num>?)"}, false},
+		"expired investors":     {`SELECT tenant, id FROM investors WHERE deleted_at < ? ORDER BY deleted_at LIMIT ?`, []string{"investors_expiring (deleted_at<?)"}, false},
+		"expired sessions":      {`SELECT tenant, id FROM advice_sessions WHERE deleted_at < ? ORDER BY deleted_at LIMIT ?`, []string{"advice_sessions_expiring (deleted_at<?)"}, false},
+		"session versions":      {`SELECT id, version FROM advice_sessions WHERE tenant = ? AND investor = ? ORDER BY num LIMIT ?`, []string{"advice_sessions_by_investor (tenant=? AND investor=?)"}, false},
+		"report":                {`SELECT content FROM reports WHERE tenant = ? AND id = ? AND session = ?`, []string{"reports_1 (tenant=? AND id=?)"}, false},
+		"reports":               {`SELECT num, length(content) FROM reports WHERE tenant = ? AND session = ?` + page, []string{"reports_by_session (tenant=? AND session=? AND num>?)"}, false},
+		"idempotency key":       {`SELECT request FROM idempotency_keys WHERE tenant = ? AND caller = ? AND key = ?`, []string{"PRIMARY KEY (tenant=? AND caller=? AND key=?)"}, false},
+		"drop keys":             {`DELETE FROM idempotency_keys WHERE created_at < ?`, []string{"idempotency_keys_expiring (created_at<?)"}, false},
+	}
+	// What a change of the platform's objects looks up and writes: by ID, the children's index or the key.
+	new(changes).prepare(func(query string) *statement {
+		var want []string
+		switch {
+		case strings.HasPrefix(query, "INSERT"):
+		case strings.Contains(query, "count(*)"):
+			want = []string{"COVERING INDEX"}
+		case strings.Contains(query, "id = ?"):
+			want = []string{"_1 (tenant=? AND id=?)"}
+		default:
+			want = []string{"(tenant=? AND "}
+		}
+		plans["change: "+query] = plan{query, want, false}
+		return nil
+	})
+	for name, c := range plans {
 		plan := mustPlan(t, db, c.query)
 		for _, want := range c.want {
 			if !strings.Contains(plan, want) {

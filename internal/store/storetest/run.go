@@ -24,6 +24,11 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		"Records/DeliveryStates": testDeliveryStates, "Records/ListDeliveries": testListDeliveries,
 		"Records/DeliveryPages": testDeliveryPages, "Records/Delivery": testDelivery, "Records/Tenants": testTenantsApart,
 		"Records/Trimmed": testTrimmedRecords, "PingAndClose": testPingAndClose,
+		"Advisory/RoundTrip": testObjectRoundTrip, "Advisory/Tenants": testObjectTenants, "Advisory/Update": testObjectUpdate,
+		"Advisory/Stale": testStale, "Advisory/InOrder": testChangesInOrder, "Advisory/Conflict": testChangeInConflict,
+		"Advisory/Remove": testRemove, "Advisory/IdempotencyKeys": testIdempotencyKeys, "Advisory/ListAdvisors": testListAdvisors,
+		"Advisory/ListInvestors": testListInvestors, "Advisory/ListSessions": testListSessions, "Advisory/Reports": testReports,
+		"Advisory/ListExpired": testListExpired, "Advisory/APIKeys": testAdvisorKeys, "Advisory/Random": testRandomChanges,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
