@@ -110,10 +110,6 @@ func (w *writer) write(b *store.Batch) error {
 	if err := w.part.cut(w); err != nil {
 		return err
 	}
-	for i := range b.Wait {
-		x := &b.Wait[i]
-		w.wait(rowKey(x.DeliveryKey), x.Attempts, x.DueAt.UnixMilli())
-	}
 	for i := range b.Outcomes {
 		if err := w.record(&b.Outcomes[i]); err != nil {
 			return err
@@ -122,7 +118,7 @@ func (w *writer) write(b *store.Batch) error {
 	if err := w.outcomes.flush(); err != nil {
 		return err
 	}
-	if err := w.settle(); err != nil {
+	if err := w.settle(b); err != nil {
 		return err
 	}
 	if b.RecoverFrom != 0 {
@@ -144,15 +140,12 @@ func (w *writer) release() {
 	w.events.reset()
 	w.outcomes.reset()
 	w.ids = w.repeats.Reset(nil, w.ids[:0])
-	clear(w.rows)
-	w.ops = w.ops[:0]
+	w.rows.Collect(&store.Batch{})
 }
 
 // find looks up the events that the given IDs stand for.
 func (w *writer) find(list []*store.Submission) error {
 	w.part.rollback() // a batch that failed may have left something
-	clear(w.rows)
-	w.ops = w.ops[:0]
 	w.ids = w.repeats.Reset(list, w.ids[:0])
 	for ids := w.ids; len(ids) > 0; {
 		n := 1
@@ -200,9 +193,6 @@ func (w *writer) accept(tenant string, e *store.Submitted) error {
 	r[7].Value = e.Event.Time.UnixMilli()
 	r[8].Value = w.numbers(e.Webhooks)
 	r[9].Value = string(e.Event.Data)
-	for _, num := range e.Spilled {
-		w.wait(rowKey{num, e.Seq}, 0, e.Seq.Time().UnixMilli())
-	}
 	if err := w.part.add(w, tenant, e); err != nil {
 		return err
 	}
@@ -222,7 +212,7 @@ func (w *writer) numbers(list []int64) string {
 	return string(w.number)
 }
 
-// record writes an outcome and notes what it does to the delivery's waiting row.
+// record writes an outcome.
 func (w *writer) record(o *store.Outcome) error {
 	r := w.outcomes.row()
 	r[0].Value = o.Webhook
@@ -239,9 +229,6 @@ func (w *writer) record(o *store.Outcome) error {
 	r[8].Value = nil
 	if o.Kind == store.Retry {
 		r[8].Value = o.NextAt.UnixMilli()
-		w.wait(rowKey(o.DeliveryKey), o.Attempt, o.NextAt.UnixMilli())
-	} else {
-		w.unwait(rowKey(o.DeliveryKey), o.Stored)
 	}
 	r[9].Value, r[10].Value, r[11].Value = nil, nil, nil
 	if o.Class != "" {

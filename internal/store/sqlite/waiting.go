@@ -20,56 +20,19 @@ func deleteWaiting(n int) string {
 	return `DELETE FROM waiting WHERE webhook = ? AND event IN (?` + strings.Repeat(", ?", n-1) + `)`
 }
 
-// rowKey names a waiting row.
-type rowKey store.DeliveryKey
-
-// waitOp is what a batch leaves of one waiting row.
-type waitOp struct {
-	rowKey
-	attempts, dueAt int64
-	delete          bool
-}
-
-// wait notes that the row is to be written.
-func (w *writer) wait(key rowKey, attempts int, dueAt int64) {
-	w.op(waitOp{rowKey: key, attempts: int64(attempts), dueAt: dueAt})
-}
-
-// unwait notes that the row, if there is one, is to be deleted. A row that was not stored before can only be in the
-// same batch.
-func (w *writer) unwait(key rowKey, stored bool) {
-	if !stored {
-		if len(w.ops) == 0 {
-			return // the happy path
-		}
-		if _, ok := w.rows[key]; !ok {
-			return
-		}
-	}
-	w.op(waitOp{rowKey: key, delete: true})
-}
-
-// op notes what happens to a row; the last one counts.
-func (w *writer) op(op waitOp) {
-	if i, ok := w.rows[op.rowKey]; ok {
-		w.ops[i] = op
-		return
-	}
-	w.rows[op.rowKey] = len(w.ops)
-	w.ops = append(w.ops, op)
-}
-
-// settle writes what was noted, webhook by webhook.
-func (w *writer) settle() error {
-	slices.SortFunc(w.ops, func(a, b waitOp) int {
+// settle writes what the batch leaves of waiting rows, webhook by webhook.
+func (w *writer) settle(b *store.Batch) error {
+	w.rows.Collect(b)
+	ops := w.rows.List
+	slices.SortFunc(ops, func(a, b store.RowOp) int {
 		return cmp.Or(cmp.Compare(a.Webhook, b.Webhook), cmp.Compare(a.Event, b.Event))
 	})
 	var gone [settleChunk]store.Seq
 	n := 0
-	for i, op := range w.ops {
-		if !op.delete {
+	for i, op := range ops {
+		if !op.Delete {
 			r := w.waiting.row()
-			r[0].Value, r[1].Value, r[2].Value, r[3].Value = op.Webhook, int64(op.Event), op.attempts, op.dueAt
+			r[0].Value, r[1].Value, r[2].Value, r[3].Value = op.Webhook, int64(op.Event), int64(op.Attempts), op.DueAt.UnixMilli()
 			if err := w.waiting.full(); err != nil {
 				return err
 			}
@@ -77,7 +40,7 @@ func (w *writer) settle() error {
 			gone[n] = op.Event
 			n++
 		}
-		if n == settleChunk || n > 0 && (i+1 == len(w.ops) || w.ops[i+1].Webhook != op.Webhook) {
+		if n == settleChunk || n > 0 && (i+1 == len(ops) || ops[i+1].Webhook != op.Webhook) {
 			if err := w.remove(op.Webhook, gone[:n]); err != nil {
 				return err
 			}

@@ -30,9 +30,8 @@ type writer struct {
 	part    part
 	repeats store.Repeats   // of this batch
 	ids     []store.EventID // scratch
-	rows    map[rowKey]int  // index in ops
-	ops     []waitOp
-	number  []byte // scratch
+	rows    store.RowOps    // of this batch
+	number  []byte          // scratch
 }
 
 // statement is a prepared statement of the write connection. Its arguments are kept and reused.
@@ -139,7 +138,7 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: conn, rows: map[rowKey]int{}}
+	w := &writer{conn: conn}
 	if err := conn.Raw(func(dc any) error { return w.prepare(ctx, dc.(driver.ConnPrepareContext)) }); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
