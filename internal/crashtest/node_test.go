@@ -45,6 +45,7 @@ type node struct {
 	data string
 	addr string
 	wrap []string // command to run it under
+	more []string // further flags of serve
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
@@ -91,6 +92,7 @@ func newNode(t *testing.T, data string) *node {
 func (n *node) start() (ready bool) {
 	n.t.Helper()
 	args := append(append([]string{}, n.wrap...), binary, "serve", "--listen", n.addr, "--data", n.data, "--allow-network", "127.0.0.0/8")
+	args = append(args, n.more...)
 	n.cmd = exec.Command(args[0], args[1:]...)
 	n.cmd.Env = append(os.Environ(), "QHOOK_ADMIN_KEY="+adminKey)
 	n.cmd.Stdout, n.cmd.Stderr = &n.logs, &n.logs
