@@ -2,20 +2,21 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"crypto/subtle"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sync"
-	"text/tabwriter"
-
-	"github.com/quantfolio/qhook/client"
+	"time"
 )
 
 // demoFails is the event type whose first POST is answered with 503.
 const demoFails = "qap.investor.advice.completed"
 
-// demoTypes is the number of event types on the product page.
-const demoTypes = 9
+// demoMethods are the methods of the demo's webhooks, one each.
+var demoMethods = []string{http.MethodPost, http.MethodGet}
 
 // demoHook is a webhook of the demo and what its requests must carry.
 type demoHook struct {
@@ -25,11 +26,26 @@ type demoHook struct {
 	header             http.Header // headers with their values
 }
 
+// demoFacts are what an event says, but its ID and time.
+type demoFacts struct {
+	Type, ObjectID, ObjectOwnerID, OwnerID string
+	Data                                   string // JSON with sorted keys; a GET has none
+}
+
+// by is what a request of the method says.
+func (f demoFacts) by(method string) demoFacts {
+	if method == http.MethodGet {
+		f.Data = ""
+	}
+	return f
+}
+
 // demoPair is one delivery as the receiver knows it.
 type demoPair struct{ event, method string }
 
 // demoSeen is what arrived for one delivery.
 type demoSeen struct {
+	facts                        demoFacts // of the first request
 	requests, verified, accepted int
 	content                      string // what the first request carried
 	changed                      bool   // a later one carried something else
@@ -39,18 +55,21 @@ type demoSeen struct {
 type demoReceiver struct {
 	out *lockedWriter
 
-	mu     sync.Mutex
-	hooks  map[string]demoHook // by method
-	seen   map[demoPair]demoSeen
-	failed bool
-	total  int
+	mu       sync.Mutex // held from a request's check until it is printed
+	hooks    map[string]demoHook
+	names    map[string]string // of objects, by ID
+	expected []demoExpected
+	seen     map[demoPair]*demoSeen
+	shown    map[string]bool // methods of which a request was printed in full
+	failed   bool
+	total    int
 }
 
 func newDemoReceiver(out *lockedWriter) *demoReceiver {
-	return &demoReceiver{out: out, hooks: map[string]demoHook{}, seen: map[demoPair]demoSeen{}}
+	return &demoReceiver{out: out, hooks: map[string]demoHook{}, names: map[string]string{}, seen: map[demoPair]*demoSeen{}, shown: map[string]bool{}}
 }
 
-func (d *demoReceiver) expect(h demoHook) {
+func (d *demoReceiver) register(h demoHook) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.hooks[h.Method] = h
@@ -59,60 +78,109 @@ func (d *demoReceiver) expect(h demoHook) {
 // ServeHTTP receives one webhook request.
 func (d *demoReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	h := d.hooks[req.Method]
-	d.mu.Unlock()
 	v, err := receive(w, req, h.key)
 	if err != nil {
 		http.Error(w, "unreadable", http.StatusRequestEntityTooLarge)
 		return
 	}
 	authorised := h.authorised(req)
-	status := d.judge(&v, authorised)
-
-	var b bytes.Buffer
-	d.mu.Lock()
-	d.total++
-	auth := "authentication and headers ✓"
-	if !authorised {
-		auth = "authentication or headers WRONG ✗"
-	}
-	fmt.Fprintf(&b, "%s  #%d %s  %s, %s → %d\n", v.At.Format("15:04:05.000"), d.total, v.EventType, v.verdict(), auth, status)
-	d.mu.Unlock()
-	v.write(&b, "X-Demo-System")
-	if status == http.StatusServiceUnavailable {
-		b.WriteString("    The receiver fails this one on purpose; its retry comes in about a second.\n")
-	}
-	b.WriteString("\n")
-	_, _ = d.out.Write(b.Bytes())
+	seen, status := d.judge(&v, authorised)
+	d.print(&v, authorised, seen, status)
 	w.WriteHeader(status)
 }
 
 // judge counts the request and says how it is answered.
-func (d *demoReceiver) judge(v *received, authorised bool) int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (d *demoReceiver) judge(v *received, authorised bool) (*demoSeen, int) {
+	d.total++
 	pair := demoPair{v.EventID, v.Method}
-	s := d.seen[pair]
-	s.requests++
 	content := v.Query + "\n" + string(v.Body)
-	if s.requests == 1 {
-		s.content = content
+	s := d.seen[pair]
+	if s == nil {
+		s = &demoSeen{facts: factsOf(v), content: content}
+		d.seen[pair] = s
 	}
+	s.requests++
 	s.changed = s.changed || s.content != content
-	status := http.StatusNoContent
-	switch {
-	case !v.Checked || v.Verify != nil || !authorised:
-		status = http.StatusUnauthorized
-	case v.EventType == demoFails && v.Method == http.MethodPost && !d.failed:
-		d.failed = true
-		s.verified++
-		status = http.StatusServiceUnavailable
-	default:
-		s.verified++
-		s.accepted++
+	if !v.Checked || v.Verify != nil || !authorised {
+		return s, http.StatusUnauthorized
 	}
-	d.seen[pair] = s
-	return status
+	s.verified++
+	if v.EventType == demoFails && v.Method == http.MethodPost && !d.failed {
+		d.failed = true
+		return s, http.StatusServiceUnavailable
+	}
+	s.accepted++
+	return s, http.StatusNoContent
+}
+
+// factsOf reads what the request says; what cannot be read is empty.
+func factsOf(v *received) demoFacts {
+	if v.Method == http.MethodGet {
+		q, _ := url.ParseQuery(v.Query)
+		return demoFacts{v.EventType, q.Get("object_id"), q.Get("object_owner_id"), q.Get("owner_id"), q.Get("data")}
+	}
+	var e struct {
+		Object      string   `json:"object_id"`
+		ObjectOwner string   `json:"object_owner_id"`
+		Owner       string   `json:"owner_id"`
+		Data        demoData `json:"data"`
+	}
+	_ = json.Unmarshal(v.Body, &e)
+	return demoFacts{v.EventType, e.Object, e.ObjectOwner, e.Owner, e.Data.text()}
+}
+
+func (d *demoReceiver) print(v *received, authorised bool, s *demoSeen, status int) {
+	auth := "authentication and headers ✓"
+	if !authorised {
+		auth = "authentication or headers WRONG ✗"
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "    %s  #%d %s %s  %s, %s → %d", v.At.Format("15:04:05.000"), d.total, v.Method, v.EventType, v.verdict(), auth, status)
+	if d.shown[v.Method] {
+		b.WriteString(d.tell(s.facts, "\n       ") + "\n")
+	} else {
+		d.shown[v.Method] = true
+		b.WriteString("\n")
+		v.write(&b, "X-Demo-System")
+	}
+	switch {
+	case status == http.StatusServiceUnavailable:
+		b.WriteString("       The receiver fails this one on purpose; its retry comes in about a second.\n")
+	case s.requests > 1 && !s.changed:
+		b.WriteString("       The retry, with the same bytes.\n")
+	}
+	_, _ = d.out.Write(b.Bytes())
+}
+
+// tell shows facts with the ends of IDs and the names that they stand for, each line after indent.
+func (d *demoReceiver) tell(f demoFacts, indent string) string {
+	id := func(id string) string {
+		end := id
+		if len(id) == 36 {
+			end = "…" + id[30:]
+		}
+		if name := d.names[id]; name != "" {
+			end += " (" + name + ")"
+		}
+		return end
+	}
+	text := indent + "object_id " + id(f.ObjectID) + ", object_owner_id " + id(f.ObjectOwnerID) + ", owner_id " + id(f.OwnerID)
+	if f.Data != "" && f.Data != "{}" {
+		text += indent + "data " + f.Data
+	}
+	return text
+}
+
+// await waits until all that is expected by now was accepted, for stepTime at most, and tells whether it was.
+func (d *demoReceiver) await(ctx context.Context) bool {
+	for end := time.Now().Add(stepTime); ctx.Err() == nil && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if d.complete() {
+			return true
+		}
+	}
+	return false
 }
 
 func (h *demoHook) authorised(req *http.Request) bool {
@@ -131,47 +199,3 @@ func (h *demoHook) authorised(req *http.Request) bool {
 }
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
-
-// summary prints what arrived beside what the API has on record, and is true when all of it is as it should be.
-func (d *demoReceiver) summary(published []client.Published, hooks []demoHook, records []client.Delivery) bool {
-	byPair := map[demoPair]client.Delivery{}
-	for _, r := range records {
-		for _, h := range hooks {
-			if h.ID == r.WebhookID {
-				byPair[demoPair{r.EventID, h.Method}] = r
-			}
-		}
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	good, all := 0, len(published)*len(hooks)
-	fmt.Fprintln(d.out, "Summary: what the receiver saw, and what the API has on record.")
-	fmt.Fprintln(d.out)
-	var b bytes.Buffer
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "EVENT TYPE\tWEBHOOK\tREQUESTS\tVERIFIED\tON RECORD\tATTEMPTS\t")
-	for _, p := range published {
-		for _, h := range hooks {
-			pair := demoPair{p.ID, h.Method}
-			s, r := d.seen[pair], byPair[pair]
-			ok := s.accepted == 1 && s.verified == s.requests && !s.changed && r.Status == client.StatusDelivered && r.Attempts == s.requests
-			mark := "✗"
-			if ok {
-				mark = "✓"
-				good++
-			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%d\t%s\n", p.Type, h.Method, s.requests, s.verified, r.Status, r.Attempts, mark)
-		}
-	}
-	_ = w.Flush()
-	_, _ = d.out.Write(b.Bytes())
-	ok := good == all && len(published) == demoTypes && d.failed && d.total == all+1
-	fmt.Fprintf(d.out, "\n%d of %d deliveries arrived, verified, and are on record with as many attempts as requests were seen.\n", good, all)
-	if ok {
-		fmt.Fprintf(d.out, "One request was failed on purpose (503); its retry arrived with the same bytes.\n")
-	}
-	if !ok {
-		fmt.Fprintf(d.out, "NOT as it should be: %d requests seen, %d expected.\n", d.total, all+1)
-	}
-	return ok
-}

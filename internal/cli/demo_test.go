@@ -1,53 +1,149 @@
 package cli
 
 import (
-	"io"
+	"bytes"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/quantfolio/qhook/client"
+	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/signature"
 )
 
-func TestDemoReceiver(t *testing.T) {
-	t.Parallel()
-	const key = "a key of the demo, typed"
-	rec := newDemoReceiver(&lockedWriter{w: io.Discard})
-	rec.expect(demoHook{ID: "w1", Method: http.MethodPost, key: key, username: "demo", password: "p", header: http.Header{"X-Demo-System": {"crm"}}})
-	body := `{"id":"e1","type":"` + demoFails + `"}`
-	send := func(password, body, key string) int {
-		r := httptest.NewRequest(http.MethodPost, "/post", strings.NewReader(body))
+const demoTestKey = "a key of the demo, typed"
+
+func newTestReceiver() (*demoReceiver, *bytes.Buffer) {
+	var out bytes.Buffer
+	rec := newDemoReceiver(&lockedWriter{w: &out})
+	rec.register(demoHook{ID: "post", Method: http.MethodPost, key: demoTestKey, username: "demo", password: "p", header: http.Header{"X-Demo-System": {"crm"}}})
+	rec.register(demoHook{ID: "get", Method: http.MethodGet, key: demoTestKey, header: http.Header{"X-Demo-Key": {"k"}}})
+	return rec, &out
+}
+
+// send makes the receiver get a request and returns the status that it answers.
+func send(rec *demoReceiver, method, id string, f demoFacts, password, key string) int {
+	var r *http.Request
+	var content string
+	if method == http.MethodPost {
+		content = fmt.Sprintf(`{"id":%q,"type":%q,"object_id":%q,"object_owner_id":%q,"owner_id":%q,"data":%s}`,
+			id, f.Type, f.ObjectID, f.ObjectOwnerID, f.OwnerID, f.Data)
+		r = httptest.NewRequest(method, "/post", strings.NewReader(content))
 		r.SetBasicAuth("demo", password)
 		r.Header.Set("X-Demo-System", "crm")
-		r.Header.Set(signature.HeaderQuantfolio, signature.Quantfolio([]byte(key), []byte(body)))
-		w := httptest.NewRecorder()
-		rec.ServeHTTP(w, r)
-		return w.Code
+	} else {
+		content = url.Values{"id": {id}, "type": {f.Type}, "object_id": {f.ObjectID}, "object_owner_id": {f.ObjectOwnerID}, "owner_id": {f.OwnerID}}.Encode()
+		r = httptest.NewRequest(method, "/get?"+content, nil)
+		r.Header.Set("X-Demo-Key", "k")
 	}
+	r.Header.Set(signature.HeaderQuantfolio, signature.Quantfolio([]byte(key), []byte(content)))
+	w := httptest.NewRecorder()
+	rec.ServeHTTP(w, r)
+	return w.Code
+}
+
+func TestDemoReceiver(t *testing.T) {
+	t.Parallel()
+	rec, _ := newTestReceiver()
+	f := demoFacts{demoFails, "s", "i", "a", `{"title":"T"}`}
+	rec.expect(demoExpected{demoFacts: f})
 	for i, tt := range []struct {
 		password, key string
 		want          int
-	}{{"p", key, 503}, {"p", key, 204}} {
-		if got := send(tt.password, body, tt.key); got != tt.want {
+		complete      bool
+	}{{"p", demoTestKey, 503, false}, {"p", demoTestKey, 204, false}, {"wrong", demoTestKey, 401, false}, {"p", "another key", 401, false}} {
+		if got := send(rec, http.MethodPost, "e1", f, tt.password, tt.key); got != tt.want {
 			t.Errorf("request %d: status = %d, want %d", i, got, tt.want)
 		}
 	}
-	published := []client.Published{{ID: "e1", Type: demoFails}}
-	hooks := []demoHook{{ID: "w1", Method: http.MethodPost}}
-	record := []client.Delivery{{EventID: "e1", WebhookID: "w1", Status: client.StatusDelivered, Attempts: 2}}
-	if rec.summary(published, hooks, record) {
-		t.Error("summary of one event type = true, want false: there are nine")
-	}
 	s := rec.seen[demoPair{"e1", http.MethodPost}]
-	if s.requests != 2 || s.verified != 2 || s.accepted != 1 || s.changed {
-		t.Errorf("seen = %+v, want 2 requests, 2 verified, 1 accepted, unchanged", s)
+	if s.requests != 4 || s.verified != 2 || s.accepted != 1 || s.changed {
+		t.Errorf("seen = %+v, want 4 requests, 2 verified, 1 accepted, unchanged", s)
 	}
-	if got := send("wrong", body, key); got != 401 {
-		t.Errorf("wrong password: status = %d, want 401", got)
+	if rec.complete() {
+		t.Error("complete before the GET = true, want false")
 	}
-	if got := send("p", body, "another key"); got != 401 {
-		t.Errorf("wrong key: status = %d, want 401", got)
+	if got := send(rec, http.MethodGet, "e1", f, "", demoTestKey); got != 204 || !rec.complete() {
+		t.Errorf("GET: status = %d, complete = %t, want 204, true", got, rec.complete())
+	}
+}
+
+// TestDemoSummary lets one thing differ from what must be.
+func TestDemoSummary(t *testing.T) {
+	t.Parallel()
+	type sent struct {
+		method, id, password string
+		facts                demoFacts
+	}
+	type world struct {
+		types    []client.EventType
+		requests []sent
+		records  []client.Delivery
+	}
+	for _, tt := range []struct {
+		name string
+		edit func(*world)
+		want string // in what is printed
+	}{
+		{"all well", func(*world) {}, "9 events of all 9 types, 18 deliveries, and nothing else arrived"},
+		{"wrong owner in the POST", func(w *world) { w.requests[0].facts.OwnerID = "ben" }, "owner_id ben"},
+		{"wrong owner in the GET", func(w *world) { w.requests[1].facts.OwnerID = "ben" }, "owner_id ben"},
+		{"wrong object", func(w *world) { w.requests[0].facts.ObjectID = "other" }, "object_id other"},
+		{"wrong object owner", func(w *world) { w.requests[0].facts.ObjectOwnerID = "other" }, "object_owner_id other"},
+		{"wrong type", func(w *world) { w.requests[0].facts.Type = w.requests[2].facts.Type }, "No change explains the POST"},
+		{"wrong data", func(w *world) { w.requests[0].facts.Data = `{"n":-1}` }, `data {"n":-1}`},
+		{"missing event", func(w *world) { w.requests = w.requests[2:] }, "did not arrive"},
+		{"missing GET", func(w *world) { w.requests = append(w.requests[:1], w.requests[2:]...) }, "The GET of qap.investor.advice.created did not arrive"},
+		{"extra event", func(w *world) {
+			f := w.requests[0].facts
+			w.requests = append(w.requests, sent{http.MethodPost, "e9", "p", f}, sent{http.MethodGet, "e9", "", f})
+			post, get := w.records[0], w.records[1]
+			post.EventID, get.EventID = "e9", "e9"
+			w.records = append(w.records, post, get)
+		}, "No change explains the GET of qap.investor.advice.created"},
+		{"accepted twice", func(w *world) {
+			w.requests = append(w.requests, w.requests[0])
+			w.records[0].Attempts++
+		}, "was accepted 2 times"},
+		{"other bytes", func(w *world) { w.requests[6].facts.Data += " " }, "retried with other bytes"},
+		{"wrong password", func(w *world) { w.requests[0].password = "wrong" }, "not signed or authorised"},
+		{"not delivered on record", func(w *world) { w.records[0].Status = client.StatusWaiting }, `"waiting"`},
+		{"an attempt too many on record", func(w *world) { w.records[0].Attempts++ }, "2 attempts"},
+		{"not on record", func(w *world) { w.records = w.records[1:] }, "17 deliveries are on record"},
+		{"on record and never sent", func(w *world) { w.records = append(w.records, client.Delivery{EventID: "e9"}) }, "19 deliveries are on record"},
+		{"no retry", func(w *world) { w.requests = append(w.requests[:6], w.requests[7:]...) }, "accepted 0 times"},
+		{"a type that nothing triggers", func(w *world) { w.types = append(w.types, client.EventType{Type: "qap.new"}) }, "No change triggered qap.new"},
+		{"a type that is not listed", func(w *world) { w.types = w.types[1:] }, "does not list"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			rec, out := newTestReceiver()
+			var w world
+			for i, et := range event.Catalogue() {
+				id := fmt.Sprintf("e%d", i)
+				f := demoFacts{et.Name, fmt.Sprintf("object%d", i), "owner", "ada", fmt.Sprintf(`{"n":%d}`, i)}
+				rec.expect(demoExpected{demoFacts: f, cause: "Ada acts"})
+				w.types = append(w.types, client.EventType{Type: et.Name})
+				w.requests = append(w.requests, sent{http.MethodPost, id, "p", f}, sent{http.MethodGet, id, "", f})
+				post := client.Delivery{EventID: id, WebhookID: "post", Status: client.StatusDelivered, Attempts: 1}
+				get := post
+				if get.WebhookID = "get"; et.Name == demoFails {
+					post.Attempts = 2
+				}
+				w.records = append(w.records, post, get)
+			}
+			failing := w.requests[6] // the POST of demoFails; what the world has is its retry
+			tt.edit(&w)
+			for _, r := range append([]sent{failing}, w.requests...) {
+				send(rec, r.method, r.id, r.facts, r.password, demoTestKey)
+			}
+			out.Reset()
+			if got, want := rec.summary(w.types, w.records), tt.name == "all well"; got != want || !strings.Contains(out.String(), tt.want) {
+				t.Errorf("summary = %t, want %t and %q in:\n%s", got, want, tt.want, out)
+			}
+		})
 	}
 }

@@ -75,6 +75,7 @@ const (
 	tick            = time.Second      // how often the recovery mark is moved
 	acceptBytes     = 64 << 20         // of events that wait for their commit
 	acceptTime      = 10 * time.Second // that a publisher waits for the commit
+	lastCommit      = 5 * time.Second  // that the journal has after Stop's time is over
 	stalledAfter    = 3 * time.Second  // a commit that takes longer has publishers turned away at once
 	retryWriteAfter = 250 * time.Millisecond
 )
@@ -95,6 +96,8 @@ type Engine struct {
 	writer *writer
 	ready  readyList // hooks whose waiting deliveries should be looked at
 
+	commits   context.Context // of every commit; ends a little after Stop's time is over
+	giveUp    context.CancelFunc
 	attempts  context.Context // of every attempt; ends when Stop's time is over
 	abort     context.CancelFunc
 	running   context.Context // of the background loops; ends when Stop begins
@@ -115,6 +118,7 @@ func New(cfg Config) *Engine {
 	e.metrics = newMetrics(cfg.Registerer)
 	e.room.Store(cfg.QueueBytes)
 	e.table.Store(newTable(nil))
+	e.commits, e.giveUp = context.WithCancel(context.Background())
 	e.attempts, e.abort = context.WithCancel(context.Background())
 	e.running, e.halt = context.WithCancel(context.Background())
 	e.ready.wake = make(chan struct{}, 1)
@@ -177,8 +181,11 @@ func (e *Engine) Stop(ctx context.Context) error {
 		}
 		e.abort()
 		e.loops.Wait()
+		end := context.AfterFunc(ctx, func() { time.AfterFunc(lastCommit, e.giveUp) })
 		e.writer.close()
 		e.written.Wait()
+		end()
+		e.giveUp()
 		for _, h := range e.table.Load().byNum {
 			h.release()
 		}

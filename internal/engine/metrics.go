@@ -24,37 +24,48 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Name: "qhook_" + name, Help: help})
+		return register(r, prometheus.NewCounter(prometheus.CounterOpts{Name: "qhook_" + name, Help: help}))
+	}
+	vector := func(name, help, label string) *prometheus.CounterVec {
+		return register(r, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "qhook_" + name, Help: help}, []string{label}))
 	}
 	histogram := func(name, help string, start, factor float64, n int) prometheus.Histogram {
-		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: "qhook_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(start, factor, n)})
+		return register(r, prometheus.NewHistogram(prometheus.HistogramOpts{Name: "qhook_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(start, factor, n)}))
 	}
 	m := &metrics{
-		accepted:  counter("events_accepted_total", "Events accepted, duplicates included."),
-		spilled:   counter("deliveries_spilled_total", "Deliveries written down at once because they did not fit their queue."),
-		recovered: counter("deliveries_recovered_total", "Deliveries made again after a start because they were unsettled."),
-		trimmed:   counter("events_removed_total", "Events removed because they were older than the retention."),
-		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "qhook_outcomes_total",
-			Help: "What attempts came to."}, []string{"outcome"}),
-		classes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "qhook_attempt_failures_total",
-			Help: "Failed attempts by error class."}, []string{"class"}),
-		duration: histogram("attempt_duration_seconds", "Duration of an attempt.", 0.0005, 2, 18),
-		latency:  histogram("delivery_latency_seconds", "From acceptance to a delivered outcome.", 0.0005, 2.5, 20),
-		commits:  histogram("commit_duration_seconds", "Duration of a commit to the journal.", 0.0001, 2, 18),
-		rows:     histogram("commit_rows", "Publishers' requests and other rows in one commit.", 1, 2, 14),
-		commitErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "qhook_commit_errors_total",
-			Help: "Commits that failed."}, []string{"reason"}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "qhook_attempts_in_flight", Help: "Attempts under way."}),
+		accepted:     counter("events_accepted_total", "Events accepted, duplicates included."),
+		spilled:      counter("deliveries_spilled_total", "Deliveries written down at once because they did not fit their queue."),
+		recovered:    counter("deliveries_recovered_total", "Deliveries made again after a start because they were unsettled."),
+		trimmed:      counter("events_removed_total", "Events removed because they were older than the retention."),
+		outcomes:     vector("outcomes_total", "What attempts came to.", "outcome"),
+		classes:      vector("attempt_failures_total", "Failed attempts by error class.", "class"),
+		duration:     histogram("attempt_duration_seconds", "Duration of an attempt.", 0.0005, 2, 18),
+		latency:      histogram("delivery_latency_seconds", "From acceptance to a delivered outcome.", 0.0005, 2.5, 20),
+		commits:      histogram("commit_duration_seconds", "Duration of a commit to the journal.", 0.0001, 2, 18),
+		rows:         histogram("commit_rows", "Publishers' requests and other rows in one commit.", 1, 2, 14),
+		commitErrors: vector("commit_errors_total", "Commits that failed.", "reason"),
+		inFlight:     register(r, prometheus.NewGauge(prometheus.GaugeOpts{Name: "qhook_attempts_in_flight", Help: "Attempts under way."})),
 	}
 	m.byKind = map[store.OutcomeKind]prometheus.Counter{}
 	for _, k := range []store.OutcomeKind{store.Delivered, store.Retry, store.Exhausted, store.Cancelled} {
 		m.byKind[k] = m.outcomes.WithLabelValues(string(k))
 	}
-	if r != nil {
-		r.MustRegister(m.accepted, m.spilled, m.recovered, m.trimmed, m.outcomes, m.classes, m.duration, m.latency, m.commits,
-			m.rows, m.commitErrors, m.inFlight)
-	}
 	return m
+}
+
+// register returns the collector that has c's place: c itself, or that of an engine that was here before.
+func register[T prometheus.Collector](r prometheus.Registerer, c T) T {
+	if r == nil {
+		return c
+	}
+	err := r.Register(c)
+	if there, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		return there.ExistingCollector.(T)
+	}
+	if err != nil {
+		panic(err) // a name that is taken: a mistake in this file
+	}
+	return c
 }
 
 func (m *metrics) settled(kind store.OutcomeKind, r attempt.Result, now time.Time, d *delivery) {

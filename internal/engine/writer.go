@@ -187,7 +187,7 @@ func (w *writer) commit(accepts []*accepted, writes []writing, mark bool) error 
 	}
 	began := time.Now()
 	w.busy(began)
-	err := w.e.cfg.Journal.Commit(context.Background(), b)
+	err := w.e.cfg.Journal.Commit(w.e.commits, b)
 	w.busy(time.Time{})
 	w.e.metrics.committed(began, len(accepts), len(writes), err)
 	if err != nil {
