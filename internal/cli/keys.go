@@ -47,9 +47,10 @@ func (k *keysListCmd) Run(r *run) error {
 }
 
 type keysCreateCmd struct {
-	server `embed:""`
-	Role   string `required:"" enum:"publisher,viewer,admin" help:"What it may do: publisher, viewer or admin."`
-	Name   string `help:"What it is for."`
+	server  `embed:""`
+	Role    string `required:"" enum:"publisher,viewer,admin,advisor" help:"What it may do: publisher, viewer, admin or advisor."`
+	Advisor string `help:"Of role advisor: the ID of the advisor whose key it is." placeholder:"ID"`
+	Name    string `help:"What it is for."`
 }
 
 // Run makes a key and prints it.
@@ -58,7 +59,7 @@ func (k *keysCreateCmd) Run(r *run) error {
 	if err != nil {
 		return err
 	}
-	key, err := c.CreateAPIKey(r.ctx, client.NewAPIKey{Tenant: k.Tenant, Role: k.Role, Name: k.Name})
+	key, err := c.CreateAPIKey(r.ctx, client.NewAPIKey{Tenant: k.Tenant, Role: k.Role, AdvisorID: k.Advisor, Name: k.Name})
 	if err != nil {
 		return fmt.Errorf("create an API key: %w", err)
 	}

@@ -96,7 +96,7 @@ func (e *Engine) load(ctx context.Context, h *hook) error {
 	h.mu.Unlock()
 
 	limit := min(room, loadLimit)
-	found, err := e.cfg.Journal.Due(ctx, h.num, from, now, limit, skip)
+	found, err := e.cfg.Journal.Due(ctx, h.tenant, h.num, from, now, limit, skip)
 	if err != nil {
 		h.mu.Lock()
 		h.loaded = from
@@ -150,7 +150,7 @@ func (e *Engine) schedule(ctx context.Context, h *hook) error {
 	from := h.loaded
 	skip := h.skip(from)
 	h.mu.Unlock()
-	at, ok, err := e.cfg.Journal.NextDue(ctx, h.num, from, skip)
+	at, ok, err := e.cfg.Journal.NextDue(ctx, h.tenant, h.num, from, skip)
 	if err != nil {
 		return fmt.Errorf("read the next due delivery: %w", err)
 	}

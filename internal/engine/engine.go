@@ -236,10 +236,10 @@ func (e *Engine) RetryNow(ctx context.Context, key store.DeliveryKey) error {
 		return nil
 	}
 	defer h.unhold(key.Event)
-	n, err := e.cfg.Journal.Attempts(ctx, key)
+	n, err := e.cfg.Journal.Attempts(ctx, h.tenant, key)
 	if err != nil {
 		return fmt.Errorf("count the attempts of a delivery: %w", err)
 	}
 	now := e.now().Truncate(time.Millisecond)
-	return e.writer.wait(ctx, h, store.Waiting{DeliveryKey: key, Attempts: n, DueAt: now})
+	return e.writer.wait(ctx, h, store.Waiting{Tenant: h.tenant, DeliveryKey: key, Attempts: n, DueAt: now})
 }

@@ -256,7 +256,7 @@ func (h *hook) oldest(late store.Seq) (store.Seq, bool) {
 	}
 	h.mu.Unlock()
 	for _, d := range rows {
-		h.e.writer.write(writing{wait: store.Waiting{DeliveryKey: d.key, Attempts: d.attempts, DueAt: d.key.Event.Time(), Held: true}})
+		h.e.writer.write(writing{wait: store.Waiting{Tenant: d.tenant, DeliveryKey: d.key, Attempts: d.attempts, DueAt: d.key.Event.Time(), Held: true}})
 	}
 	return least, least != 0
 }

@@ -65,7 +65,7 @@ func (e *Engine) resume(ctx context.Context, u *store.Unsettled, num int64) erro
 	if fits {
 		return nil
 	}
-	return e.writer.wait(ctx, h, store.Waiting{DeliveryKey: key, DueAt: u.Seq.Time()})
+	return e.writer.wait(ctx, h, store.Waiting{Tenant: u.Tenant, DeliveryKey: key, DueAt: u.Seq.Time()})
 }
 
 // settledBelow is the recovery mark: every event below it is settled or has its waiting rows. Deliveries that are late

@@ -66,7 +66,7 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 		e.disable(h, "the receiver answered 410 Gone")
 	}
 	e.settle(h, d, &store.Outcome{
-		DeliveryKey: d.key, Attempt: number, Kind: kind, At: r.At.UTC().Truncate(time.Millisecond), Duration: r.Duration,
+		Tenant: d.tenant, DeliveryKey: d.key, Attempt: number, Kind: kind, At: r.At.UTC().Truncate(time.Millisecond), Duration: r.Duration,
 		Sent: r.Sent, Status: r.Status, Class: r.Class, Response: r.Response, KeyID: r.KeyID,
 		NextAt: next.UTC().Truncate(time.Millisecond),
 	})
@@ -86,7 +86,7 @@ func (e *Engine) settle(h *hook, d *delivery, o *store.Outcome) {
 // cancel records that the delivery will not be made, since its webhook was deleted.
 func (e *Engine) cancel(h *hook, d *delivery) {
 	e.settle(h, d, &store.Outcome{
-		DeliveryKey: d.key, Attempt: d.attempts + 1, Kind: store.Cancelled, At: time.Now().UTC().Truncate(time.Millisecond),
+		Tenant: d.tenant, DeliveryKey: d.key, Attempt: d.attempts + 1, Kind: store.Cancelled, At: time.Now().UTC().Truncate(time.Millisecond),
 		Class: attempt.ClassCancelled,
 	})
 }

@@ -93,7 +93,7 @@ func (w *writer) hold(h *hook, d *delivery) {
 		h.settled(d)
 		return
 	}
-	w.write(writing{wait: store.Waiting{DeliveryKey: d.key, Attempts: d.attempts, DueAt: d.key.Event.Time()}, hook: h, settled: d})
+	w.write(writing{wait: store.Waiting{Tenant: d.tenant, DeliveryKey: d.key, Attempts: d.attempts, DueAt: d.key.Event.Time()}, hook: h, settled: d})
 }
 
 // wait writes a waiting row and returns after the commit.

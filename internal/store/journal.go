@@ -69,6 +69,7 @@ const (
 
 // Outcome is the record of one attempt, or (Sent false, Kind Cancelled) of a decision to make none.
 type Outcome struct {
+	Tenant string
 	DeliveryKey
 	Attempt  int // 1 for the first
 	Kind     OutcomeKind
@@ -85,6 +86,7 @@ type Outcome struct {
 
 // Waiting is a delivery written down because it has to wait.
 type Waiting struct {
+	Tenant string
 	DeliveryKey
 	Attempts int       // made so far
 	DueAt    time.Time // milliseconds
@@ -94,8 +96,7 @@ type Waiting struct {
 // Due is a waiting delivery with its event.
 type Due struct {
 	Waiting
-	Tenant string
-	Event  event.Event
+	Event event.Event
 }
 
 // Unsettled is an accepted event with the webhooks whose delivery has neither an outcome nor a waiting row.
@@ -150,12 +151,12 @@ type Journal interface {
 	Commit(ctx context.Context, b *Batch) error
 	// Due takes the webhook's waiting deliveries due at from or later and at to or before, earliest first, up to limit.
 	// Those in skip are passed over (they are under way already) and do not count. What one node took no other gets.
-	Due(ctx context.Context, webhook int64, from, to time.Time, limit int, skip map[Seq]struct{}) ([]Due, error)
+	Due(ctx context.Context, tenant string, webhook int64, from, to time.Time, limit int, skip map[Seq]struct{}) ([]Due, error)
 	// NextDue tells when the earliest of the webhook's waiting deliveries is due that is due at from or later, not in skip
 	// and not another node's; false: there is none.
-	NextDue(ctx context.Context, webhook int64, from time.Time, skip map[Seq]struct{}) (time.Time, bool, error)
+	NextDue(ctx context.Context, tenant string, webhook int64, from time.Time, skip map[Seq]struct{}) (time.Time, bool, error)
 	// Attempts is the largest attempt number on record for the delivery; 0 when there is none.
-	Attempts(ctx context.Context, key DeliveryKey) (int, error)
+	Attempts(ctx context.Context, tenant string, key DeliveryKey) (int, error)
 	// LastSeq is the largest Seq stored; 0 when there is none.
 	LastSeq(ctx context.Context) (Seq, error)
 	// RecoverFrom is the stored mark; 0 when none was stored.

@@ -4,6 +4,7 @@ import "time"
 
 // RowOp is what a batch leaves of one delivery's waiting row.
 type RowOp struct {
+	Tenant string
 	DeliveryKey
 	Attempts int
 	DueAt    time.Time
@@ -36,17 +37,17 @@ func (r *RowOps) Collect(b *Batch) {
 				continue
 			}
 			for _, num := range e.Spilled {
-				r.add(RowOp{DeliveryKey: DeliveryKey{num, e.Seq}, DueAt: e.Seq.Time()})
+				r.add(RowOp{Tenant: s.Tenant, DeliveryKey: DeliveryKey{num, e.Seq}, DueAt: e.Seq.Time()})
 			}
 		}
 	}
 	for _, w := range b.Wait {
-		r.add(RowOp{DeliveryKey: w.DeliveryKey, Attempts: w.Attempts, DueAt: w.DueAt, Held: w.Held})
+		r.add(RowOp{Tenant: w.Tenant, DeliveryKey: w.DeliveryKey, Attempts: w.Attempts, DueAt: w.DueAt, Held: w.Held})
 	}
 	for i := range b.Outcomes {
 		o := &b.Outcomes[i]
 		if o.Kind == Retry {
-			r.add(RowOp{DeliveryKey: o.DeliveryKey, Attempts: o.Attempt, DueAt: o.NextAt})
+			r.add(RowOp{Tenant: o.Tenant, DeliveryKey: o.DeliveryKey, Attempts: o.Attempt, DueAt: o.NextAt})
 			continue
 		}
 		if !o.Stored { // then a row can only be in the same batch
@@ -57,7 +58,7 @@ func (r *RowOps) Collect(b *Batch) {
 				continue
 			}
 		}
-		r.add(RowOp{DeliveryKey: o.DeliveryKey, Delete: true})
+		r.add(RowOp{Tenant: o.Tenant, DeliveryKey: o.DeliveryKey, Delete: true})
 	}
 }
 

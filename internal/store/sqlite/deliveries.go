@@ -249,6 +249,9 @@ func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey
 		if list, err = scanOutcomes(rows, err, key); err != nil {
 			return err
 		}
+		for i := range list {
+			list[i].Tenant = tenant
+		}
 		r = store.DeliveryRecord{DeliveryKey: key, WebhookID: name, EventID: e.Event.ID, EventType: e.Event.Type}
 		sum(&r, list, due, time.Now())
 		return nil

@@ -112,7 +112,7 @@ func each(rows *sql.Rows, err error, scan func() error) error {
 }
 
 // Due lists the webhook's waiting deliveries that are due; see store.Journal.
-func (db *DB) Due(ctx context.Context, webhook int64, from, to time.Time, limit int, skip map[store.Seq]struct{}) ([]store.Due, error) {
+func (db *DB) Due(ctx context.Context, _ string, webhook int64, from, to time.Time, limit int, skip map[store.Seq]struct{}) ([]store.Due, error) {
 	var list []store.Due
 	rows, err := db.read.due.QueryContext(ctx, webhook, from.UnixMilli(), to.UnixMilli(), array(skip), limit)
 	err = each(rows, err, func() error {
@@ -157,7 +157,7 @@ func (db *DB) Lease(context.Context) error { return nil }
 func (db *DB) Unclaimed(context.Context) ([]int64, error) { return nil, nil }
 
 // NextDue tells when the earliest of the webhook's waiting deliveries is due; see store.Journal.
-func (db *DB) NextDue(ctx context.Context, webhook int64, from time.Time, skip map[store.Seq]struct{}) (time.Time, bool, error) {
+func (db *DB) NextDue(ctx context.Context, _ string, webhook int64, from time.Time, skip map[store.Seq]struct{}) (time.Time, bool, error) {
 	var at int64
 	err := db.read.nextDue.QueryRowContext(ctx, webhook, from.UnixMilli(), array(skip)).Scan(&at)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -170,7 +170,7 @@ func (db *DB) NextDue(ctx context.Context, webhook int64, from time.Time, skip m
 }
 
 // Attempts is the largest attempt number on record; see store.Journal.
-func (db *DB) Attempts(ctx context.Context, key store.DeliveryKey) (int, error) {
+func (db *DB) Attempts(ctx context.Context, _ string, key store.DeliveryKey) (int, error) {
 	var n int
 	err := db.read.attempts.QueryRowContext(ctx, key.Webhook, int64(key.Event)).Scan(&n)
 	return n, wrap(err, "attempts of a delivery")

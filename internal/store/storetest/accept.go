@@ -17,10 +17,10 @@ func testEmpty(t *testing.T, j store.Journal) {
 	if seq, err := j.RecoverFrom(ctx); err != nil || seq != 0 {
 		t.Errorf("RecoverFrom = %d, %v, want 0, nil", seq, err)
 	}
-	if _, ok, err := j.NextDue(ctx, 1, time.Time{}, nil); err != nil || ok {
+	if _, ok, err := j.NextDue(ctx, "a", 1, time.Time{}, nil); err != nil || ok {
 		t.Errorf("NextDue = %v, %v, want false, nil", ok, err)
 	}
-	if n, err := j.Attempts(ctx, key(1, 1)); err != nil || n != 0 {
+	if n, err := j.Attempts(ctx, "a", key(1, 1)); err != nil || n != 0 {
 		t.Errorf("Attempts = %d, %v, want 0, nil", n, err)
 	}
 	wantDue(t, j, 1)
@@ -201,8 +201,8 @@ func testSpilled(t *testing.T, j store.Journal) {
 	if len(list) != 1 {
 		t.Fatalf("Due = %v, want one", list)
 	}
-	wantEqual(t, "Due", list[0], store.Due{Tenant: "a", Event: newEvent(1),
-		Waiting: store.Waiting{DeliveryKey: key(1, 1), DueAt: seqOf(1).Time()}})
+	wantEqual(t, "Due", list[0], store.Due{Event: newEvent(1),
+		Waiting: store.Waiting{Tenant: "a", DeliveryKey: key(1, 1), DueAt: seqOf(1).Time()}})
 	wantDue(t, j, 2)
 	wantDue(t, j, 3, "1:0")
 	wantList(t, unsettled(t, j, 0, 10), []string{"1:2"})

@@ -14,7 +14,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // waiting is a row of event n, due that many minutes after the epoch.
 func waiting(webhook int64, n, attempts, minutes int) store.Waiting {
-	return store.Waiting{DeliveryKey: key(webhook, n), Attempts: attempts, DueAt: epoch.Add(time.Duration(minutes) * time.Minute)}
+	return store.Waiting{Tenant: "a", DeliveryKey: key(webhook, n), Attempts: attempts, DueAt: epoch.Add(time.Duration(minutes) * time.Minute)}
 }
 
 func testDueOrder(t *testing.T, j store.Journal) {
@@ -35,11 +35,11 @@ func testDueOrder(t *testing.T, j store.Journal) {
 		wantList(t, dueNames(mustDue(t, j, 1, c.now, c.limit, nil)), c.want)
 	}
 	for webhook, want := range map[int64]time.Time{1: at(10), 2: at(5)} {
-		if got, ok, err := j.NextDue(context.Background(), webhook, time.Time{}, nil); err != nil || !ok || !got.Equal(want) {
+		if got, ok, err := j.NextDue(context.Background(), "a", webhook, time.Time{}, nil); err != nil || !ok || !got.Equal(want) {
 			t.Errorf("NextDue(%d) = %v, %v, %v, want %v, true, nil", webhook, got, ok, err, want)
 		}
 	}
-	if _, ok, err := j.NextDue(context.Background(), 3, time.Time{}, nil); err != nil || ok {
+	if _, ok, err := j.NextDue(context.Background(), "a", 3, time.Time{}, nil); err != nil || ok {
 		t.Errorf("NextDue(3) = %v, %v, want false, nil", ok, err)
 	}
 }
@@ -58,7 +58,7 @@ func testDueSkip(t *testing.T, j store.Journal) {
 	mustCommit(t, j, b)
 	wantList(t, dueNames(mustDue(t, j, 1, later, 3, skip)), []string{"16:0", "17:0", "18:0"})
 	wantList(t, dueNames(mustDue(t, j, 1, later, 10, skip)), []string{"16:0", "17:0", "18:0", "19:0", "20:0"})
-	from, err := j.Due(context.Background(), 1, seqOf(19).Time(), later, 10, nil)
+	from, err := j.Due(context.Background(), "a", 1, seqOf(19).Time(), later, 10, nil)
 	if err != nil {
 		t.Fatalf("Due = %v, want nil", err)
 	}
@@ -71,7 +71,7 @@ func testWait(t *testing.T, j store.Journal) {
 	wantDue(t, j, 1, "1:3")
 	mustCommit(t, j, &store.Batch{Wait: []store.Waiting{waiting(1, 1, 4, 20)}})
 	wantDue(t, j, 1, "1:4")
-	if at, _, _ := j.NextDue(context.Background(), 1, time.Time{}, nil); !at.Equal(epoch.Add(20 * time.Minute)) {
+	if at, _, _ := j.NextDue(context.Background(), "a", 1, time.Time{}, nil); !at.Equal(epoch.Add(20 * time.Minute)) {
 		t.Errorf("NextDue = %v, want the replaced time", at)
 	}
 	wantList(t, unsettled(t, j, 0, 10), []string{"1:2"})
@@ -140,7 +140,7 @@ func testAttempts(t *testing.T, j store.Journal) {
 		outcome(key(1, 1), 3, store.Retry), outcome(key(1, 1), 12, store.Retry), outcome(key(1, 1), 4, store.Retry),
 	}})
 	for webhook, want := range map[int64]int{1: 12, 2: 0} {
-		if n, err := j.Attempts(context.Background(), key(webhook, 1)); err != nil || n != want {
+		if n, err := j.Attempts(context.Background(), "a", key(webhook, 1)); err != nil || n != want {
 			t.Errorf("Attempts(%d) = %d, %v, want %d, nil", webhook, n, err, want)
 		}
 	}
@@ -205,7 +205,7 @@ func testTrim(t *testing.T, j store.Journal) {
 		t.Errorf("Trim removed %d, want 4", removed)
 	}
 	for n, want := range map[int]int{1: 0, 7: 0, 8: 1, 10: 1} {
-		if got, err := j.Attempts(context.Background(), key(1, n)); err != nil || got != want {
+		if got, err := j.Attempts(context.Background(), "a", key(1, n)); err != nil || got != want {
 			t.Errorf("Attempts of event %d = %d, %v, want %d, nil", n, got, err, want)
 		}
 	}

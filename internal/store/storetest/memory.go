@@ -110,7 +110,7 @@ func (m *Memory) Commit(ctx context.Context, b *store.Batch) error {
 		o.Stored = false
 		m.outcomes[o.DeliveryKey] = append(m.outcomes[o.DeliveryKey], o)
 		if o.Kind == store.Retry {
-			m.waiting[o.DeliveryKey] = store.Waiting{DeliveryKey: o.DeliveryKey, Attempts: o.Attempt, DueAt: o.NextAt}
+			m.waiting[o.DeliveryKey] = store.Waiting{Tenant: o.Tenant, DeliveryKey: o.DeliveryKey, Attempts: o.Attempt, DueAt: o.NextAt}
 			written[o.DeliveryKey] = true
 		} else if stored {
 			delete(m.waiting, o.DeliveryKey)
@@ -249,7 +249,7 @@ func (m *Memory) seqs(from store.Seq) (list []store.Seq) {
 }
 
 // Due lists the webhook's due deliveries; see store.Journal.
-func (m *Memory) Due(ctx context.Context, webhook int64, from, to time.Time, limit int, skip map[store.Seq]struct{}) (list []store.Due, _ error) {
+func (m *Memory) Due(ctx context.Context, tenant string, webhook int64, from, to time.Time, limit int, skip map[store.Seq]struct{}) (list []store.Due, _ error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -263,7 +263,8 @@ func (m *Memory) Due(ctx context.Context, webhook int64, from, to time.Time, lim
 		if !ok {
 			continue
 		}
-		list = append(list, store.Due{Waiting: w, Tenant: x.tenant, Event: x.event})
+		w.Tenant = x.tenant
+		list = append(list, store.Due{Waiting: w, Event: x.event})
 	}
 	slices.SortFunc(list, func(a, b store.Due) int {
 		return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.DeliveryKey.Event, b.DeliveryKey.Event))
@@ -272,8 +273,8 @@ func (m *Memory) Due(ctx context.Context, webhook int64, from, to time.Time, lim
 }
 
 // NextDue tells when the webhook's earliest waiting delivery is due; see store.Journal.
-func (m *Memory) NextDue(ctx context.Context, webhook int64, from time.Time, skip map[store.Seq]struct{}) (time.Time, bool, error) {
-	list, err := m.Due(ctx, webhook, from, time.UnixMilli(math.MaxInt64), 1, skip)
+func (m *Memory) NextDue(ctx context.Context, tenant string, webhook int64, from time.Time, skip map[store.Seq]struct{}) (time.Time, bool, error) {
+	list, err := m.Due(ctx, tenant, webhook, from, time.UnixMilli(math.MaxInt64), 1, skip)
 	if err != nil || len(list) == 0 {
 		return time.Time{}, false, err
 	}
@@ -293,7 +294,7 @@ func (m *Memory) Lease(context.Context) error { return nil }
 func (m *Memory) Unclaimed(context.Context) ([]int64, error) { return nil, nil }
 
 // Attempts is the largest attempt number on record; see store.Journal.
-func (m *Memory) Attempts(ctx context.Context, key store.DeliveryKey) (n int, _ error) {
+func (m *Memory) Attempts(ctx context.Context, _ string, key store.DeliveryKey) (n int, _ error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, o := range m.outcomes[key] {

@@ -162,13 +162,13 @@ func testDeliveryStates(t *testing.T, s store.Store) {
 	again := outcome(key(w.Num, 7), 1, store.Exhausted) // and then delivered by hand
 	last := outcome(key(w.Num, 8), 2, store.Cancelled)  // a person gave up after one attempt
 	last.Stored = true
-	b.Wait = []store.Waiting{{DeliveryKey: key(w.Num, 2), DueAt: epoch}}
+	b.Wait = []store.Waiting{{Tenant: "a", DeliveryKey: key(w.Num, 2), DueAt: epoch}}
 	b.Outcomes = []store.Outcome{
 		retry(3, 1, future), outcome(key(w.Num, 4), 1, store.Delivered), outcome(key(w.Num, 5), 1, store.Exhausted),
 		outcome(key(w.Num, 6), 1, store.Cancelled), again, retry(8, 1, future), last,
 	}
 	mustCommit(t, s, b)
-	mustCommit(t, s, &store.Batch{Wait: []store.Waiting{{DeliveryKey: key(w.Num, 7), Attempts: 1, DueAt: future}}})
+	mustCommit(t, s, &store.Batch{Wait: []store.Waiting{{Tenant: "a", DeliveryKey: key(w.Num, 7), Attempts: 1, DueAt: future}}})
 	record := func(n int, status store.Status, attempts int, next time.Time) store.DeliveryRecord {
 		r := store.DeliveryRecord{DeliveryKey: key(w.Num, n), EventID: idOf(n), EventType: newEvent(n).Type, WebhookID: w.ID,
 			Status: status, Attempts: attempts, NextAt: next}

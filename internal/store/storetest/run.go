@@ -105,7 +105,7 @@ func mustSubmit(t *testing.T, j store.Journal, tenant string, events ...store.Su
 // outcome is attempt n of a delivery, all of its properties set.
 func outcome(k store.DeliveryKey, attempt int, kind store.OutcomeKind) store.Outcome {
 	o := store.Outcome{
-		DeliveryKey: k, Attempt: attempt, Kind: kind, At: epoch.Add(time.Duration(attempt)*time.Hour + 3*time.Millisecond),
+		Tenant: "a", DeliveryKey: k, Attempt: attempt, Kind: kind, At: epoch.Add(time.Duration(attempt)*time.Hour + 3*time.Millisecond),
 		Duration: 123456789 * time.Nanosecond, Sent: true, Status: 200, Response: []byte("ok\x00\xff"), KeyID: "key_1",
 	}
 	switch kind {
@@ -122,7 +122,7 @@ func outcome(k store.DeliveryKey, attempt int, kind store.OutcomeKind) store.Out
 
 func mustDue(t *testing.T, j store.Journal, webhook int64, now time.Time, limit int, skip map[store.Seq]struct{}) []store.Due {
 	t.Helper()
-	list, err := j.Due(context.Background(), webhook, time.Time{}, now, limit, skip)
+	list, err := j.Due(context.Background(), "a", webhook, time.Time{}, now, limit, skip)
 	if err != nil {
 		t.Fatalf("Due = %v, want nil", err)
 	}
