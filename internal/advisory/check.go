@@ -104,9 +104,14 @@ func checkLine(v *event.Violations, field, s string, least, most int) {
 		v.Add(field, "is required")
 	case n > most:
 		v.Add(field, fmt.Sprintf("is %d characters long; at most %d are taken", n, most))
-	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
+	case !utf8.ValidString(s) || strings.ContainsFunc(s, disguises):
 		v.Add(field, "must be one line of printable text")
 	}
+}
+
+// disguises tells whether r makes text look like another: a control character, or one that turns the direction.
+func disguises(r rune) bool {
+	return unicode.IsControl(r) || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
 
 // checkText wants text, lines and tabs included.
@@ -123,7 +128,7 @@ func checkEmail(v *event.Violations, s string) {
 	if s == "" {
 		return
 	}
-	if a, err := mail.ParseAddress(s); err != nil || a.Address != s || len(s) > MaxEmail {
+	if a, err := mail.ParseAddress(s); err != nil || a.Address != s || len(s) > MaxEmail || strings.ContainsFunc(s, disguises) {
 		v.Add("email", "must be an address like jane@example.com")
 	}
 }

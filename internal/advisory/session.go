@@ -62,14 +62,19 @@ func (s *Service) session(ctx context.Context, who Actor, id string, p store.Pre
 	return x, i, nil
 }
 
-// Sessions lists an investor's advice sessions. Errors: store.ErrNotFound for the investor.
+// Sessions lists an investor's advice sessions; all those of a soft-deleted investor are soft-deleted. Errors:
+// store.ErrNotFound for the investor.
 func (s *Service) Sessions(ctx context.Context, who Actor, f store.SessionFilter, after int64, limit int) ([]store.AdviceSession, error) {
 	p := store.Present
 	if f.Presence != store.Present {
 		p = store.Either
 	}
-	if _, err := s.Investor(ctx, who, f.InvestorID, p); err != nil {
+	i, err := s.Investor(ctx, who, f.InvestorID, p)
+	if err != nil {
 		return nil, err
+	}
+	if i.Deleted() {
+		f.Presence = store.Either
 	}
 	return s.store.ListSessions(ctx, who.Tenant, f, after, limit)
 }

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -166,6 +168,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, newProblem(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("The request has %d header lines; at most %d are taken.", n, MaxHeaders)))
 		return
 	}
+	if !plain(r.URL) {
+		writeProblem(w, newProblem(http.StatusBadRequest, "The path or the query has an empty part or is not text in UTF-8."))
+		return
+	}
 	if !strings.HasPrefix(r.URL.Path, "/v1/") {
 		a.route(w, r)
 		return
@@ -186,6 +192,17 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	a.route(w, r.WithContext(withCaller(r.Context(), c)))
+}
+
+// plain tells whether the URL is text that every store takes, and a path that needs no cleaning.
+func plain(u *url.URL) bool {
+	query, err := url.QueryUnescape(u.RawQuery)
+	for _, s := range []string{u.Path, query} {
+		if err != nil || !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+			return false
+		}
+	}
+	return !strings.Contains(u.Path, "//") && !strings.Contains(u.Path+"/", "/./") && !strings.Contains(u.Path+"/", "/../")
 }
 
 // route calls the operation, or answers 404 and 405 as problem documents.

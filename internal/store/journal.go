@@ -45,7 +45,7 @@ type Submission struct {
 type Submitted struct {
 	Seq       Seq
 	Event     event.Event // complete: with ID and Time
-	IDGiven   bool        // the publisher gave the ID: it may be a repetition and is looked up
+	IDGiven   bool        // the publisher gave the ID: it may be a repetition and is looked up; else it is a UUIDv7 of about Seq.Time()
 	TimeGiven bool        // the publisher gave the time: a repetition must have the same
 	Webhooks  []int64     // the webhooks that it matched, ascending
 	Spilled   []int64     // those of them whose delivery does not fit the queue: a waiting row is written at once, due at Seq.Time()
@@ -159,7 +159,7 @@ type Journal interface {
 	Attempts(ctx context.Context, tenant string, key DeliveryKey) (int, error)
 	// LastSeq is the largest Seq stored; 0 when there is none.
 	LastSeq(ctx context.Context) (Seq, error)
-	// RecoverFrom is the stored mark; 0 when none was stored.
+	// RecoverFrom is the stored mark; when none was stored, one below which there is nothing to recover.
 	RecoverFrom(ctx context.Context) (Seq, error)
 	// Unsettled looks at up to limit events from from on, in order, and lists those with unsettled deliveries.
 	// next is where to go on; 0: that was all.

@@ -62,6 +62,17 @@ func seqOf(n int) store.Seq { return store.SeqAt(epoch.Add(time.Duration(n) * ti
 
 func idOf(n int) uuid.UUID { return uuid.NewSHA1(uuid.NameSpaceOID, []byte(fmt.Sprint(n))) }
 
+// madeID is the ID of event n when the publisher gives none: version 7, of the time of its acceptance.
+func madeID(n int) uuid.UUID {
+	id := idOf(n)
+	ms := seqOf(n).Time().UnixMilli()
+	for i := range 6 {
+		id[i] = byte(ms >> (40 - 8*i))
+	}
+	id[6] = 0x70 | id[6]&0x0f
+	return id
+}
+
 func key(webhook int64, n int) store.DeliveryKey {
 	return store.DeliveryKey{Webhook: webhook, Event: seqOf(n)}
 }
