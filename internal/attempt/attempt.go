@@ -96,13 +96,16 @@ func New(cfg Config) *Sender {
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "Quantfolio-Webhooks/1"
 	}
-	return &Sender{cfg: cfg, pools: pools{byKey: map[string]*pool{}}}
+	s := &Sender{cfg: cfg, pools: pools{idleLimit: idleLimit, maxIdle: cfg.MaxIdlePerHost, byKey: map[string]*pool{}}}
+	s.pools.timer = time.AfterFunc(idleLimit, s.pools.sweep)
+	return s
 }
 
-// CloseIdle closes the connections that are not in use, as when the address rules change.
+// CloseIdle closes the connections that are not in use, and those in use after their requests, as when the address rules
+// change.
 func (s *Sender) CloseIdle() { s.pools.closeIdle() }
 
-// Close closes the connections that are not in use; the sender stays usable.
+// Close is CloseIdle at the end; nothing is left running, and the sender stays usable.
 func (s *Sender) Close() { s.pools.closeIdle() }
 
 // Send makes one attempt for the event. It returns within the webhook's timeout and soon after ctx ends.
@@ -161,6 +164,7 @@ func (e tlsError) Unwrap() error  { return e.error }
 
 func classify(ctx context.Context, err error) (Verdict, string) {
 	var ne net.Error
+	var oe *net.OpError
 	switch {
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return Failure, ClassCancelled
@@ -170,7 +174,7 @@ func classify(ctx context.Context, err error) (Verdict, string) {
 		return Failure, ClassDNS
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
 		return Failure, ClassTimeout
-	case errors.As(err, new(tlsError)):
+	case errors.As(err, new(tlsError)), errors.As(err, &oe) && (oe.Op == "remote error" || oe.Op == "local error"): // alerts
 		return Failure, ClassTLS
 	case errors.As(err, new(dialError)):
 		return Failure, ClassConnect
@@ -186,25 +190,25 @@ func classify(ctx context.Context, err error) (Verdict, string) {
 
 // exchange sends the request on a connection and reads the answer.
 func (s *Sender) exchange(ctx context.Context, t *Target, req *request, deadline time.Time, r *Result) error {
-	p := s.pools.get(t.poolKey)
-	if cc := p.h2(); cc != nil {
-		return exchangeH2(ctx, cc, t, req, deadline, r)
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	c := p.take()
+	c, gen := s.pools.take(t.poolKey)
 	if c == nil {
 		var err error
 		if c, err = s.connect(ctx, t, deadline, r); err != nil {
 			return err
 		}
-		if c.h2 != nil {
-			p.addH2(c.h2)
-			return exchangeH2(ctx, c.h2, t, req, deadline, r)
+		c.gen = gen
+		if c.h2 != nil && !s.pools.put(t.poolKey, c) {
+			defer c.h2.Close()
 		}
 	}
+	if c.h2 != nil {
+		return exchangeH2(ctx, c.h2, t, req, deadline, r)
+	}
 	reusable, err := c.roundTrip(ctx, req, deadline, r)
-	if reusable {
-		p.put(c, s.cfg.MaxIdlePerHost)
-	} else {
+	if !reusable || !s.pools.put(t.poolKey, c) {
 		c.Close()
 	}
 	return err
@@ -243,8 +247,8 @@ func (s *Sender) connect(ctx context.Context, t *Target, deadline time.Time, r *
 	c.Conn = tc
 	c.r.Reset(tc)
 	if tc.ConnectionState().NegotiatedProtocol == "h2" {
-		if c.h2, err = newH2(tctx, tc); err != nil {
-			tc.Close()
+		if c.h2, err = newH2(tctx, tc, s.pools.idleLimit); err != nil {
+			c.Close()
 			return nil, tlsError{err}
 		}
 	}

@@ -17,12 +17,13 @@ import (
 
 // newH2 begins HTTP/2 on a connection that negotiated it. Its ClientConn never sends a request again; only its
 // Transport's RoundTrip would, and that is not used.
-func newH2(ctx context.Context, c *tls.Conn) (*http.ClientConn, error) {
+func newH2(ctx context.Context, c *tls.Conn, idle time.Duration) (*http.ClientConn, error) {
 	t := &http.Transport{
-		DialTLSContext:     func(context.Context, string, string) (net.Conn, error) { return c, nil },
-		Protocols:          new(http.Protocols),
-		HTTP2:              &http.HTTP2Config{SendPingTimeout: 30 * time.Second},
-		DisableCompression: true, MaxResponseHeaderBytes: maxHead, IdleConnTimeout: idleLimit,
+		DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return c, nil },
+		Protocols:      new(http.Protocols),
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second,
+			MaxReceiveBufferPerConnection: 1 << 20, MaxReceiveBufferPerStream: maxDrain},
+		DisableCompression: true, MaxResponseHeaderBytes: maxHead, IdleConnTimeout: idle,
 	}
 	t.Protocols.SetHTTP2(true)
 	cc, err := t.NewClientConn(ctx, "https", c.RemoteAddr().String())

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http/httputil"
@@ -29,10 +30,11 @@ func (c *conn) roundTrip(ctx context.Context, req *request, deadline time.Time, 
 	r.Sent = n > 0
 	if err != nil {
 		// The other side may have answered before it read everything; it is its word that counts.
-		if h, herr := readHead(c.r); herr == nil {
-			r.Status = h.status
+		h, herr := readHead(c.r)
+		if herr == nil {
+			r.Status, r.RetryAfter = h.status, retryAfter(h.retryAfter, r.At)
 		}
-		return false, fmt.Errorf("write the request: %w", err)
+		return false, fmt.Errorf("write the request: %w", errors.Join(err, herr))
 	}
 	h, err := readHead(c.r)
 	if err != nil {
@@ -44,7 +46,7 @@ func (c *conn) roundTrip(ctx context.Context, req *request, deadline time.Time, 
 	if r.Response, ended = readBody(c.r, h); len(r.Response) == 0 {
 		r.Response = nil
 	}
-	return ended && !h.close && c.r.Buffered() == 0, nil
+	return ended && !h.close && c.r.Buffered() == 0 && !c.unread(), nil
 }
 
 // head is what matters of an answer's status line and headers.
@@ -105,7 +107,7 @@ func readOneHead(r *bufio.Reader, left *int) (head, error) {
 	}
 }
 
-// readLine gives a line without its end; of one longer than the reader's buffer, the start. It is valid until the next read.
+// readLine gives a line without its end. It is valid until the next read.
 func readLine(r *bufio.Reader, left *int) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	*left -= len(line)
@@ -114,6 +116,7 @@ func readLine(r *bufio.Reader, left *int) ([]byte, error) {
 		for err == bufio.ErrBufferFull && *left >= 0 {
 			var more []byte
 			more, err = r.ReadSlice('\n')
+			line = append(line, more...)
 			*left -= len(more)
 		}
 	}
@@ -123,22 +126,26 @@ func readLine(r *bufio.Reader, left *int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), nil
+	line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+	if bytes.IndexByte(line, '\r') >= 0 || bytes.IndexByte(line, 0) >= 0 {
+		return nil, fmt.Errorf("%w: CR or NUL in a line", errBadResponse)
+	}
+	return line, nil
 }
 
 func (h *head) header(line []byte) error {
 	colon := bytes.IndexByte(line, ':')
-	if colon <= 0 || line[0] == ' ' || line[0] == '\t' || line[colon-1] == ' ' {
+	if colon <= 0 || bytes.ContainsAny(line[:colon], " \t") {
 		return fmt.Errorf("%w: bad header line", errBadResponse)
 	}
 	name, value := line[:colon], bytes.Trim(line[colon+1:], " \t")
 	switch {
 	case is(name, "content-length"):
-		n, err := strconv.ParseInt(string(value), 10, 63)
-		if err != nil || n < 0 || value[0] == '+' || h.length >= 0 && h.length != n {
+		n, err := strconv.ParseUint(string(value), 10, 63) // no sign
+		if err != nil || h.length >= 0 && h.length != int64(n) {
 			return fmt.Errorf("%w: bad Content-Length", errBadResponse)
 		}
-		h.length = n
+		h.length = int64(n)
 	case is(name, "transfer-encoding"):
 		if h.chunked || !is(value, "chunked") {
 			return fmt.Errorf("%w: transfer coding that is not chunked", errBadResponse)
@@ -159,12 +166,14 @@ func is(b []byte, lower string) bool {
 	return len(b) == len(lower) && strings.EqualFold(string(b), lower)
 }
 
-// check holds RFC 9112, section 6.3: both a length and chunks smell of smuggling; the connection is not used again.
+// check holds RFC 9112, section 6.3. Both a length and chunks, or either where there is no body, smell of smuggling; the
+// connection is not used again.
 func (h *head) check() error {
 	if h.chunked && h.length >= 0 {
 		h.close, h.length = true, -1
 	}
 	if h.status < 200 || h.status == 204 || h.status == 304 {
+		h.close = h.close || h.chunked || h.length > 0
 		h.length, h.chunked = 0, false
 	}
 	return nil

@@ -28,15 +28,22 @@ type wire struct {
 	requests, conns atomic.Int64
 	// answer gets the connection after each whole request; false closes it.
 	answer func(c net.Conn, req *http.Request, body []byte, raw []byte) bool
+	// handle, if set, gets each connection instead.
+	handle func(c net.Conn)
 }
 
 func newWire(t testing.TB, answer func(net.Conn, *http.Request, []byte, []byte) bool) *wire {
+	t.Helper()
+	return listen(t, &wire{answer: answer})
+}
+
+func listen(t testing.TB, w *wire) *wire {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{Listener: l, answer: answer}
+	w.Listener = l
 	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {
@@ -53,6 +60,10 @@ func newWire(t testing.TB, answer func(net.Conn, *http.Request, []byte, []byte) 
 
 func (w *wire) serve(c net.Conn) {
 	defer c.Close()
+	if w.handle != nil {
+		w.handle(c)
+		return
+	}
 	var raw bytes.Buffer
 	r := bufio.NewReader(io.TeeReader(c, &raw))
 	for {
@@ -197,36 +208,6 @@ func TestNoRequestIsRepeated(t *testing.T) {
 		if r.Class != ClassConnectionLost || !r.Sent || w.requests.Load() != 2 || w.conns.Load() != 1 {
 			t.Errorf("%s: Send = %+v with %d requests on %d connections, want a lost connection, 2 on 1", m, r, w.requests.Load(), w.conns.Load())
 		}
-	}
-}
-
-func TestConnectionsAreKeptAndDeadOnesAreNot(t *testing.T) {
-	w := newWire(t, say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
-	s, tt := wireSender(t), w.target(t, webhook.POST, nil)
-	for range 10 {
-		if r := s.Send(t.Context(), tt, wireEvent()); r.Verdict != Success {
-			t.Fatalf("Send = %+v, want success", r)
-		}
-	}
-	if n := w.conns.Load(); n != 1 {
-		t.Errorf("10 requests took %d connections, want 1", n)
-	}
-	closed := make(chan struct{}, 10) // sent to by the receiver
-	short := newWire(t, func(c net.Conn, _ *http.Request, _, _ []byte) bool {
-		_, _ = io.WriteString(c, ok204)
-		c.Close()
-		closed <- struct{}{}
-		return false
-	})
-	tt = short.target(t, webhook.POST, nil)
-	for range 10 {
-		if r := s.Send(t.Context(), tt, wireEvent()); r.Verdict != Success {
-			t.Fatalf("Send to a receiver that closes after each answer = %+v, want success", r)
-		}
-		<-closed
-	}
-	if n := short.requests.Load(); n != 10 {
-		t.Errorf("%d requests, want 10", n)
 	}
 }
 
@@ -389,37 +370,6 @@ func FuzzReadHead(f *testing.F) {
 		}
 		if kept, _ := readBody(r, h); len(kept) > MaxKept {
 			t.Fatalf("readBody keeps %d bytes", len(kept))
-		}
-	})
-}
-
-func BenchmarkSend(b *testing.B) {
-	w := newWire(b, say(ok204))
-	s, tt, e := wireSender(b), w.target(b, webhook.POST, func(h *webhook.Webhook) { h.Timeout = 10 * time.Second }), wireEvent()
-	b.ReportAllocs()
-	b.RunParallel(func(p *testing.PB) {
-		for p.Next() {
-			if r := s.Send(context.Background(), tt, e); r.Verdict != Success {
-				b.Errorf("Send = %+v", r)
-			}
-		}
-	})
-}
-
-// BenchmarkNetHTTP is the yardstick of BenchmarkSend.
-func BenchmarkNetHTTP(b *testing.B) {
-	w := newWire(b, say(ok204))
-	c, e := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}, wireEvent()
-	b.ReportAllocs()
-	b.RunParallel(func(p *testing.PB) {
-		for p.Next() {
-			resp, err := c.Post("http://"+w.Addr().String()+"/hook", "application/json", bytes.NewReader(e.AppendJSON(nil)))
-			if err != nil {
-				b.Error(err)
-				continue
-			}
-			_, _ = io.Copy(io.Discard, resp.Body)
-			resp.Body.Close()
 		}
 	})
 }
