@@ -240,6 +240,9 @@ func (e *Engine) RetryNow(ctx context.Context, key store.DeliveryKey) error {
 	if err != nil {
 		return fmt.Errorf("count the attempts of a delivery: %w", err)
 	}
+	if n == 0 {
+		return nil // never tried: it is due already, or in another node's memory
+	}
 	now := e.now().Truncate(time.Millisecond)
 	return e.writer.wait(ctx, h, store.Waiting{Tenant: h.tenant, DeliveryKey: key, Attempts: n, DueAt: now})
 }
