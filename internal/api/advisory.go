@@ -37,7 +37,7 @@ func versionTag(version int64) string { return `"` + strconv.FormatInt(version, 
 
 // Idempotency is how a POST is made to count once.
 type Idempotency struct {
-	Key string `header:"Idempotency-Key" maxLength:"255" pattern:"^[!-~]*$" doc:"The same key with the same request does nothing new for 24 hours; the answer is the object as it is by then. With another request it is a 422."`
+	Key string `header:"Idempotency-Key" maxLength:"255" pattern:"^[ -~]*$" doc:"The same key with the same request does nothing new for 24 hours; the answer is the object as it is by then. With another request it is a 422."`
 }
 
 // once identifies the request by everything that it asks.

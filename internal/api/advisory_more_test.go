@@ -396,7 +396,7 @@ func TestAdvisoryHostile(t *testing.T) {
 	if got := f.must(200, admin, "GET", "/v1/investors?reference=%25", "").items(); len(got) != 0 {
 		t.Errorf("investors with the reference %% = %v, want none", got)
 	}
-	for _, key := range []string{"\x80\xff'", "a b"} {
+	for _, key := range []string{"\x80\xff'", "a\tb"} {
 		f.must(422, ann, "POST", "/v1/investors", jane, "Idempotency-Key", key)
 	}
 }

@@ -21,10 +21,10 @@ import (
 	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/api"
 	"github.com/quantfolio/qhook/internal/attempt"
-	"github.com/quantfolio/qhook/internal/engine"
 	"github.com/quantfolio/qhook/internal/netguard"
 	"github.com/quantfolio/qhook/internal/server"
 	"github.com/quantfolio/qhook/internal/store"
+	"github.com/quantfolio/qhook/internal/store/postgres"
 	"github.com/quantfolio/qhook/internal/store/sqlite"
 	"github.com/quantfolio/qhook/internal/webhook"
 )
@@ -37,12 +37,14 @@ var Version = "dev"
 
 // App is one node. Make it with New, then Start, then Stop.
 type App struct {
-	cfg    Config
-	log    *slog.Logger
-	store  *sqlite.DB
-	guard  *netguard.Guard
-	sender *attempt.Sender
-	engine *engine.Engine
+	cfg      Config
+	log      *slog.Logger
+	store    store.Store
+	shared   *postgres.DB // the store, when it is shared by nodes; else nil
+	guard    *netguard.Guard
+	sender   *attempt.Sender
+	registry *prometheus.Registry
+	engine   engines
 
 	advisory     *advisory.Service // nil: not served
 	api, metrics *http.Server
@@ -50,6 +52,7 @@ type App struct {
 	firstKey     string
 	fatal        chan error    // capacity 1: sent to by whatever must end the process, the first one stays; never closed
 	stopped      chan struct{} // closed by Stop
+	background   sync.WaitGroup
 	stopOnce     sync.Once
 	stopErr      error
 }
@@ -67,20 +70,17 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 		return nil, err
 	}
 	a.sender = attempt.New(attempt.Config{Guard: a.guard, MaxIdlePerHost: cfg.Concurrency, UserAgent: "Quantfolio-Webhooks/1"})
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	a.engine = engine.New(engine.Config{
-		Journal: a.store, Sender: a.sender, Disable: a.disable, Broken: a.fail, Logger: log, Registerer: registry,
-		Concurrency: cfg.Concurrency, Retention: cfg.Retention,
-	})
+	a.registry = prometheus.NewRegistry()
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.engine.Store(a.newEngine())
 	if cfg.Advisory {
-		a.advisory = advisory.New(advisory.Config{Engine: a.engine, Store: a.store, Logger: log, Retention: cfg.UndeleteTime})
+		a.advisory = advisory.New(advisory.Config{Engine: &a.engine, Store: a.store, Logger: log, Retention: cfg.UndeleteTime})
 	}
-	h, err := api.New(api.Config{Engine: a.engine, Store: a.store, Guard: a.guard, Advisory: a.advisory, Logger: log, Version: Version})
+	h, err := api.New(api.Config{Engine: &a.engine, Store: a.store, Guard: a.guard, Advisory: a.advisory, Logger: log, Version: Version})
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
-	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	metrics := promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{})
 	sc := server.Config{API: h, Ready: a.store.Ping, Logger: log}
 	if cfg.MetricsListen == "" {
 		sc.Metrics = metrics
@@ -113,6 +113,22 @@ func (a *App) buildGuard() error {
 }
 
 func (a *App) openStore(ctx context.Context) error {
+	var err error
+	if a.cfg.Database != "" {
+		err = a.openShared(ctx)
+	} else {
+		err = a.openFile(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.firstStart(ctx); err != nil {
+		return errors.Join(err, a.store.Close())
+	}
+	return nil
+}
+
+func (a *App) openFile(ctx context.Context) error {
 	if err := os.MkdirAll(a.cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
@@ -120,13 +136,11 @@ func (a *App) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.store, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(a.cfg.Data, "qhook.db"), Keyring: ring, Logger: a.log})
+	db, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(a.cfg.Data, "qhook.db"), Keyring: ring, Logger: a.log})
 	if err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}
-	if err := a.firstStart(ctx); err != nil {
-		return errors.Join(err, a.store.Close())
-	}
+	a.store = db
 	return nil
 }
 
@@ -206,12 +220,11 @@ func (a *App) Start(ctx context.Context) error {
 		ports = append(ports, uint16(ml.Addr().(*net.TCPAddr).Port))
 	}
 	a.guard.SetSelfPorts(ports...)
-	hooks, err := a.store.AllWebhooks(ctx)
-	if err != nil {
-		return errors.Join(fmt.Errorf("read the webhooks: %w", err), l.Close())
-	}
-	if err := a.engine.Start(ctx, hooks); err != nil {
+	if err := a.startEngine(ctx, a.engine.Load()); err != nil {
 		return errors.Join(err, l.Close())
+	}
+	if a.shared != nil {
+		a.watch()
 	}
 	if a.advisory != nil {
 		a.advisory.Start()
@@ -220,7 +233,7 @@ func (a *App) Start(ctx context.Context) error {
 	if ml != nil {
 		a.serve(a.metrics, ml)
 	}
-	a.log.Info("started", "url", a.URL(), "data", a.cfg.Data, "webhooks", len(hooks), "version", Version)
+	a.log.Info("started", "url", a.URL(), "version", Version)
 	return nil
 }
 
@@ -235,8 +248,12 @@ func (a *App) serve(s *http.Server, l net.Listener) {
 // URL is where the HTTP API is, once started.
 func (a *App) URL() string { return "http://" + a.listener.Addr().String() }
 
-// fail ends Wait; the first error stays.
+// fail ends Wait; the first error stays. Being fenced is no end: the node joins again.
 func (a *App) fail(err error) {
+	if a.shared != nil && errors.Is(err, store.ErrFenced) {
+		a.background.Go(a.rejoin)
+		return
+	}
 	select {
 	case a.fatal <- err:
 	default:
@@ -267,7 +284,8 @@ func (a *App) Stop(ctx context.Context) error {
 		if a.advisory != nil {
 			a.advisory.Stop()
 		}
-		errs = append(errs, a.engine.Stop(ctx))
+		a.background.Wait() // ended by a.stopped
+		errs = append(errs, a.engine.Load().Stop(ctx))
 		a.sender.Close()
 		a.stopErr = errors.Join(append(errs, a.store.Close())...)
 	})

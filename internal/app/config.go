@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -12,6 +13,10 @@ import (
 type Config struct {
 	Listen        string        `help:"Address and port of the HTTP API." default:"127.0.0.1:8080" placeholder:"ADDR"`
 	Data          string        `help:"Folder of the database and the key file; made when it is not there." default:"./qhook-data" type:"path"`
+	Database      string        `help:"PostgreSQL database in place of the one in the data folder: postgres://…, with every option of libpq. Any number of nodes share it." placeholder:"URL"`
+	DatabaseRead  string        `help:"Where lists are read, for example a replica, which may be a little behind." placeholder:"URL"`
+	DatabasePool  int           `help:"Connections to the database, besides the one that writes the journal and the one that listens." default:"8"`
+	NodeName      string        `help:"Name of this node, for people; by default the host's." placeholder:"NAME"`
 	AdminKey      string        `help:"The operator's API key, at least 32 characters. Without it, one is made and shown at the first start." placeholder:"KEY"`
 	MasterKeyset  string        `help:"Tink AEAD keyset (JSON) that seals secrets at rest, instead of the key file in the data folder." placeholder:"JSON"`
 	MetricsListen string        `help:"Serve /metrics on this address instead of the API's." placeholder:"ADDR"`
@@ -44,6 +49,22 @@ func (c *Config) check() error {
 	}
 	if c.UndeleteTime < time.Hour {
 		return fmt.Errorf("undelete-time is %v; it must be at least 1h", c.UndeleteTime)
+	}
+	return c.checkDatabase()
+}
+
+func (c *Config) checkDatabase() error {
+	if c.Database == "" {
+		if c.DatabaseRead != "" {
+			return errors.New("database-read is set without database")
+		}
+		return nil
+	}
+	if c.MasterKeyset == "" {
+		return errors.New("with database, every node needs the same master keyset: set master-keyset, for example to the content of a master.key file that a node without database made")
+	}
+	if c.DatabasePool < 2 || c.DatabasePool > 1000 {
+		return fmt.Errorf("database-pool is %d; it must be between 2 and 1000", c.DatabasePool)
 	}
 	return nil
 }

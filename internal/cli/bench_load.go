@@ -39,6 +39,7 @@ type rig struct {
 	receiver *process
 	base     string // the receiver's URL
 	arrived  *gauge
+	keyset   string // master keyset of nodes that share a database
 }
 
 // startRig starts the receiver and follows its count.
@@ -46,6 +47,11 @@ func startRig(ctx context.Context, cmd *benchCmd, binary, dir string) (*rig, err
 	t := &http.Transport{MaxIdleConns: 4 * connections, MaxIdleConnsPerHost: connections, DisableCompression: true}
 	g := &rig{cmd: cmd, binary: binary, dir: dir, http: &http.Client{Transport: t, Timeout: time.Minute}, arrived: newGauge()}
 	var err error
+	if cmd.Database != "" {
+		if g.keyset, err = newKeyset(dir); err != nil {
+			return nil, err
+		}
+	}
 	if g.receiver, err = startProcess(binary, []string{"bench-receiver"}, nil); err != nil {
 		return nil, err
 	}
@@ -130,17 +136,39 @@ type node struct {
 	url, key string
 	client   *client.Client
 	data     string
+	database *benchDatabase // in place of data; nil: none
+	shared   bool           // the database is another node's too
 }
 
+// startNode starts a node on a store of its own.
 func (g *rig) startNode(ctx context.Context) (*node, error) {
+	if g.cmd.Database == "" {
+		return g.serve(ctx, nil)
+	}
+	db, err := g.newDatabase(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n, err := g.serve(ctx, db)
+	if err != nil {
+		db.drop()
+	}
+	return n, err
+}
+
+// serve starts a node, on the database unless it is nil.
+func (g *rig) serve(ctx context.Context, db *benchDatabase) (*node, error) {
 	data, err := os.MkdirTemp(g.dir, "node-")
 	if err != nil {
 		return nil, err
 	}
-	n := &node{key: "qhook-bench-" + rand.Text() + rand.Text(), data: data}
+	n := &node{key: benchKey, data: data, database: db}
 	args := append([]string{"serve", "--listen=127.0.0.1:0", "--data=" + filepath.Join(data, "data"),
 		"--advisory", "--allow-network=127.0.0.0/8", "--allow-http", "--log-level=error"}, g.cmd.ServeFlag...)
 	env := []string{"QHOOK_ADMIN_KEY=" + n.key, "QHOOK_STOP_TIMEOUT=2s"}
+	if db != nil {
+		env = append(env, "QHOOK_DATABASE="+db.url, "QHOOK_MASTER_KEYSET="+g.keyset)
+	}
 	if n.process, err = startProcess(g.binary, args, env); err != nil {
 		return nil, err
 	}
@@ -156,7 +184,13 @@ func (g *rig) startNode(ctx context.Context) (*node, error) {
 func (n *node) end() {
 	n.process.stop()
 	_ = os.RemoveAll(n.data)
+	if n.database != nil && !n.shared {
+		n.database.drop()
+	}
 }
+
+// benchKey is the admin key of every node.
+var benchKey = "qhook-bench-" + rand.Text() + rand.Text()
 
 // hook registers a signed POST webhook for benchType to a path of the receiver.
 func (n *node) hook(ctx context.Context, g *rig, path string) error {

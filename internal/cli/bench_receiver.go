@@ -39,7 +39,8 @@ func (benchReceiverCmd) Run(r *run) error {
 	return serveUntil(ctx, &http.Server{Handler: b, ReadHeaderTimeout: 10 * time.Second}, ln)
 }
 
-// benchReceiver counts what arrives. Paths: /n counts; /lat/K also records the time since the "sent" of the body;
+// benchReceiver counts what arrives. Paths: /n counts; /slow/MS counts after that many
+// milliseconds; /lat/K also records the time since the "sent" of the body;
 // /hang/K never answers; /ctl/… is for bench.
 type benchReceiver struct {
 	ctx  context.Context
@@ -59,6 +60,12 @@ func (b *benchReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.n.Add(1)
 	case strings.HasPrefix(path, "/lat/"):
 		b.latency(r, path[len("/lat/"):])
+	case strings.HasPrefix(path, "/slow/"):
+		_, _ = io.Copy(io.Discard, r.Body)
+		ms, _ := strconv.Atoi(path[len("/slow/"):])
+		if sleep(r.Context(), time.Duration(ms)*time.Millisecond) == nil {
+			b.n.Add(1)
+		}
 	case strings.HasPrefix(path, "/hang/"):
 		_, _ = io.Copy(io.Discard, r.Body) // so that the server notices when the sender gives up
 		b.hung.Add(1)

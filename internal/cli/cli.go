@@ -37,8 +37,11 @@ type commands struct {
 	Demo    demoCmd    `cmd:"" help:"Show the whole way of all nine event types, on a temporary server."`
 	Listen  listenCmd  `cmd:"" help:"Receive webhooks on this machine: print, verify, and fail on demand."`
 	Trigger triggerCmd `cmd:"" help:"Publish an example event of a type."`
+	Relay   relayCmd   `cmd:"" help:"Move events from the outbox in a platform's PostgreSQL to the server."`
 	Verify  verifyCmd  `cmd:"" help:"Check a signature by hand."`
 	Keys    keysCmd    `cmd:"" help:"List, create and delete API keys."`
+	Migrate migrateCmd `cmd:"" help:"Bring a PostgreSQL database's schema up to date."`
+	Doctor  doctorCmd  `cmd:"" help:"Look at a PostgreSQL database and say what to do."`
 	Bench   benchCmd   `cmd:"" help:"Measure speed and size on this machine."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 

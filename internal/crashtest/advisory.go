@@ -189,16 +189,12 @@ func (r *replay) checkCounts(asked []Asked) {
 	}
 }
 
-// without says what lists leave out: the sessions of a soft-deleted investor that are not soft-deleted themselves, and
-// the reports of what is soft-deleted. When everything is restored, they leave nothing out.
+// without says what lists leave out: the reports of what is soft-deleted. When everything is restored, they leave nothing
+// out.
 func (p Platform) without() Platform {
 	sessions := map[string]Session{}
 	for id, s := range p.Sessions {
-		hidden := p.Investors[s.Investor].SoftDeleted
-		if hidden && !s.SoftDeleted {
-			continue
-		}
-		if hidden || s.SoftDeleted {
+		if p.Investors[s.Investor].SoftDeleted || s.SoftDeleted {
 			s.Reports = nil
 		}
 		sessions[id] = s

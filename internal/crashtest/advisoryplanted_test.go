@@ -53,6 +53,7 @@ func sound() *story {
 		Sessions: map[string]Session{
 			"x": {Investor: "i", Title: "X", Completed: true, Version: 2, Reports: []string{"r"}},
 			"y": {Investor: "i", Title: "Y", Version: 3},
+			"z": {Investor: "j", Title: "Z", Version: 1},
 		},
 	}
 	s.ask(Asked{Kind: AdvisorCreated, Object: "ann", Name: "A", Version: 1}, Asked{Kind: AdvisorCreated, Name: "B", Lost: true},

@@ -86,7 +86,8 @@ func (h *hook) configure(w *webhook.Webhook) error {
 // open tells whether attempts are made now.
 func (c *conf) open() bool { return c.webhook.Enabled && !c.webhook.Deleted() }
 
-// reserve promises a place in the queue. False: it is full, has a backlog that goes first, or the webhook is disabled.
+// reserve promises a place in the queue. False: it is full, or the webhook is disabled. While there is a backlog, new
+// events get half of the queue and the backlog the rest: so both move, and when the backlog is gone nothing is spilled.
 func (h *hook) reserve(size int64) bool {
 	if !h.conf.Load().open() {
 		return false
@@ -96,7 +97,11 @@ func (h *hook) reserve(size int64) bool {
 		return false
 	}
 	h.mu.Lock()
-	ok := !h.backlog && !h.stopped && len(h.active)+h.reserved < h.e.cfg.QueueLength
+	limit := h.e.cfg.QueueLength
+	if h.backlog {
+		limit = (limit + 1) / 2
+	}
+	ok := !h.stopped && len(h.active)+h.reserved < limit
 	if ok {
 		h.reserved++
 	}
@@ -180,7 +185,7 @@ func (h *hook) dueAt(at time.Time) {
 	}
 	wait := at.Sub(h.e.now())
 	if wait <= 0 {
-		h.backlog = true // from here on new events queue up behind
+		h.backlog = true
 		h.e.ready.add(h)
 		return
 	}

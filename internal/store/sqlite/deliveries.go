@@ -115,7 +115,7 @@ func (q *deliveries) keys(ctx context.Context) ([]store.DeliveryKey, error) {
 	if err := q.webhooks(ctx); err != nil {
 		return nil, err
 	}
-	low, high := span(q.f.Since, q.f.Until)
+	low, high := store.Span(q.f.Since, q.f.Until)
 	if q.f.Event != 0 {
 		low, high = max(low, q.f.Event), min(high, q.f.Event)
 	}
@@ -222,7 +222,7 @@ func (q *deliveries) record(ctx context.Context, key store.DeliveryKey) (store.D
 	}
 	rows, err := q.tx.StmtContext(ctx, q.read.tries).QueryContext(ctx, key.Webhook, int64(key.Event))
 	tries, err := scanOutcomes(rows, err, key)
-	sum(&r, tries, due, q.now)
+	r.Sum(tries, orZero(due), q.now)
 	return r, err
 }
 
@@ -253,7 +253,7 @@ func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey
 			list[i].Tenant = tenant
 		}
 		r = store.DeliveryRecord{DeliveryKey: key, WebhookID: name, EventID: e.Event.ID, EventType: e.Event.Type}
-		sum(&r, list, due, time.Now())
+		r.Sum(list, orZero(due), time.Now())
 		return nil
 	})
 	if err != nil {
@@ -271,30 +271,9 @@ func scanOutcomes(rows *sql.Rows, err error, key store.DeliveryKey) (list []stor
 		if err := rows.Scan(&o.Attempt, &o.Kind, &at, &o.Duration, &o.Sent, &o.Status, &next, &class, &keyID, &o.Response); err != nil {
 			return err
 		}
-		o.At, o.Class, o.KeyID = millis(at), class.String, keyID.String
-		if next.Valid {
-			o.NextAt = millis(next.Int64)
-		}
+		o.At, o.NextAt, o.Class, o.KeyID = millis(at), orZero(next), class.String, keyID.String
 		list = append(list, o)
 		return nil
 	})
 	return list, err
-}
-
-// sum adds up what the outcomes, oldest first, and the waiting row say.
-func sum(r *store.DeliveryRecord, list []store.Outcome, due sql.NullInt64, now time.Time) {
-	r.Status = store.StatusWaiting
-	for _, o := range list {
-		if o.Sent || o.Kind != store.Cancelled {
-			r.Attempts++
-			r.LastAt, r.LastCode, r.LastClass = o.At, o.Status, o.Class
-		}
-	}
-	if due.Valid {
-		if at := millis(due.Int64); at.After(now) {
-			r.NextAt = at
-		}
-	} else if len(list) > 0 && list[len(list)-1].Kind != store.Retry {
-		r.Status = store.Status(list[len(list)-1].Kind)
-	}
 }

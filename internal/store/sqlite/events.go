@@ -3,8 +3,6 @@ package sqlite
 import (
 	"context"
 	"encoding/json"
-	"math"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -22,32 +20,6 @@ const eventFilters = ` AND e.seq <= ?2 AND e.seq >= ?3
 
 const listEvents = `SELECT ` + eventColumns + ` FROM events AS e INDEXED BY events_by_tenant
 	WHERE e.tenant = ?1` + eventFilters
-
-// span is the range of Seq that a time range selects, both ends included.
-func span(since, until time.Time) (low, high store.Seq) {
-	low, high = 1, math.MaxInt64
-	if !since.IsZero() {
-		low = max(low, seqAt(since))
-	}
-	if !until.IsZero() {
-		high = seqAt(until) - 1
-	}
-	return low, high
-}
-
-// seqAt is the smallest Seq at or after t, also for times that no Seq can have.
-func seqAt(t time.Time) store.Seq {
-	ms := ceil(t).UnixMilli()
-	return store.SeqAt(time.UnixMilli(min(max(ms, 0), math.MaxInt64>>store.SeqShift)))
-}
-
-// ceil is the first whole millisecond at or after t: acceptance has no finer time.
-func ceil(t time.Time) time.Time {
-	if c := t.Truncate(time.Millisecond); !c.Equal(t) {
-		return c.Add(time.Millisecond)
-	}
-	return t
-}
 
 func scanEvent(scan func(...any) error, before ...any) (store.EventRecord, error) {
 	var r store.EventRecord
@@ -74,7 +46,7 @@ func (db *DB) EventByID(ctx context.Context, tenant string, id uuid.UUID) (store
 
 // ListEvents lists events, newest first; see store.Records.
 func (db *DB) ListEvents(ctx context.Context, tenant string, f store.EventFilter, before store.Seq, limit int) ([]store.EventRecord, error) {
-	low, high := span(f.Since, f.Until)
+	low, high := store.Span(f.Since, f.Until)
 	if before > 0 {
 		high = min(high, before-1)
 	}

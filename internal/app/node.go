@@ -1,0 +1,149 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/quantfolio/qhook/internal/attempt"
+	"github.com/quantfolio/qhook/internal/engine"
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/store"
+	"github.com/quantfolio/qhook/internal/store/postgres"
+	"github.com/quantfolio/qhook/internal/webhook"
+)
+
+// engines is the engine of now. One whose work another node has taken over is replaced, like a process that ended and
+// was started again.
+type engines struct{ atomic.Pointer[engine.Engine] }
+
+// Accept is the engine's.
+func (e *engines) Accept(ctx context.Context, tenant string, evs []event.Event) ([]engine.Receipt, error) {
+	return e.Load().Accept(ctx, tenant, evs)
+}
+
+// Change is the engine's.
+func (e *engines) Change(ctx context.Context, tenant string, c *store.Change, evs []event.Event) error {
+	return e.Load().Change(ctx, tenant, c, evs)
+}
+
+// SetWebhook is the engine's.
+func (e *engines) SetWebhook(w *webhook.Webhook) error { return e.Load().SetWebhook(w) }
+
+// RetryNow is the engine's.
+func (e *engines) RetryNow(ctx context.Context, key store.DeliveryKey) error {
+	return e.Load().RetryNow(ctx, key)
+}
+
+// Test is the engine's.
+func (e *engines) Test(ctx context.Context, w *webhook.Webhook, ev event.Event) (attempt.Result, attempt.Preview, error) {
+	return e.Load().Test(ctx, w, ev)
+}
+
+func (a *App) newEngine() *engine.Engine {
+	return engine.New(engine.Config{
+		Journal: a.store, Sender: a.sender, Disable: a.disable, Broken: a.fail, Logger: a.log, Registerer: a.registry,
+		Concurrency: a.cfg.Concurrency, Retention: a.cfg.Retention,
+	})
+}
+
+func (a *App) startEngine(ctx context.Context, e *engine.Engine) error {
+	hooks, err := a.store.AllWebhooks(ctx)
+	if err != nil {
+		return fmt.Errorf("read the webhooks: %w", err)
+	}
+	return e.Start(ctx, hooks)
+}
+
+// openShared opens the database that nodes share and makes this process one of them.
+func (a *App) openShared(ctx context.Context) error {
+	ring, err := a.keyring()
+	if err != nil {
+		return err
+	}
+	name := a.cfg.NodeName
+	if name == "" {
+		name, _ = os.Hostname()
+	}
+	db, err := postgres.Open(ctx, postgres.Config{
+		URL: a.cfg.Database, ReadURL: a.cfg.DatabaseRead, Keyring: ring, Logger: a.log, Pool: a.cfg.DatabasePool,
+		Name: name, Version: Version,
+	})
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	if err := db.Join(ctx); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	a.store, a.shared = db, db
+	return nil
+}
+
+// untilStopped is a context that Stop ends.
+func (a *App) untilStopped() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		select {
+		case <-a.stopped:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// watch tells the engine what other nodes change, until Stop.
+func (a *App) watch() {
+	a.background.Go(func() {
+		ctx, cancel := a.untilStopped()
+		defer cancel()
+		a.shared.Watch(ctx, a.engine.SetWebhook)
+	})
+}
+
+// refresh tells the engine what changed while it took the former one's place.
+func (a *App) refresh(ctx context.Context) {
+	hooks, err := a.store.AllWebhooks(ctx)
+	if err != nil {
+		a.log.Warn("the webhooks could not be read again", "error", err)
+	}
+	for _, w := range hooks {
+		if err := a.engine.SetWebhook(w); err != nil {
+			a.log.Error("a webhook could not be put to work", "webhook", w.ID, "error", err)
+		}
+	}
+}
+
+// rejoinPause is between two tries to join again.
+const rejoinPause = 500 * time.Millisecond
+
+// rejoin replaces the engine whose work another node has taken over: what it had is the others' now.
+func (a *App) rejoin() {
+	ctx, cancel := a.untilStopped()
+	defer cancel()
+	ended, end := context.WithCancel(ctx)
+	end() // what is under way is broken off at once
+	if err := a.engine.Load().Stop(ended); err != nil {
+		a.log.Info("the former engine is stopped", "error", err)
+	}
+	for ctx.Err() == nil {
+		e := a.newEngine()
+		err := a.shared.Join(ctx)
+		if err == nil {
+			if err = a.startEngine(ctx, e); err == nil {
+				a.engine.Store(e)
+				a.refresh(ctx)
+				return
+			}
+			_ = e.Stop(ended)
+		}
+		a.log.Warn("this node could not join again; it tries on", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(rejoinPause):
+		}
+	}
+}

@@ -1,0 +1,374 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+const (
+	// fence counts the node's commits, and fails (divides by zero) when another node has taken its work over.
+	fence = `WITH mine AS (UPDATE fences SET commits = $2 WHERE node = $1 RETURNING 1) SELECT 1 / count(*) FROM mine`
+
+	insertEvents = `INSERT INTO events
+			(tenant, seq, slot, id, id_given, type, object_id, object_owner_id, owner_id, time, webhooks, data)
+		SELECT tenant, seq, $12, id, id_given, type, object_id, object_owner_id, owner_id, time, webhooks::bigint[], data
+		FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::text[],
+			$9::timestamptz[], $10::text[], $11::text[])
+			AS e (tenant, seq, id, id_given, type, object_id, object_owner_id, owner_id, time, webhooks, data)`
+
+	// In the order of the key, so that nodes that write the same IDs wait for each other and never in a circle.
+	insertIDs = `INSERT INTO event_ids (tenant, id, seq)
+		SELECT tenant, id, seq FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS i (tenant, id, seq) ORDER BY tenant, id`
+
+	insertOutcomes = `INSERT INTO outcomes
+			(tenant, webhook, event, attempt, kind, at, duration, sent, status, next_at, class, key_id, response)
+		SELECT tenant, webhook, event, attempt, kind, at, duration, sent, status, next_at, nullif(class, ''), nullif(key_id, ''), response
+		FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::text[], $6::timestamptz[], $7::bigint[],
+			$8::boolean[], $9::integer[], $10::timestamptz[], $11::text[], $12::text[], $13::bytea[])
+			AS o (tenant, webhook, event, attempt, kind, at, duration, sent, status, next_at, class, key_id, response)`
+
+	foundColumns = `e.tenant, e.id, e.type, e.object_id, e.object_owner_id, e.owner_id, e.time, e.data, cardinality(e.webhooks)`
+
+	findGiven = `SELECT ` + foundColumns + `
+		FROM unnest($1::text[], $2::uuid[]) AS k (tenant, id)
+		JOIN event_ids AS i ON i.tenant = k.tenant AND i.id = k.id
+		JOIN events AS e ON e.tenant = i.tenant AND e.seq = i.seq`
+
+	// A publisher may repeat an event with the ID that was made here; see madeBetween.
+	findMade = `SELECT ` + foundColumns + `
+		FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[]) AS k (tenant, id, low, high)
+		JOIN events AS e ON e.tenant = k.tenant AND e.id = k.id AND NOT e.id_given AND e.seq BETWEEN k.low AND k.high`
+
+	commitTries = 20 // of a commit that other nodes got in the way of
+)
+
+// writer is the connection of the journal's commits; db.mu guards it.
+type writer struct {
+	conn    *pgx.Conn
+	repeats store.Repeats
+	ids     []store.EventID
+	rows    store.RowOps
+}
+
+func (w *writer) close() {
+	if w.conn != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = w.conn.Close(ctx)
+		w.conn = nil
+	}
+}
+
+// open makes sure that there is a connection.
+func (w *writer) open(ctx context.Context, url string) error {
+	if w.conn != nil && !w.conn.IsClosed() {
+		return nil
+	}
+	c, err := poolConfig(url)
+	if err != nil {
+		return err
+	}
+	w.conn, err = pgx.ConnectConfig(ctx, c.ConnConfig)
+	return err
+}
+
+// Commit writes the batch in one transaction; see store.Journal. When the connection is lost while it is not known
+// whether the transaction took place, it waits for the database and finds out.
+func (db *DB) Commit(ctx context.Context, b *store.Batch) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	n := db.node.Load()
+	if n == nil {
+		return errNotJoined
+	}
+	for try := 1; ; try++ {
+		if err := db.w.open(ctx, db.cfg.URL); err != nil {
+			return wrap(err, "connect to commit")
+		}
+		err := db.w.write(ctx, n, b)
+		if err == nil {
+			n.commits++
+			db.retire(n, b.Trim)
+			return nil
+		}
+		if code(err) == divisionByZero {
+			n.wake(store.ErrFenced)
+			return fmt.Errorf("commit: %w", store.ErrFenced)
+		}
+		if db.w.conn.IsClosed() {
+			if took, e := db.tookPlace(ctx, n); e != nil || took {
+				return e
+			}
+		}
+		if !overtaken(err) && !db.w.conn.IsClosed() || try == commitTries {
+			return wrap(err, "commit")
+		}
+	}
+}
+
+// retire drops old partitions beside the commits, when a round of removal begins.
+func (db *DB) retire(n *node, t *store.Trim) {
+	if t == nil || t.After != 0 || !db.retiring.CompareAndSwap(false, true) {
+		return
+	}
+	n.done.Go(func() {
+		defer db.retiring.Store(false)
+		ctx, cancel := context.WithTimeout(n.running, time.Minute)
+		defer cancel()
+		events, err := db.dropPartitions(ctx, t.Before)
+		if err != nil && n.running.Err() == nil {
+			db.log.Warn("old partitions could not be dropped; it is tried again", "error", err)
+		}
+		if events > 0 {
+			db.log.Info("old partitions were dropped", "events", events)
+		}
+	})
+}
+
+// overtaken tells whether another node's commit got in between, and another try may succeed.
+func overtaken(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return false
+	}
+	switch e.Code {
+	case uniqueViolation:
+		return e.ConstraintName == "event_ids_pk" || e.ConstraintName == "idempotency_keys_pk"
+	case serialization, deadlock:
+		return true
+	}
+	return false
+}
+
+// tookPlace finds out, on a new connection, whether the commit whose answer was lost took place. It tries until it is
+// known or ctx ends.
+func (db *DB) tookPlace(ctx context.Context, n *node) (bool, error) {
+	for {
+		err := db.w.open(ctx, db.cfg.URL)
+		if err == nil {
+			var commits int64
+			// FOR UPDATE waits for the lost transaction, if it still runs.
+			err = db.w.conn.QueryRow(ctx, `SELECT commits FROM fences WHERE node = $1 FOR UPDATE`, n.id).Scan(&commits)
+			if errors.Is(err, pgx.ErrNoRows) {
+				n.wake(store.ErrFenced)
+				return false, fmt.Errorf("find out whether a commit took place: %w", store.ErrFenced)
+			}
+			if err == nil && commits > n.commits {
+				n.commits = commits
+				return true, nil
+			}
+			if err == nil {
+				return false, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return false, wrap(errors.Join(store.ErrAway, err), "find out whether a commit took place")
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// write makes one try. Where nothing has to be read first, which is the happy path, it is a single round trip: statements
+// up to a Sync are one transaction.
+func (w *writer) write(ctx context.Context, n *node, b *store.Batch) error {
+	w.ids = w.repeats.Reset(b.Submissions, w.ids[:0])
+	changes := false
+	for _, s := range b.Submissions {
+		changes = changes || s.Change != nil
+	}
+	var batch pgx.Batch
+	if len(w.ids) == 0 && !changes {
+		for _, s := range b.Submissions {
+			w.repeats.Judge(s)
+		}
+		batch.Queue(fence, n.id, n.commits+1)
+		w.queue(n, b, &batch)
+		return w.conn.SendBatch(ctx, &batch).Close()
+	}
+	if err := w.steps(ctx, n, b); err != nil {
+		if !w.conn.IsClosed() {
+			_, e := w.conn.Exec(ctx, "rollback")
+			err = errors.Join(err, e)
+		}
+		return err
+	}
+	return nil
+}
+
+// steps writes a batch for which something has to be read first.
+func (w *writer) steps(ctx context.Context, n *node, b *store.Batch) error {
+	var batch, rest pgx.Batch
+	batch.Queue("begin")
+	batch.Queue(fence, n.id, n.commits+1)
+	w.find(&batch)
+	if err := w.conn.SendBatch(ctx, &batch).Close(); err != nil {
+		return err
+	}
+	for _, s := range b.Submissions {
+		if !w.repeats.Judge(s) || s.Change == nil {
+			continue
+		}
+		held, err := change(ctx, w.conn, s.Tenant, s.Change)
+		if err != nil {
+			return err
+		}
+		if !held {
+			w.repeats.Refuse(s, store.ErrVersion)
+		}
+	}
+	w.queue(n, b, &rest)
+	rest.Queue("commit")
+	return w.conn.SendBatch(ctx, &rest).Close()
+}
+
+// find looks up the events that the given IDs stand for.
+func (w *writer) find(batch *pgx.Batch) {
+	if len(w.ids) == 0 {
+		return
+	}
+	var tenants, madeTenants []string
+	var ids, made [][16]byte
+	var low, high []int64
+	for _, k := range w.ids {
+		tenants, ids = append(tenants, k.Tenant), append(ids, k.ID)
+		if from, to, ok := madeBetween(k.ID); ok {
+			madeTenants, made = append(madeTenants, k.Tenant), append(made, k.ID)
+			low, high = append(low, int64(from)), append(high, int64(to))
+		}
+	}
+	batch.Queue(findGiven, tenants, ids).Query(w.found)
+	if len(made) > 0 {
+		batch.Queue(findMade, madeTenants, made, low, high).Query(w.found)
+	}
+}
+
+func (w *writer) found(rows pgx.Rows) error {
+	var tenant string
+	var e event.Event
+	var webhooks int
+	_, err := pgx.ForEachRow(rows, []any{&tenant, &e.ID, &e.Type, &e.ObjectID, &e.ObjectOwnerID, &e.OwnerID, &e.Time, &e.Data, &webhooks}, func() error {
+		first := e
+		first.Time, first.Data = e.Time.UTC(), append([]byte(nil), e.Data...)
+		w.repeats.Add(tenant, &first, webhooks)
+		return nil
+	})
+	return err
+}
+
+// madeBetween is the range of Seq in which an event with an ID that was made here was accepted; false: it was not.
+func madeBetween(id uuid.UUID) (low, high store.Seq, ok bool) {
+	if id.Version() != 7 {
+		return 0, 0, false
+	}
+	var ms int64
+	for _, b := range id[:6] {
+		ms = ms<<8 | int64(b)
+	}
+	t := time.UnixMilli(min(ms, maxMillis-hour))
+	return store.SeqAt(t.Add(-time.Hour)), store.SeqAt(t.Add(time.Hour)), true
+}
+
+const (
+	maxMillis = int64(1)<<43 - 1 // of a Seq
+	hour      = int64(time.Hour / time.Millisecond)
+)
+
+// queue appends what is left to write: everything but the changes.
+func (w *writer) queue(n *node, b *store.Batch, batch *pgx.Batch) {
+	queueEvents(n, b.Submissions, batch)
+	queueOutcomes(b.Outcomes, batch)
+	w.rows.Collect(b)
+	queueWaiting(n, w.rows.List, batch)
+	if b.RecoverFrom != 0 {
+		batch.Queue(`UPDATE fences SET recover_from = $2 WHERE node = $1`, n.id, int64(b.RecoverFrom))
+	}
+	if b.Trim != nil {
+		queueTrim(b.Trim, batch)
+	}
+}
+
+func queueEvents(n *node, list []*store.Submission, batch *pgx.Batch) {
+	var tenant, kind, object, objectOwner, owner, webhooks, data []string
+	var seq []int64
+	var id [][16]byte
+	var given []bool
+	var at []time.Time
+	var idTenant []string
+	var idSeq []int64
+	var ids [][16]byte
+	for _, s := range list {
+		if s.Err != nil {
+			continue
+		}
+		for i := range s.Events {
+			e := &s.Events[i]
+			if e.Duplicate {
+				continue
+			}
+			tenant, seq, id, given = append(tenant, s.Tenant), append(seq, int64(e.Seq)), append(id, e.Event.ID), append(given, e.IDGiven)
+			kind, object = append(kind, e.Event.Type), append(object, e.Event.ObjectID)
+			objectOwner, owner = append(objectOwner, e.Event.ObjectOwnerID), append(owner, e.Event.OwnerID)
+			at, webhooks, data = append(at, e.Event.Time), append(webhooks, array(e.Webhooks)), append(data, string(e.Event.Data))
+			if e.IDGiven {
+				idTenant, ids, idSeq = append(idTenant, s.Tenant), append(ids, e.Event.ID), append(idSeq, int64(e.Seq))
+			}
+		}
+	}
+	if len(ids) > 0 {
+		batch.Queue(insertIDs, idTenant, ids, idSeq)
+	}
+	if len(seq) > 0 {
+		batch.Queue(insertEvents, tenant, seq, id, given, kind, object, objectOwner, owner, at, webhooks, data, n.slot)
+	}
+}
+
+// array is a PostgreSQL array literal.
+func array(list []int64) string {
+	b := append(make([]byte, 0, 2+8*len(list)), '{')
+	for i, n := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, n, 10)
+	}
+	return string(append(b, '}'))
+}
+
+func queueOutcomes(list []store.Outcome, batch *pgx.Batch) {
+	if len(list) == 0 {
+		return
+	}
+	size := len(list)
+	tenant, kind, class, key := make([]string, size), make([]string, size), make([]string, size), make([]string, size)
+	webhook, ev, duration := make([]int64, size), make([]int64, size), make([]int64, size)
+	attempt, status := make([]int32, size), make([]int32, size)
+	at, next := make([]time.Time, size), make([]*time.Time, size)
+	sent, response := make([]bool, size), make([][]byte, size)
+	for i := range list {
+		o := &list[i]
+		tenant[i], webhook[i], ev[i], attempt[i], kind[i] = o.Tenant, o.Webhook, int64(o.Event), int32(o.Attempt), string(o.Kind)
+		at[i], duration[i], sent[i], status[i] = o.At, int64(o.Duration), o.Sent, int32(o.Status)
+		class[i], key[i] = o.Class, o.KeyID
+		if o.Kind == store.Retry {
+			next[i] = &o.NextAt
+		}
+		if len(o.Response) > 0 {
+			response[i] = o.Response
+		}
+	}
+	batch.Queue(insertOutcomes, tenant, webhook, ev, attempt, kind, at, duration, sent, status, next, class, key, response)
+}

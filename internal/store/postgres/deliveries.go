@@ -1,0 +1,210 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+// A webhook's deliveries come from three places: outcomes, waiting rows, and (accepted lately, neither) the engines'
+// memory. A tenant's come from its events where that is quicker. Each gives its newest $7 at most, from event $4 down to
+// $3, or for webhooks from $6 on from event $5.
+//
+// The statements are written so that they are planned as steps from row to row in the order of an index, however wrong the
+// estimates are: what is looked up for a row is a subquery, since EXISTS could become a join with everything there is.
+const (
+	// The tenant's webhooks ($2, or 0 for all); the deleted ones too.
+	hooks = `WITH hook AS (SELECT num, id FROM webhooks WHERE tenant = $1 AND ($2::bigint = 0 OR num = $2::bigint)),
+		found AS (`
+
+	tried = `SELECT h.num, d.event FROM hook AS h CROSS JOIN LATERAL (
+			SELECT DISTINCT o.event FROM outcomes AS o
+			WHERE o.tenant = $1 AND o.webhook = h.num AND o.event BETWEEN $3 AND $4 AND (o.event <= $5 OR h.num < $6)
+			ORDER BY o.event DESC LIMIT $7) AS d`
+
+	waits = `SELECT h.num, d.event FROM hook AS h CROSS JOIN LATERAL (
+			SELECT x.event FROM waiting AS x
+			WHERE x.tenant = $1 AND x.webhook = h.num AND x.event BETWEEN $3 AND $4 AND (x.event <= $5 OR h.num < $6)
+			ORDER BY x.event DESC LIMIT $7) AS d`
+
+	ended = `SELECT h.num, d.event FROM hook AS h CROSS JOIN LATERAL (
+			SELECT o.event FROM outcomes AS o
+			WHERE o.tenant = $1 AND o.webhook = h.num AND o.event BETWEEN $3 AND $4 AND (o.event <= $5 OR h.num < $6)
+				AND o.kind = `
+	// The index knows the kind only as one of two.
+	givenUp = `$8 AND o.kind IN ('exhausted', 'cancelled')`
+	// The outcome is the delivery's last word.
+	lastWord = `
+				AND (SELECT 1 FROM waiting AS x WHERE x.tenant = $1 AND x.webhook = o.webhook AND x.event = o.event) IS NULL
+				AND (SELECT 1 FROM outcomes AS l WHERE l.tenant = $1 AND l.webhook = o.webhook AND l.event = o.event
+					AND l.attempt > o.attempt LIMIT 1) IS NULL
+			ORDER BY o.event DESC LIMIT $7) AS d`
+
+	accepted = `(SELECT w.num, e.seq AS event FROM events AS e CROSS JOIN LATERAL unnest(e.webhooks) AS w (num)
+		WHERE e.tenant = $1 AND e.seq BETWEEN $3 AND $4 AND (e.seq <= $5 OR w.num < $6) AND w.num = ANY (ARRAY(SELECT num FROM hook))`
+	noRow = `
+			AND (SELECT 1 FROM waiting AS x WHERE x.tenant = $1 AND x.webhook = w.num AND x.event = e.seq) IS NULL`
+	// Every event below $8 is settled or waiting.
+	inMemory = accepted + noRow + ` AND e.seq >= $8
+			AND (SELECT 1 FROM outcomes AS o WHERE o.tenant = $1 AND o.webhook = w.num AND o.event = e.seq LIMIT 1) IS NULL`
+	wereDelivered = accepted + noRow + `
+			AND (SELECT o.kind FROM outcomes AS o WHERE o.tenant = $1 AND o.webhook = w.num AND o.event = e.seq
+				ORDER BY o.attempt DESC LIMIT 1) = 'delivered'`
+	acceptedLast = `
+		ORDER BY e.seq DESC, w.num DESC LIMIT $7)`
+
+	states = `),
+		page AS (SELECT num, event FROM found ORDER BY event DESC, num DESC LIMIT $7)
+		SELECT p.num, p.event, h.id, e.id, e.type, x.due_at
+		FROM page AS p JOIN hook AS h ON h.num = p.num
+			JOIN events AS e ON e.tenant = $1 AND e.seq = p.event AND e.seq BETWEEN $3 AND $4
+			LEFT JOIN waiting AS x ON x.tenant = $1 AND x.webhook = p.num AND x.event = p.event
+		ORDER BY p.event DESC, p.num DESC`
+
+	listAll          = hooks + accepted + acceptedLast + states
+	listAllOfOne     = hooks + tried + ` UNION ` + waits + ` UNION ` + inMemory + acceptedLast + states
+	listWaiting      = hooks + waits + ` UNION ` + inMemory + acceptedLast + states
+	listDelivered    = hooks + wereDelivered + acceptedLast + states
+	listDeliveredOne = hooks + ended + `'delivered'` + lastWord + states
+	listGivenUp      = hooks + ended + givenUp + lastWord + states
+
+	// Of all nodes.
+	selectLeastMark = `SELECT coalesce(min(recover_from), 0) FROM fences`
+
+	// A list does not show the rest.
+	selectTries = `SELECT o.webhook, o.event, o.attempt, o.kind, o.at, o.duration, o.sent, o.status, o.next_at,
+			coalesce(o.class, ''), '', NULL::bytea
+		FROM unnest($2::bigint[], $3::bigint[]) AS k (webhook, event)
+			JOIN outcomes AS o ON o.tenant = $1 AND o.webhook = k.webhook AND o.event = k.event
+		ORDER BY o.webhook, o.event, o.attempt`
+
+	selectOutcomes = `SELECT o.webhook, o.event, o.attempt, o.kind, o.at, o.duration, o.sent, o.status, o.next_at,
+			coalesce(o.class, ''), coalesce(o.key_id, ''), o.response
+		FROM outcomes AS o WHERE o.tenant = $1 AND o.webhook = $2 AND o.event = $3 ORDER BY o.attempt`
+
+	selectDelivery = `SELECT h.id, x.due_at, ` + recordColumns + `
+		FROM webhooks AS h JOIN events AS e ON e.tenant = h.tenant AND h.num = ANY (e.webhooks)
+			LEFT JOIN waiting AS x ON x.tenant = h.tenant AND x.webhook = h.num AND x.event = e.seq
+		WHERE h.tenant = $1 AND h.num = $2 AND e.tenant = $1 AND e.seq = $3`
+)
+
+// snapshot runs fn on one state of the database.
+func snapshot(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
+	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
+}
+
+// state is a delivery without its outcomes.
+type state struct {
+	record store.DeliveryRecord
+	due    *time.Time // of the waiting row
+}
+
+func scanState(row pgx.CollectableRow) (s state, err error) {
+	r := &s.record
+	err = row.Scan(&r.Webhook, &r.Event, &r.WebhookID, &r.EventID, &r.EventType, &s.due)
+	return s, err
+}
+
+// ListDeliveries lists deliveries, newest first; see store.Records.
+func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) ([]store.DeliveryRecord, error) {
+	const what = "list deliveries"
+	low, high := store.Span(f.Since, f.Until)
+	if f.Event != 0 {
+		low, high = max(low, f.Event), min(high, f.Event)
+	}
+	if before.Event == 0 {
+		before = store.DeliveryKey{Event: high, Webhook: math.MaxInt64}
+	}
+	args := []any{tenant, f.Webhook, int64(low), int64(min(high, before.Event)), int64(min(high, before.Event-1)), before.Webhook, limit}
+	var query string
+	switch one := f.Webhook != 0; {
+	case f.Status == "" && one:
+		query = listAllOfOne
+	case f.Status == "":
+		query = listAll
+	case f.Status == store.StatusWaiting:
+		query = listWaiting
+	case f.Status == store.StatusDelivered && one:
+		query = listDeliveredOne
+	case f.Status == store.StatusDelivered:
+		query = listDelivered
+	case f.Status == store.StatusExhausted, f.Status == store.StatusCancelled:
+		query, args = listGivenUp, append(args, string(f.Status))
+	default:
+		return nil, fmt.Errorf("%s: unknown status %q", what, f.Status)
+	}
+	var found []state
+	tries := map[store.DeliveryKey][]store.Outcome{}
+	err := snapshot(ctx, db.lists, func(tx pgx.Tx) (err error) {
+		if query == listAllOfOne || query == listWaiting {
+			var mark int64
+			if err := tx.QueryRow(ctx, selectLeastMark).Scan(&mark); err != nil {
+				return err
+			}
+			args = append(args, mark)
+		}
+		if found, err = collect(ctx, tx, "find them", scanState, query, args...); err != nil || len(found) == 0 {
+			return err
+		}
+		webhooks, events := make([]int64, len(found)), make([]int64, len(found))
+		for i, s := range found {
+			webhooks[i], events[i] = s.record.Webhook, int64(s.record.Event)
+		}
+		list, err := collect(ctx, tx, "their outcomes", scanOutcome, selectTries, tenant, webhooks, events)
+		for _, o := range list {
+			tries[o.DeliveryKey] = append(tries[o.DeliveryKey], o)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, wrap(err, what)
+	}
+	records, now := make([]store.DeliveryRecord, len(found)), db.Now()
+	for i, s := range found {
+		records[i] = s.record
+		records[i].Sum(tries[s.record.DeliveryKey], orZero(s.due), now)
+	}
+	return records, nil
+}
+
+// Delivery finds one delivery with its event and outcomes; see store.Records.
+func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey) (r store.DeliveryRecord, e store.EventRecord, list []store.Outcome, err error) {
+	what := fmt.Sprintf("delivery of event %d to webhook %d", key.Event, key.Webhook)
+	r.DeliveryKey = key
+	var due *time.Time
+	err = snapshot(ctx, db.pool, func(tx pgx.Tx) (err error) {
+		e, err = one(ctx, tx, "find it", func(row pgx.CollectableRow) (e store.EventRecord, err error) {
+			err = row.Scan(append([]any{&r.WebhookID, &due, &e.Seq, &e.Webhooks}, eventColumns(&e.Event)...)...)
+			own(&e.Event)
+			return e, err
+		}, selectDelivery, tenant, key.Webhook, int64(key.Event))
+		if err != nil {
+			return err
+		}
+		list, err = collect(ctx, tx, "its outcomes", scanOutcome, selectOutcomes, tenant, key.Webhook, int64(key.Event))
+		return err
+	})
+	if err != nil {
+		return store.DeliveryRecord{}, store.EventRecord{}, nil, wrap(err, what)
+	}
+	for i := range list {
+		list[i].Tenant = tenant
+	}
+	r.EventID, r.EventType = e.Event.ID, e.Event.Type
+	r.Sum(list, orZero(due), db.Now())
+	return r, e, list, nil
+}
+
+func scanOutcome(row pgx.CollectableRow) (o store.Outcome, err error) {
+	var next *time.Time
+	err = row.Scan(&o.Webhook, &o.Event, &o.Attempt, &o.Kind, &o.At, (*int64)(&o.Duration), &o.Sent, &o.Status, &next,
+		&o.Class, &o.KeyID, &o.Response)
+	o.At, o.NextAt = floor(o.At), orZero(next)
+	return o, err
+}

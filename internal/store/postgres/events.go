@@ -1,0 +1,68 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+const (
+	recordColumns = `e.seq, e.webhooks, e.id, e.type, e.object_id, e.object_owner_id, e.owner_id, e.time, e.data`
+
+	// An ID that was made here is looked for only where its own time says; see madeBetween.
+	selectEvent = `SELECT ` + recordColumns + ` FROM event_ids AS i JOIN events AS e ON e.tenant = i.tenant AND e.seq = i.seq
+		WHERE i.tenant = $1 AND i.id = $2
+		UNION ALL
+		SELECT ` + recordColumns + ` FROM events AS e
+		WHERE e.tenant = $1 AND e.id = $2 AND NOT e.id_given AND e.seq BETWEEN $3 AND $4
+		LIMIT 1`
+
+	// Each filter that is a condition of its own has an index in the order of seq, but for the type.
+	listEvents = `SELECT ` + recordColumns + ` FROM events AS e WHERE e.tenant = $1 AND e.seq BETWEEN $2 AND $3`
+	newest     = ` ORDER BY e.seq DESC LIMIT $4`
+)
+
+func scanEvent(row pgx.CollectableRow) (r store.EventRecord, err error) {
+	err = row.Scan(append([]any{&r.Seq, &r.Webhooks}, eventColumns(&r.Event)...)...)
+	own(&r.Event)
+	return r, err
+}
+
+// EventByID finds the tenant's event; see store.Records.
+func (db *DB) EventByID(ctx context.Context, tenant string, id uuid.UUID) (store.EventRecord, error) {
+	low, high, made := madeBetween(id)
+	if !made {
+		low, high = 1, 0 // nothing is between them
+	}
+	return one(ctx, db.pool, "event "+id.String(), scanEvent, selectEvent, tenant, id, int64(low), int64(high))
+}
+
+// ListEvents lists events, newest first; see store.Records.
+func (db *DB) ListEvents(ctx context.Context, tenant string, f store.EventFilter, before store.Seq, limit int) ([]store.EventRecord, error) {
+	low, high := store.Span(f.Since, f.Until)
+	if before > 0 {
+		high = min(high, before-1)
+	}
+	query, args := listEvents, []any{tenant, int64(low), int64(high), limit}
+	and := func(condition string, v any) {
+		args = append(args, v)
+		query += fmt.Sprintf(condition, len(args))
+	}
+	if f.ObjectID != "" {
+		and(` AND e.object_id = $%d`, f.ObjectID)
+	}
+	if f.ObjectOwnerID != "" {
+		and(` AND e.object_owner_id = $%d`, f.ObjectOwnerID)
+	}
+	if f.OwnerID != "" {
+		and(` AND e.owner_id = $%d`, f.OwnerID)
+	}
+	if len(f.Types) > 0 {
+		and(` AND e.type = ANY ($%d)`, f.Types)
+	}
+	return collect(ctx, db.lists, "list events", scanEvent, query+newest, args...)
+}

@@ -1,0 +1,331 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+// A node beats every beat. It may make attempts for lease after the beat that was last answered; others take its work
+// over when they have seen no beat for dead. Both are measured on each machine's own monotonic clock, from a moment not
+// earlier than the beat, so that a clock that is wrong does no harm.
+const (
+	beat  = 500 * time.Millisecond
+	lease = 2 * time.Second
+	dead  = 3 * time.Second
+
+	slots    = 1024
+	slotBits = 10 // of a Seq, above its counter of 10 bits
+)
+
+// node is one start of this process as the others see it.
+type node struct {
+	id      uuid.UUID
+	slot    int
+	commits int64 // that are known to have taken place; db.mu
+
+	until  atomic.Int64 // end of the lease, nanoseconds since began
+	began  time.Time
+	offset atomic.Int64 // of the database's clock from this machine's, nanoseconds
+
+	running context.Context // ends with the node
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+
+	mu      sync.Mutex
+	renewed chan struct{} // closed by each answered beat and by fence, and made anew
+	err     error         // store.ErrFenced, for good
+}
+
+// Join gives this process an identity among the nodes, and takes the place of the one it had. Errors: store.ErrAway.
+func (db *DB) Join(ctx context.Context) error {
+	n := &node{id: uuid.New(), began: time.Now(), renewed: make(chan struct{})}
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		asked := time.Now()
+		var now time.Time
+		for range slots {
+			err := tx.QueryRow(ctx, `INSERT INTO nodes (id, slot, name, version, beat, joined)
+				VALUES ($1, nextval('node_slots'), $2, $3, 0, now()) ON CONFLICT (slot) DO NOTHING
+				RETURNING slot, clock_timestamp()`, n.id, db.cfg.Name, db.cfg.Version).Scan(&n.slot, &now)
+			if errors.Is(err, pgx.ErrNoRows) {
+				continue // the slot is another's
+			}
+			if err != nil {
+				return err
+			}
+			n.tell(asked, now)
+			_, err = tx.Exec(ctx, `INSERT INTO fences (node, commits, recover_from) VALUES ($1, 0, $2)`, n.id, int64(store.SeqAt(now)))
+			return err
+		}
+		return fmt.Errorf("all %d slots of nodes are taken", slots)
+	})
+	if err != nil {
+		return wrap(err, "join the nodes")
+	}
+	n.renew(n.began)
+	n.running, n.stop = context.WithCancel(context.Background())
+	db.mu.Lock()
+	old := db.node.Swap(n)
+	db.mu.Unlock()
+	if old != nil {
+		old.end()
+	}
+	n.done.Go(func() { db.beats(n.running, n) })
+	db.log.Info("joined the nodes", "node", n.id, "slot", n.slot)
+	return nil
+}
+
+// leave hands what is unfinished to the other nodes.
+func (db *DB) leave() error {
+	n := db.node.Swap(nil)
+	if n == nil {
+		return nil
+	}
+	n.end()
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	db.w.close()
+	if n.failure() != nil {
+		return nil
+	}
+	_, _, err := db.takeOver(ctx, n.id)
+	return wrap(err, "leave the nodes")
+}
+
+func (n *node) end() {
+	n.stop()
+	n.done.Wait()
+}
+
+// tell takes over the database's clock, as answered to a question of a moment ago. Small differences are left alone, so
+// that time does not jump.
+func (n *node) tell(asked, now time.Time) {
+	middle := asked.Add(time.Since(asked) / 2)
+	offset := now.Sub(middle)
+	if d := offset - time.Duration(n.offset.Load()); d.Abs() > 20*time.Millisecond {
+		n.offset.Store(int64(offset))
+	}
+}
+
+// renew extends the lease from a moment on.
+func (n *node) renew(from time.Time) {
+	n.until.Store(int64(from.Sub(n.began) + lease))
+	n.wake(nil)
+}
+
+// wake lets those who wait for the lease look again.
+func (n *node) wake(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.err == nil {
+		n.err = err
+	}
+	close(n.renewed)
+	n.renewed = make(chan struct{})
+}
+
+func (n *node) failure() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.err
+}
+
+// holds tells whether the lease runs.
+func (n *node) holds() bool { return int64(time.Since(n.began)) < n.until.Load() }
+
+// Lease waits until this node's work is safely its own; see store.Journal.
+func (db *DB) Lease(ctx context.Context) error {
+	n := db.node.Load()
+	if n == nil {
+		return errNotJoined
+	}
+	for !n.holds() {
+		n.mu.Lock()
+		err, renewed := n.err, n.renewed
+		n.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if n.holds() {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-renewed:
+		}
+	}
+	return nil
+}
+
+var errNotJoined = errors.New("the store has not joined the nodes")
+
+// Now is the database's time.
+func (db *DB) Now() time.Time {
+	now := time.Now()
+	if n := db.node.Load(); n != nil {
+		now = now.Add(time.Duration(n.offset.Load()))
+	}
+	return now
+}
+
+// Next is the next Seq of this node; see store.Journal.
+func (db *DB) Next(last store.Seq) store.Seq {
+	slot := store.Seq(0)
+	if n := db.node.Load(); n != nil {
+		slot = store.Seq(n.slot)
+	}
+	return nextSeq(last, slot, db.Now())
+}
+
+// nextSeq keeps the slot in the upper half of the counter, so that no two nodes make the same Seq.
+func nextSeq(last, slot store.Seq, now time.Time) store.Seq {
+	const counter = store.SeqShift - slotBits
+	if s := store.SeqAt(now) | slot<<counter; s > last {
+		return s
+	}
+	if s := last + 1; s>>counter == last>>counter && last>>counter&(slots-1) == slot {
+		return s
+	}
+	return (last>>store.SeqShift+1)<<store.SeqShift | slot<<counter
+}
+
+// beats says that the node lives, sees to the others, and keeps partitions ready, until ctx ends or the node is fenced.
+func (db *DB) beats(ctx context.Context, n *node) {
+	watch := watch{}
+	t := time.NewTicker(beat)
+	defer t.Stop()
+	var made time.Time
+	for {
+		gone, err := db.beat(ctx, n, watch)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, store.ErrFenced):
+			db.log.Error("another node has taken this one's work over", "node", n.id)
+			n.wake(store.ErrFenced)
+			return
+		case err != nil:
+			db.log.Warn("no beat reached the database", "error", err)
+			clear(watch) // what was not looked at may have lived
+		}
+		for _, id := range gone {
+			rows, took, err := db.takeOver(ctx, id)
+			if err != nil {
+				db.log.Warn("a dead node's work could not be taken over; it is tried again", "node", id, "error", err)
+			} else if took {
+				db.log.Warn("a dead node's work was taken over", "node", id, "deliveries", rows)
+			}
+		}
+		if err == nil && time.Since(made) > time.Hour {
+			if err := db.makePartitions(ctx); err != nil {
+				db.log.Error("partitions could not be made", "error", err)
+			} else {
+				made = time.Now()
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// seen is the last new beat of another node.
+type seen struct {
+	beat int64
+	at   time.Time
+}
+
+// watch has the other nodes.
+type watch map[uuid.UUID]seen
+
+// beat says that the node lives, and returns those that have not for long.
+func (db *DB) beat(ctx context.Context, n *node, w watch) (gone []uuid.UUID, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lease)
+	defer cancel()
+	asked := time.Now()
+	var b pgx.Batch
+	var now time.Time
+	b.Queue(`UPDATE nodes SET beat = beat + 1 WHERE id = $1 RETURNING clock_timestamp()`, n.id).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&now)
+	})
+	others := watch{}
+	b.Queue(`SELECT id, beat FROM nodes WHERE id <> $1`, n.id).Query(func(rows pgx.Rows) error {
+		var id uuid.UUID
+		var s seen
+		_, err := pgx.ForEachRow(rows, []any{&id, &s.beat}, func() error {
+			s.at = time.Now()
+			if old, ok := w[id]; ok && old.beat == s.beat {
+				s.at = old.at
+			}
+			others[id] = s
+			return nil
+		})
+		return err
+	})
+	if err := db.pool.SendBatch(ctx, &b).Close(); err != nil {
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil, store.ErrFenced
+		}
+		return nil, wrap(err, "beat")
+	}
+	n.tell(asked, now)
+	n.renew(asked)
+	clear(w)
+	for id, s := range others {
+		w[id] = s
+		if time.Since(s.at) > dead {
+			gone = append(gone, id)
+		}
+	}
+	return gone, nil
+}
+
+// takeOver makes everything that the node has not finished free for all: what only its memory knew gets a waiting row,
+// due now. False: somebody else did it already. It waits for the node's commit under way, and lets none follow.
+func (db *DB) takeOver(ctx context.Context, id uuid.UUID) (rows int64, took bool, err error) {
+	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		var from int64
+		var slot int
+		err := tx.QueryRow(ctx, `DELETE FROM fences WHERE node = $1 RETURNING recover_from, (SELECT slot FROM nodes WHERE id = $1)`,
+			id).Scan(&from, &slot)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var freed, written pgconn.CommandTag
+		if written, err = tx.Exec(ctx, insertUnsettled, from, slot); err != nil {
+			return err
+		}
+		if freed, err = tx.Exec(ctx, `UPDATE waiting SET node = NULL WHERE node = $1`, id); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM nodes WHERE id = $1`, id); err != nil {
+			return err
+		}
+		rows, took = written.RowsAffected()+freed.RowsAffected(), true
+		return nil
+	})
+	return rows, took && err == nil, err
+}
+
+const insertUnsettled = `INSERT INTO waiting (tenant, webhook, event, attempts, due_at)
+	SELECT e.tenant, w.num, e.seq, 0, clock_timestamp() FROM events AS e CROSS JOIN LATERAL unnest(e.webhooks) AS w(num)
+	WHERE e.seq >= $1 AND e.slot = $2
+		AND NOT EXISTS (SELECT 1 FROM outcomes AS o WHERE o.tenant = e.tenant AND o.webhook = w.num AND o.event = e.seq)
+	ON CONFLICT (tenant, webhook, event) DO NOTHING`
