@@ -43,6 +43,40 @@ func violations(errs ...error) error {
 	return all.Err()
 }
 
+// InvalidAdvisor adds to the violations in err, which reading an advisor gave, what is wrong with what was read; nil stays nil.
+func InvalidAdvisor(err error, a *store.Advisor) error {
+	if !readable(err) {
+		return err
+	}
+	tidyAdvisor(a)
+	return violations(err, checkAdvisor(a))
+}
+
+// readable tells whether err has violations of properties: then there is something to check.
+func readable(err error) bool {
+	var v event.Violations
+	return errors.As(err, &v) && len(v) > 0 && v[0].Field != ""
+}
+
+// InvalidInvestor does the same for an investor whom who makes.
+func InvalidInvestor(err error, who Actor, i *store.Investor) error {
+	if !readable(err) {
+		return err
+	}
+	ownInvestor(who, i)
+	tidyInvestor(i)
+	return violations(err, checkInvestor(i))
+}
+
+// InvalidSession does the same for an advice session.
+func InvalidSession(err error, x *store.AdviceSession) error {
+	if !readable(err) {
+		return err
+	}
+	tidySession(x)
+	return violations(err, checkSession(x))
+}
+
 func tidyAdvisor(a *store.Advisor) { trim(&a.Name, &a.Email) }
 
 func tidyInvestor(i *store.Investor) { trim(&i.Name, &i.Email, &i.Country, &i.Reference) }

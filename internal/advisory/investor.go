@@ -12,9 +12,7 @@ import (
 // CreateInvestor makes an investor of in.AdvisorID, or of the advisor who acts. Of in, the properties are taken. It
 // triggers qap.investor.created. Errors: event.Violations, *Error.
 func (s *Service) CreateInvestor(ctx context.Context, who Actor, in store.Investor, once Once) (store.Investor, error) {
-	if who.Advisor != "" && in.AdvisorID == "" {
-		in.AdvisorID = who.Advisor
-	}
+	ownInvestor(who, &in)
 	tidyInvestor(&in)
 	if err := checkInvestor(&in); err != nil {
 		return store.Investor{}, err
@@ -37,6 +35,13 @@ func (s *Service) CreateInvestor(ctx context.Context, who Actor, in store.Invest
 		return s.Investor(ctx, who, repeated, store.Either)
 	}
 	return in, err
+}
+
+// ownInvestor makes an investor whose advisor is not named the acting advisor's.
+func ownInvestor(who Actor, i *store.Investor) {
+	if i.AdvisorID == "" {
+		i.AdvisorID = who.Advisor
+	}
 }
 
 // owner finds the advisor that an investor is to belong to; that there is none is a violation.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -69,7 +70,7 @@ func (a *api) registerAdvisors() {
 
 func (a *api) createAdvisor(ctx context.Context, in *createInput) (*objectOutput[advisorView], error) {
 	var x store.Advisor
-	if err := mergeAdvisor(&x, in.RawBody); err != nil {
+	if err := advisory.InvalidAdvisor(mergeAdvisor(&x, in.RawBody), &x); err != nil {
 		return nil, err
 	}
 	x, err := a.advisory.CreateAdvisor(ctx, actor(ctx), x, in.once("advisors", string(in.RawBody)))

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -105,7 +106,7 @@ func (a *api) registerInvestors() {
 
 func (a *api) createInvestor(ctx context.Context, in *createInput) (*objectOutput[investorView], error) {
 	var x store.Investor
-	if err := mergeInvestor(&x, in.RawBody); err != nil {
+	if err := advisory.InvalidInvestor(mergeInvestor(&x, in.RawBody), actor(ctx), &x); err != nil {
 		return nil, err
 	}
 	x, err := a.advisory.CreateInvestor(ctx, actor(ctx), x, in.once("investors", string(in.RawBody)))

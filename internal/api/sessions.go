@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -113,7 +114,7 @@ func (a *api) registerSessions() {
 
 func (a *api) createSession(ctx context.Context, in *createInInput) (*objectOutput[sessionView], error) {
 	var x store.AdviceSession
-	if err := mergeSession(&x, in.RawBody); err != nil {
+	if err := advisory.InvalidSession(mergeSession(&x, in.RawBody), &x); err != nil {
 		return nil, err
 	}
 	x, err := a.advisory.CreateSession(ctx, actor(ctx), in.ID, x, in.once("advice sessions", in.ID, string(in.RawBody)))

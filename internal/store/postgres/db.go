@@ -94,6 +94,7 @@ var settings = map[string]string{
 	"idle_in_transaction_session_timeout": "5000",
 	"tcp_user_timeout":                    "5000",
 	"timezone":                            "UTC",
+	"jit":                                 "off", // every statement is short; compiling one costs more than it runs
 }
 
 func poolConfig(url string) (*pgxpool.Config, error) {
