@@ -38,6 +38,7 @@ func TestReadmeWalkThrough(t *testing.T) {
 	api, hook := freePort(t), freePort(t)
 	script := "set -e\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n"
 	wait := fmt.Sprintf("for i in $(seq 100); do curl -fs http://127.0.0.1:%s/readyz >/dev/null && break; sleep 0.1; done\n", api)
+	wait += fmt.Sprintf("for i in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/%s) 2>/dev/null && break; sleep 0.1; done\n", hook)
 	settled := fmt.Sprintf("for i in $(seq 100); do curl -s 'http://127.0.0.1:%s/v1/deliveries?status=waiting' "+
 		"-H \"Authorization: Bearer $QHOOK_ADMIN_KEY\" | grep -q '\"items\":\\[\\]' && break; sleep 0.1; done\n", api)
 	for i, block := range strings.Split(walk, "```sh\n")[1:] {
