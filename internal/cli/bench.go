@@ -150,7 +150,7 @@ func (g *rig) all(ctx context.Context, b *benchReport, say func(string)) error {
 	}
 	var before float64
 	var err error
-	rates := want("ceiling", "one", "updates", "batch", "flood")
+	rates := want("ceiling", "one", "batch", "flood")
 	if rates {
 		say("the ceiling: a bare net/http client loop, 300-byte POSTs, 64 connections")
 		if before, err = g.ceiling(ctx); err != nil {
@@ -163,11 +163,10 @@ func (g *rig) all(ctx context.Context, b *benchReport, say func(string)) error {
 	}
 	for _, s := range []step{
 		{"one", "one event a request", g.benchOne},
-		{"updates", "investor updates", g.benchUpdates},
 		{"batch", "100 events a request", g.benchBatch},
 		{"flood", "100 events a request, nothing held back", g.benchFlood},
 	} {
-		if want(s.name) || s.name == "one" && want("updates") {
+		if want(s.name) {
 			say(s.says)
 			if err := s.run(ctx, b); err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
@@ -183,6 +182,7 @@ func (g *rig) all(ctx context.Context, b *benchReport, say func(string)) error {
 		b.addRates(before, after, g.targets())
 	}
 	for _, s := range []step{
+		{"updates", "investor updates, and plain publishing in turn", g.benchUpdates},
 		{"latency", "publish to arrival at 50 events/s", g.benchLatency},
 		{"stored", "with many stored events against an empty store", g.benchStored},
 		{"hang", "20 webhooks, every fifth hanging, against none", g.benchHang},
@@ -237,7 +237,6 @@ func (b *benchReport) addRates(before, after float64, targets map[string][2]floa
 		{"batch", "delivered, 100 events a request"},
 		{"one", "delivered, one event a request"},
 		{"flood", "delivered, 100 a request, nothing held back"},
-		{"updates", "investor updates, end to end"},
 	} {
 		t, ok := b.Runs[x.name]
 		if !ok {
@@ -248,8 +247,6 @@ func (b *benchReport) addRates(before, after float64, targets map[string][2]floa
 		switch {
 		case targeted:
 			rows.target("  over the ceiling", t.PerSecond/mean, "×", target[0], target[1], false)
-		case x.name == "updates":
-			rows.target("  over one event a request", t.PerSecond/b.Runs["one"].PerSecond, "×", 0.5, 0.7, false)
 		default:
 			rows.add("  over the ceiling", t.PerSecond/mean, "×")
 			rows.add("  accepted meanwhile", t.Published, "events/s")

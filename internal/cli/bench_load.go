@@ -228,7 +228,7 @@ type flow struct {
 	eventType     string
 	window        int64 // most events that were published and have not arrived; 0: unbounded
 	most          int64 // 0: unbounded
-	// next, if set, makes the requests, each of which triggers one event, in place of publishing; n counts from 1.
+	// next, if set, makes the requests, each of which triggers size events; n is how many there are with it.
 	next func(n int64) call
 }
 

@@ -110,8 +110,11 @@ func (g *rig) cluster(ctx context.Context, size int, f func([]*node) error) erro
 	return f(nodes)
 }
 
-// nodesSlow is how long the receivers take, so that nodes wait and the processors do not decide.
+// nodesSlow is how long the receivers take, milliseconds, so that nodes wait and the processors do not decide.
 const nodesSlow = 50
+
+// nodesBatch is how many events a request publishes to a node.
+const nodesBatch = 20
 
 // benchNodes publishes to all nodes in turn, more than they can deliver.
 func (g *rig) benchNodes(ctx context.Context, b *benchReport) error {
@@ -125,9 +128,10 @@ func (g *rig) benchNodes(ctx context.Context, b *benchReport) error {
 				return err
 			}
 			var turn atomic.Int64
-			f := flow{size: 1, workers: 16, window: int64(400 * size), next: func(int64) call {
+			path, body := benchBody(benchType, nodesBatch)
+			f := flow{size: nodesBatch, workers: 8, window: int64(400 * size), next: func(int64) call {
 				n := nodes[turn.Add(1)%int64(size)]
-				return call{http.MethodPost, n.url + "/v1/events", []byte(benchEvent(benchType, 0)), http.StatusAccepted}
+				return call{http.MethodPost, n.url + path, body, http.StatusAccepted}
 			}}
 			t, err := g.measure(ctx, &node{process: nodes[0].process, key: benchKey}, f, g.cmd.Duration)
 			rates[size] = t.PerSecond
