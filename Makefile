@@ -4,19 +4,23 @@ FUZZ    ?= 60s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help test race crash fault bench lint fuzz cover build demo
+.PHONY: help test race crash chaos fault bench lint fuzz cover build demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: ## every test, the crash test included
+test: ## every test, the crash test included; those of the API and the platform on both stores
 	$(GO) test ./...
+	QHOOK_TEST_STORE=postgres $(GO) test ./internal/api ./internal/advisory
 
 race: ## every test with the race detector, in random order
 	$(GO) test -race -shuffle=on ./...
 
 crash: ## the long crash test: 200 kills
 	QHOOK_TEST_KILLS=200 $(GO) test -count=1 -timeout 60m -v -run 'TestKill' ./internal/crashtest
+
+chaos: ## the long chaos test: nodes and their database disturbed for two minutes
+	QHOOK_TEST_CHAOS=120s $(GO) test -count=1 -timeout 60m -v -run 'TestChaos' ./internal/crashtest
 
 fault: ## faults at exact places (needs strace): a kill at each of the first 200 writes
 	QHOOK_TEST_FAULTS=200 $(GO) test -count=1 -timeout 60m -v -run 'TestFault' ./internal/crashtest

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -15,7 +16,9 @@ import (
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/engine"
 	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/pgtest"
 	"github.com/quantfolio/qhook/internal/store"
+	"github.com/quantfolio/qhook/internal/store/postgres"
 	"github.com/quantfolio/qhook/internal/store/sqlite"
 	"github.com/quantfolio/qhook/internal/webhook"
 )
@@ -26,7 +29,7 @@ const retention = time.Hour
 // rig is the platform on a real store and engine, with a clock that the test sets.
 type rig struct {
 	*advisory.Service
-	store  *sqlite.DB
+	store  store.Store
 	engine *engine.Engine
 
 	mu   sync.Mutex
@@ -55,23 +58,42 @@ func (r *rig) clock() time.Time {
 	return r.now
 }
 
-func newRig(t *testing.T) *rig {
+// mustStore opens a store: SQLite, or what QHOOK_TEST_STORE names.
+func mustStore(t testing.TB) store.Store {
 	t.Helper()
 	ring, err := webhook.NewKeyring()
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "q.db"), Keyring: ring})
+	var s store.Store
+	switch kind := os.Getenv("QHOOK_TEST_STORE"); kind {
+	case "":
+		s, err = sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "q.db"), Keyring: ring})
+	case "postgres":
+		var db *postgres.DB
+		if db, err = postgres.Open(t.Context(), postgres.Config{URL: pgtest.Shared(t).NewDatabase(t), Keyring: ring, Pool: 3}); err == nil {
+			s, err = db, db.Join(t.Context())
+		}
+	default:
+		t.Fatalf("QHOOK_TEST_STORE=%s: there is no such store; leave it out or set postgres", kind)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	db := mustStore(t)
 	r := &rig{store: db, now: time.Now().UTC().Truncate(time.Millisecond), sent: map[uuid.UUID]bool{}}
 	r.engine = engine.New(engine.Config{Journal: db, Sender: r})
 	if err := r.engine.Start(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(r.engine.Stop(context.Background()), db.Close()); err != nil {
+		if err := r.engine.Stop(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -150,3 +172,5 @@ func outcome(err error) string {
 	}
 	return err.Error()
 }
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,7 +22,9 @@ import (
 	"github.com/quantfolio/qhook/internal/engine"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/netguard"
+	"github.com/quantfolio/qhook/internal/pgtest"
 	"github.com/quantfolio/qhook/internal/store"
+	"github.com/quantfolio/qhook/internal/store/postgres"
 	"github.com/quantfolio/qhook/internal/store/sqlite"
 	"github.com/quantfolio/qhook/internal/webhook"
 )
@@ -55,7 +58,7 @@ func (e *fakeEngine) accept(ctx context.Context, tenant string, evs []event.Even
 		e.seq++
 		s := store.Submitted{Seq: e.seq, Event: ev, IDGiven: ev.ID != uuid.Nil, TimeGiven: !ev.Time.IsZero()}
 		if !s.IDGiven {
-			s.Event.ID = uuid.New()
+			s.Event.ID = uuid.Must(uuid.NewV7())
 		}
 		if !s.TimeGiven {
 			s.Event.Time = e.seq.Time()
@@ -156,17 +159,35 @@ type rig struct {
 	seen []string // every answer, with its headers
 }
 
-func newRig(t testing.TB) *rig {
+// mustStore opens a store: SQLite, or what QHOOK_TEST_STORE names.
+func mustStore(t testing.TB) store.Store {
 	t.Helper()
 	ring, err := webhook.NewKeyring()
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "q.db"), Keyring: ring})
+	var s store.Store
+	switch kind := os.Getenv("QHOOK_TEST_STORE"); kind {
+	case "":
+		s, err = sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "q.db"), Keyring: ring})
+	case "postgres":
+		var db *postgres.DB
+		if db, err = postgres.Open(t.Context(), postgres.Config{URL: pgtest.Shared(t).NewDatabase(t), Keyring: ring, Pool: 3}); err == nil {
+			s, err = db, db.Join(t.Context())
+		}
+	default:
+		t.Fatalf("QHOOK_TEST_STORE=%s: there is no such store; leave it out or set postgres", kind)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	db := mustStore(t)
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	r := &rig{t: t, store: db, engine: &fakeEngine{store: db, seq: store.SeqAt(now)}, log: &safeBuffer{}, keys: map[string]string{}}
 	for _, tenant := range []string{"default", "other"} {
@@ -178,6 +199,7 @@ func newRig(t testing.TB) *rig {
 		}
 	}
 	r.keys["operator"] = r.key("", store.Operator)
+	var err error
 	r.h, err = New(Config{Engine: r.engine, Store: db, Guard: fakeGuard{}, Version: "test",
 		Advisory: advisory.New(advisory.Config{Engine: r.engine, Store: db}),
 		Logger:   slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
@@ -279,3 +301,5 @@ const (
 	eventBody = `{"type":"qap.investor.created","object_id":"i1","object_owner_id":"a1","owner_id":"o1","data":{"n":123456789012345678901234567890,"t":"<é>"}}`
 	hookBody  = `{"url":"https://hooks.example.com/a?b=c","method":"POST","event_types":["qap.investor.*"]}`
 )
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }

@@ -22,7 +22,8 @@ const (
 )
 
 type demoCmd struct {
-	Exit bool `help:"End by itself: 0 only if exactly the events arrived that the changes had to trigger, and are on record as they were seen."`
+	Database string `help:"Play it on this PostgreSQL database in place of a file; it should be an empty one." placeholder:"URL"`
+	Exit     bool   `help:"End by itself: 0 only if exactly the events arrived that the changes had to trigger, and are on record as they were seen."`
 }
 
 // Help is the long help of demo.
@@ -58,6 +59,12 @@ func (d *demoCmd) Run(r *run) (err error) {
 		Listen: "127.0.0.1:0", Data: filepath.Join(dir, "data"), AdminKey: "qhook-demo-" + rand.Text() + rand.Text(),
 		AllowNetwork: []string{"127.0.0.0/8", "::1/128"}, AllowHTTP: true, Advisory: true, UndeleteTime: 720 * time.Hour,
 		Retention: 720 * time.Hour, Concurrency: 32, StopTimeout: 20 * time.Second, LogFormat: "text", LogLevel: "error",
+	}
+	if d.Database != "" {
+		cfg.Database, cfg.DatabasePool = d.Database, 8
+		if cfg.MasterKeyset, err = newKeyset(dir); err != nil {
+			return err
+		}
 	}
 	a, err := app.New(r.ctx, cfg, newLogger(r.stderr, cfg))
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/pgtest"
 	"github.com/quantfolio/qhook/signature"
 )
 
@@ -145,5 +146,15 @@ func TestDemoSummary(t *testing.T) {
 				t.Errorf("summary = %t, want %t and %q in:\n%s", got, want, tt.want, out)
 			}
 		})
+	}
+}
+
+// TestDemoOnPostgres plays the whole demo on the other store.
+func TestDemoOnPostgres(t *testing.T) {
+	t.Parallel()
+	var out, errs bytes.Buffer
+	url := pgtest.Shared(t).NewDatabase(t)
+	if code := Run(t.Context(), []string{"demo", "--exit", "--database", url}, nil, strings.NewReader(""), &out, &errs); code != 0 {
+		t.Errorf("demo --database = %d, want 0\n%s%s", code, out.String(), errs.String())
 	}
 }
