@@ -117,8 +117,12 @@ func (a *App) refresh(ctx context.Context) {
 	}
 }
 
-// rejoinPause is between two tries to join again.
-const rejoinPause = 500 * time.Millisecond
+// rejoinPause is between two tries to join again, and rejoinTime bounds each: a connection that was lost without a word
+// does not say so.
+const (
+	rejoinPause = 500 * time.Millisecond
+	rejoinTime  = 30 * time.Second
+)
 
 // rejoin replaces the engine whose work another node has taken over: what it had is the others' now.
 func (a *App) rejoin() {
@@ -130,15 +134,9 @@ func (a *App) rejoin() {
 		a.log.Info("the former engine is stopped", "error", err)
 	}
 	for ctx.Err() == nil {
-		e := a.newEngine()
-		err := a.shared.Join(ctx)
+		err := a.rejoinOnce(ctx, ended)
 		if err == nil {
-			if err = a.startEngine(ctx, e); err == nil {
-				a.engine.Store(e)
-				a.refresh(ctx)
-				return
-			}
-			_ = e.Stop(ended)
+			return
 		}
 		a.log.Warn("this node could not join again; it tries on", "error", err)
 		select {
@@ -146,4 +144,21 @@ func (a *App) rejoin() {
 		case <-time.After(rejoinPause):
 		}
 	}
+}
+
+// rejoinOnce makes one try to join again with a new engine; ended is a context that has ended.
+func (a *App) rejoinOnce(ctx, ended context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, rejoinTime)
+	defer cancel()
+	if err := a.shared.Join(ctx); err != nil {
+		return err
+	}
+	e := a.newEngine()
+	if err := a.startEngine(ctx, e); err != nil {
+		_ = e.Stop(ended)
+		return err
+	}
+	a.engine.Store(e)
+	a.refresh(ctx)
+	return nil
 }

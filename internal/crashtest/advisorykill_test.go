@@ -48,10 +48,15 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // TestKillAdvisory kills a node at random moments while clients change the platform's objects: a change and its event
 // are committed together or not at all.
 func TestKillAdvisory(t *testing.T) {
-	kills := fromEnv(t, "QHOOK_TEST_KILLS", 10)
-	l := newListener(t, 0.1)
 	n := newNode(t, t.TempDir())
-	n.more = []string{"--advisory"}
+	killInStorm(t, n, fromEnv(t, "QHOOK_TEST_KILLS", 10))
+	n.kill()
+	mustIntegrity(t, n.data)
+}
+
+func killInStorm(t *testing.T, n *node, kills int) {
+	l := newListener(t, 0.1)
+	n.more = append(n.more, "--advisory")
 	n.mustStart()
 	names := map[string]string{n.mustWebhook(t.Context(), l.URL+"/post", "POST"): "post"}
 	s := &storm{ctx: t.Context()}
@@ -103,8 +108,6 @@ func TestKillAdvisory(t *testing.T) {
 	}
 	s.compare(t, n, l, names, kills)
 	report(t, s.failed)
-	n.kill()
-	mustIntegrity(t, n.data)
 }
 
 // compare waits until everything is delivered, and compares what arrived with what is listed and what was answered.

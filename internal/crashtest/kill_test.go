@@ -31,9 +31,11 @@ const unsettled = 32 * 8
 
 // TestKill kills a node under load at random moments; everything answered 202 must arrive.
 func TestKill(t *testing.T) {
-	kills := fromEnv(t, "QHOOK_TEST_KILLS", 20)
+	killUnderLoad(t, newNode(t, t.TempDir()), fromEnv(t, "QHOOK_TEST_KILLS", 20))
+}
+
+func killUnderLoad(t *testing.T, n *node, kills int) {
 	r := newReceiver(t, 0.1)
-	n := newNode(t, t.TempDir())
 	n.mustStart()
 	names := map[string]string{n.mustWebhook(t.Context(), r.URL+"/post", "POST"): "post", n.mustWebhook(t.Context(), r.URL+"/get", "GET"): "get"}
 	p := &publisher{hooks: []string{"post", "get"}}

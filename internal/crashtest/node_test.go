@@ -88,8 +88,8 @@ func newNode(t *testing.T, data string) *node {
 	return n
 }
 
-// start runs the node; ready tells whether it got ready before it ended.
-func (n *node) start() (ready bool) {
+// launch runs the node.
+func (n *node) launch() {
 	n.t.Helper()
 	args := append(append([]string{}, n.wrap...), binary, "serve", "--listen", n.addr, "--data", n.data, "--allow-network", "127.0.0.0/8")
 	args = append(args, n.more...)
@@ -104,6 +104,12 @@ func (n *node) start() (ready bool) {
 	n.done = done
 	cmd := n.cmd
 	go func() { _ = cmd.Wait(); close(done) }()
+}
+
+// start runs the node; ready tells whether it got ready before it ended.
+func (n *node) start() (ready bool) {
+	n.t.Helper()
+	n.launch()
 	deadline := time.After(30 * time.Second)
 	for {
 		resp, err := http.Get("http://" + n.addr + "/readyz")
@@ -115,7 +121,7 @@ func (n *node) start() (ready bool) {
 			}
 		}
 		select {
-		case <-done:
+		case <-n.done:
 			return false
 		case <-deadline:
 			n.t.Fatalf("the node did not get ready in 30 s; its output:\n%s", n.logs.String())

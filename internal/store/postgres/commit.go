@@ -16,8 +16,15 @@ import (
 )
 
 const (
-	// fence counts the node's commits, and fails (divides by zero) when another node has taken its work over.
-	fence = `WITH mine AS (UPDATE fences SET commits = $2 WHERE node = $1 RETURNING 1) SELECT 1 / count(*) FROM mine`
+	// fence counts the node's commits, and fails (divides by zero) when another node has taken its work over, or when this
+	// commit was given up and is late; see settleLost.
+	fence = `WITH mine AS (UPDATE fences SET commits = $2 WHERE node = $1 AND commits = $2::bigint - 1 RETURNING 1)
+		SELECT 1 / count(*) FROM mine`
+
+	// settleLost waits for the commit after the $2nd, if it runs. One that has not taken place by then, and whose bytes may
+	// still be on their way on the lost connection, never will: the count passes it over.
+	settleLost = `UPDATE fences SET commits = CASE WHEN commits = $2::bigint THEN commits + 2 ELSE commits END
+		WHERE node = $1 RETURNING commits`
 
 	insertEvents = `INSERT INTO events
 			(tenant, seq, slot, id, id_given, type, object_id, object_owner_id, owner_id, time, webhooks, data)
@@ -49,37 +56,45 @@ const (
 		FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[]) AS k (tenant, id, low, high)
 		JOIN events AS e ON e.tenant = k.tenant AND e.id = k.id AND NOT e.id_given AND e.seq BETWEEN k.low AND k.high`
 
-	commitTries = 20 // of a commit that other nodes got in the way of
+	commitTries = 20               // of a commit that other nodes got in the way of, or whose connection was cut
+	commitTime  = 15 * time.Second // for all tries: a machine that was switched off does not say so
 )
 
-// writer is the connection of the journal's commits; db.mu guards it.
-type writer struct {
-	conn    *pgx.Conn
-	repeats store.Repeats
-	ids     []store.EventID
-	rows    store.RowOps
-}
+// link is a connection that is opened when it is needed.
+type link struct{ conn *pgx.Conn }
 
-func (w *writer) close() {
-	if w.conn != nil {
+func (l *link) close() {
+	if l.conn != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_ = w.conn.Close(ctx)
-		w.conn = nil
+		_ = l.conn.Close(ctx)
+		l.conn = nil
 	}
 }
 
+func (l *link) closed() bool { return l.conn == nil || l.conn.IsClosed() }
+
 // open makes sure that there is a connection.
-func (w *writer) open(ctx context.Context, url string) error {
-	if w.conn != nil && !w.conn.IsClosed() {
+func (l *link) open(ctx context.Context, url string) error {
+	if !l.closed() {
 		return nil
 	}
 	c, err := poolConfig(url)
 	if err != nil {
 		return err
 	}
-	w.conn, err = pgx.ConnectConfig(ctx, c.ConnConfig)
+	// Planning a look-up by a few IDs anew, for all partitions, takes ten times as long as the look-up.
+	c.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	l.conn, err = pgx.ConnectConfig(ctx, c.ConnConfig)
 	return err
+}
+
+// writer makes the journal's commits; db.mu guards it.
+type writer struct {
+	link
+	repeats store.Repeats
+	ids     []store.EventID
+	rows    store.RowOps
 }
 
 // Commit writes the batch in one transaction; see store.Journal. When the connection is lost while it is not known
@@ -94,11 +109,18 @@ func (db *DB) Commit(ctx context.Context, b *store.Batch) error {
 	if n == nil {
 		return errNotJoined
 	}
+	soon, cancel := context.WithTimeout(ctx, commitTime)
+	defer cancel()
+	if n.unsure {
+		if _, err := db.tookPlace(soon, n); err != nil {
+			return err
+		}
+	}
 	for try := 1; ; try++ {
-		if err := db.w.open(ctx, db.cfg.URL); err != nil {
+		if err := db.w.open(soon, db.cfg.URL); err != nil {
 			return wrap(err, "connect to commit")
 		}
-		err := db.w.write(ctx, n, b)
+		err := db.w.write(soon, n, b)
 		if err == nil {
 			n.commits++
 			db.retire(n, b.Trim)
@@ -108,12 +130,13 @@ func (db *DB) Commit(ctx context.Context, b *store.Batch) error {
 			n.wake(store.ErrFenced)
 			return fmt.Errorf("commit: %w", store.ErrFenced)
 		}
-		if db.w.conn.IsClosed() {
+		cut := db.w.closed()
+		if cut {
 			if took, e := db.tookPlace(ctx, n); e != nil || took {
 				return e
 			}
 		}
-		if !overtaken(err) && !db.w.conn.IsClosed() || try == commitTries {
+		if !cut && !overtaken(err) || try == commitTries {
 			return wrap(err, "commit")
 		}
 	}
@@ -156,22 +179,23 @@ func overtaken(err error) bool {
 // tookPlace finds out, on a new connection, whether the commit whose answer was lost took place. It tries until it is
 // known or ctx ends.
 func (db *DB) tookPlace(ctx context.Context, n *node) (bool, error) {
+	n.unsure = true
 	for {
 		err := db.w.open(ctx, db.cfg.URL)
 		if err == nil {
 			var commits int64
-			// FOR UPDATE waits for the lost transaction, if it still runs.
-			err = db.w.conn.QueryRow(ctx, `SELECT commits FROM fences WHERE node = $1 FOR UPDATE`, n.id).Scan(&commits)
+			// Being a write, it also waits for the standbys to have what came before.
+			one, cancel := context.WithTimeout(ctx, commitTime)
+			err = db.w.conn.QueryRow(one, settleLost, n.id, n.commits).Scan(&commits)
+			cancel()
 			if errors.Is(err, pgx.ErrNoRows) {
 				n.wake(store.ErrFenced)
 				return false, fmt.Errorf("find out whether a commit took place: %w", store.ErrFenced)
 			}
-			if err == nil && commits > n.commits {
-				n.commits = commits
-				return true, nil
-			}
 			if err == nil {
-				return false, nil
+				took := commits == n.commits+1
+				n.commits, n.unsure = commits, false
+				return took, nil
 			}
 		}
 		select {
@@ -201,8 +225,10 @@ func (w *writer) write(ctx context.Context, n *node, b *store.Batch) error {
 	}
 	if err := w.steps(ctx, n, b); err != nil {
 		if !w.conn.IsClosed() {
-			_, e := w.conn.Exec(ctx, "rollback")
-			err = errors.Join(err, e)
+			if _, e := w.conn.Exec(ctx, "rollback"); e != nil {
+				w.close() // what is written next must not become part of this transaction
+				return errors.Join(err, e)
+			}
 		}
 		return err
 	}

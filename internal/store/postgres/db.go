@@ -93,6 +93,9 @@ var settings = map[string]string{
 	"lock_timeout":                        "10000",
 	"idle_in_transaction_session_timeout": "5000",
 	"tcp_user_timeout":                    "5000",
+	"tcp_keepalives_idle":                 "5", // seconds, as the next one: else the locks of a machine that is gone stay for hours
+	"tcp_keepalives_interval":             "2",
+	"tcp_keepalives_count":                "3",
 	"timezone":                            "UTC",
 	"jit":                                 "off", // every statement is short; compiling one costs more than it runs
 }
@@ -109,6 +112,9 @@ func poolConfig(url string) (*pgxpool.Config, error) {
 	}
 	if c.ConnConfig.ConnectTimeout == 0 {
 		c.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	if c.PingTimeout == 0 {
+		c.PingTimeout = time.Second // an idle connection that was lost without a word is found out, and another is used
 	}
 	return c, nil
 }
@@ -167,7 +173,7 @@ func provider(url string) (*goose.Provider, *sql.DB, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	one, err := lock.NewPostgresSessionLocker()
+	one, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300)) // looks every second, for 5 minutes
 	if err != nil {
 		return nil, nil, err
 	}

@@ -30,7 +30,7 @@ func (c *checkup) add(ok bool, do, what string, args ...any) {
 }
 
 // Doctor looks at a database and says what is wrong with it and what to do. It changes nothing. pool is the number of
-// connections that each node uses besides two.
+// connections that each node uses besides three: of its commits, its beats and its watch over the webhooks.
 func Doctor(ctx context.Context, url string, pool int) ([]Finding, error) {
 	cfg, err := poolConfig(url)
 	if err != nil {
@@ -93,7 +93,7 @@ func (c *checkup) connections(ctx context.Context, pool int) error {
 	var most, used int
 	err := c.conn.QueryRow(ctx, `SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
 		(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')`).Scan(&most, &used)
-	c.add(most-used >= pool+2, "Raise max_connections, or lower database-pool.", "%d of %d connections are used; a node uses up to %d", used, most, pool+2)
+	c.add(most-used >= pool+3, "Raise max_connections, or lower database-pool.", "%d of %d connections are used; a node uses up to %d", used, most, pool+3)
 	return err
 }
 

@@ -26,6 +26,7 @@ const (
 	divisionByZero  = "22012" // the fence; see fence
 	uniqueViolation = "23505"
 	foreignKey      = "23503"
+	checkViolation  = "23514"
 	serialization   = "40001"
 	deadlock        = "40P01"
 	diskFull        = "53100"

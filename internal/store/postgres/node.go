@@ -23,15 +23,17 @@ const (
 	lease = 2 * time.Second
 	dead  = 3 * time.Second
 
-	slots    = 1024
-	slotBits = 10 // of a Seq, above its counter of 10 bits
+	slots       = 1024
+	slotBits    = 10 // of a Seq, above its counter
+	counterBits = store.SeqShift - slotBits
 )
 
 // node is one start of this process as the others see it.
 type node struct {
 	id      uuid.UUID
 	slot    int
-	commits int64 // that are known to have taken place; db.mu
+	commits int64 // the fence's count after the last commit that is known to have taken place, or never will; db.mu
+	unsure  bool  // whether the one after it took place; db.mu
 
 	until  atomic.Int64 // end of the lease, nanoseconds since began
 	began  time.Time
@@ -44,6 +46,7 @@ type node struct {
 	mu      sync.Mutex
 	renewed chan struct{} // closed by each answered beat and by fence, and made anew
 	err     error         // store.ErrFenced, for good
+	least   store.Seq     // the next Seq is no smaller: one below the recovery mark would not be recovered
 }
 
 // Join gives this process an identity among the nodes, and takes the place of the one it had. Errors: store.ErrAway.
@@ -63,6 +66,7 @@ func (db *DB) Join(ctx context.Context) error {
 				return err
 			}
 			n.tell(asked, now)
+			n.least = store.SeqAt(now) | store.Seq(n.slot)<<counterBits
 			_, err = tx.Exec(ctx, `INSERT INTO fences (node, commits, recover_from) VALUES ($1, 0, $2)`, n.id, int64(store.SeqAt(now)))
 			return err
 		}
@@ -99,6 +103,7 @@ func (db *DB) leave() error {
 	if n.failure() != nil {
 		return nil
 	}
+	db.pool.Reset() // its connections may be to a server that is gone
 	_, _, err := db.takeOver(ctx, n.id)
 	return wrap(err, "leave the nodes")
 }
@@ -108,12 +113,12 @@ func (n *node) end() {
 	n.done.Wait()
 }
 
-// tell takes over the database's clock, as answered to a question of a moment ago. Small differences are left alone, so
-// that time does not jump.
+// tell takes over the database's clock, as answered to a question of a moment ago. Differences that are small, or that
+// the way of the question and the answer explains, are left alone, so that time does not jump.
 func (n *node) tell(asked, now time.Time) {
-	middle := asked.Add(time.Since(asked) / 2)
-	offset := now.Sub(middle)
-	if d := offset - time.Duration(n.offset.Load()); d.Abs() > 20*time.Millisecond {
+	half := time.Since(asked) / 2
+	offset := now.Sub(asked.Add(half))
+	if d := offset - time.Duration(n.offset.Load()); d.Abs() > half+20*time.Millisecond {
 		n.offset.Store(int64(offset))
 	}
 }
@@ -180,35 +185,41 @@ func (db *DB) Now() time.Time {
 	return now
 }
 
-// Next is the next Seq of this node; see store.Journal.
+// Next is the next Seq of this node; see store.Journal. It never goes back, even when a clock does.
 func (db *DB) Next(last store.Seq) store.Seq {
-	slot := store.Seq(0)
-	if n := db.node.Load(); n != nil {
-		slot = store.Seq(n.slot)
+	n := db.node.Load()
+	if n == nil {
+		return nextSeq(last, 0, db.Now())
 	}
-	return nextSeq(last, slot, db.Now())
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.least = max(n.least, nextSeq(last, store.Seq(n.slot), db.Now()))
+	return n.least
 }
 
 // nextSeq keeps the slot in the upper half of the counter, so that no two nodes make the same Seq.
 func nextSeq(last, slot store.Seq, now time.Time) store.Seq {
-	const counter = store.SeqShift - slotBits
-	if s := store.SeqAt(now) | slot<<counter; s > last {
+	if s := store.SeqAt(now) | slot<<counterBits; s > last {
 		return s
 	}
-	if s := last + 1; s>>counter == last>>counter && last>>counter&(slots-1) == slot {
+	if s := last + 1; s>>counterBits == last>>counterBits && last>>counterBits&(slots-1) == slot {
 		return s
 	}
-	return (last>>store.SeqShift+1)<<store.SeqShift | slot<<counter
+	return (last>>store.SeqShift+1)<<store.SeqShift | slot<<counterBits
 }
 
-// beats says that the node lives, sees to the others, and keeps partitions ready, until ctx ends or the node is fenced.
+// beats says that the node lives and sees to the others, until ctx ends or the node is fenced. It has a connection of
+// its own, and what may have to wait for a lock is done beside it, so that nothing else holds up the beats.
 func (db *DB) beats(ctx context.Context, n *node) {
-	watch := watch{}
+	h := heart{watch: watch{}}
+	defer h.close()
+	dead := make(chan []uuid.UUID)
+	defer close(dead)
+	n.done.Go(func() { db.care(ctx, dead) })
 	t := time.NewTicker(beat)
 	defer t.Stop()
-	var made time.Time
 	for {
-		gone, err := db.beat(ctx, n, watch)
+		gone, err := db.beat(ctx, n, &h)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -218,8 +229,25 @@ func (db *DB) beats(ctx context.Context, n *node) {
 			return
 		case err != nil:
 			db.log.Warn("no beat reached the database", "error", err)
-			clear(watch) // what was not looked at may have lived
+			clear(h.watch) // what was not looked at may have lived
+		default:
+			select {
+			case dead <- gone:
+			default: // busy; it is told again
+			}
 		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// care takes the work of dead nodes over, and keeps partitions ready.
+func (db *DB) care(ctx context.Context, dead <-chan []uuid.UUID) {
+	var next time.Time // when partitions are looked at
+	for gone := range dead {
 		for _, id := range gone {
 			rows, took, err := db.takeOver(ctx, id)
 			if err != nil {
@@ -228,17 +256,13 @@ func (db *DB) beats(ctx context.Context, n *node) {
 				db.log.Warn("a dead node's work was taken over", "node", id, "deliveries", rows)
 			}
 		}
-		if err == nil && time.Since(made) > time.Hour {
-			if err := db.makePartitions(ctx); err != nil {
-				db.log.Error("partitions could not be made", "error", err)
-			} else {
-				made = time.Now()
-			}
+		if time.Now().Before(next) {
+			continue
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
+		next = time.Now().Add(time.Hour)
+		if err := db.makePartitions(ctx); err != nil && ctx.Err() == nil {
+			db.log.Error("partitions could not be made", "error", err)
+			next = time.Now().Add(time.Minute)
 		}
 	}
 }
@@ -252,10 +276,23 @@ type seen struct {
 // watch has the other nodes.
 type watch map[uuid.UUID]seen
 
+// heart is what the beats need.
+type heart struct {
+	link
+	watch watch
+}
+
 // beat says that the node lives, and returns those that have not for long.
-func (db *DB) beat(ctx context.Context, n *node, w watch) (gone []uuid.UUID, err error) {
+func (db *DB) beat(ctx context.Context, n *node, h *heart) (gone []uuid.UUID, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lease)
 	defer cancel()
+	if err := h.open(ctx, db.cfg.URL); err != nil {
+		return nil, wrap(err, "connect to beat")
+	}
+	w := h.watch
+	if !n.holds() {
+		clear(w) // this node was late itself, and so may the others have been
+	}
 	asked := time.Now()
 	var b pgx.Batch
 	var now time.Time
@@ -276,7 +313,7 @@ func (db *DB) beat(ctx context.Context, n *node, w watch) (gone []uuid.UUID, err
 		})
 		return err
 	})
-	if err := db.pool.SendBatch(ctx, &b).Close(); err != nil {
+	if err := h.conn.SendBatch(ctx, &b).Close(); err != nil {
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil, store.ErrFenced
 		}
@@ -324,8 +361,9 @@ func (db *DB) takeOver(ctx context.Context, id uuid.UUID) (rows int64, took bool
 	return rows, took && err == nil, err
 }
 
+// See selectUnsettled.
 const insertUnsettled = `INSERT INTO waiting (tenant, webhook, event, attempts, due_at)
 	SELECT e.tenant, w.num, e.seq, 0, clock_timestamp() FROM events AS e CROSS JOIN LATERAL unnest(e.webhooks) AS w(num)
 	WHERE e.seq >= $1 AND e.slot = $2
-		AND NOT EXISTS (SELECT 1 FROM outcomes AS o WHERE o.tenant = e.tenant AND o.webhook = w.num AND o.event = e.seq)
+		AND (SELECT 1 FROM outcomes AS o WHERE o.tenant = e.tenant AND o.webhook = w.num AND o.event = e.seq LIMIT 1) IS NULL
 	ON CONFLICT (tenant, webhook, event) DO NOTHING`

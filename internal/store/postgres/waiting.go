@@ -16,9 +16,12 @@ import (
 )
 
 const (
-	// A row that another node has in memory stays as it is: the delivery is under way there.
+	// A row that another node has in memory stays as it is: the delivery is under way there. Who asks for another attempt
+	// while that node makes one knows of too few; the record knows of all.
 	upsertWaiting = `INSERT INTO waiting (tenant, webhook, event, attempts, due_at, node)
-		SELECT tenant, webhook, event, attempts, due_at, CASE WHEN held THEN $7::uuid END
+		SELECT tenant, webhook, event, CASE WHEN attempts = 0 THEN 0 ELSE greatest(attempts, (SELECT max(o.attempt) FROM outcomes AS o
+				WHERE o.tenant = w.tenant AND o.webhook = w.webhook AND o.event = w.event)) END,
+			due_at, CASE WHEN held THEN $7::uuid END
 		FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::timestamptz[], $6::boolean[])
 			AS w (tenant, webhook, event, attempts, due_at, held)
 		ON CONFLICT (tenant, webhook, event) DO UPDATE
@@ -28,13 +31,14 @@ const (
 	deleteWaiting = `DELETE FROM waiting AS w USING unnest($1::text[], $2::bigint[], $3::bigint[]) AS k (tenant, webhook, event)
 		WHERE w.tenant = k.tenant AND w.webhook = k.webhook AND w.event = k.event`
 
-	// The fence is locked, so that a node whose work was taken over takes nothing that nobody would give back.
+	// The fence is locked, so that a node whose work was taken over takes nothing that nobody would give back. The rows
+	// are updated where they were found: by their key, all of the webhook's could be read for each.
 	takeDue = `WITH alive AS (SELECT 1 FROM fences WHERE node = $5 FOR KEY SHARE),
-		due AS (SELECT event FROM waiting
+		due AS (SELECT ctid AS at FROM waiting
 			WHERE tenant = $1 AND webhook = $2 AND due_at >= $3 AND due_at <= $4 AND (node IS NULL OR node = $5)
 				AND event NOT IN (SELECT unnest($6::bigint[])) AND EXISTS (SELECT 1 FROM alive)
 			ORDER BY due_at, event LIMIT $7 FOR UPDATE SKIP LOCKED),
-		taken AS (UPDATE waiting AS w SET node = $5 FROM due WHERE w.tenant = $1 AND w.webhook = $2 AND w.event = due.event
+		taken AS (UPDATE waiting AS w SET node = $5 FROM due WHERE w.ctid = due.at AND w.tenant = $1 AND w.webhook = $2
 			RETURNING w.event, w.attempts, w.due_at)
 		SELECT t.event, t.attempts, t.due_at, e.id, e.type, e.object_id, e.object_owner_id, e.owner_id, e.time, e.data
 		FROM taken AS t JOIN events AS e ON e.tenant = $1 AND e.seq = t.event ORDER BY t.due_at, t.event`
@@ -43,11 +47,10 @@ const (
 			AND (node IS NULL OR node = $4) AND event NOT IN (SELECT unnest($5::bigint[]))
 		ORDER BY due_at LIMIT 1`
 
+	// LIMIT has each webhook's earliest row looked up; without, all rows that wait would be read.
 	selectUnclaimed = `SELECT w.num FROM webhooks AS w
-		WHERE w.enabled AND w.deleted_at IS NULL AND EXISTS (SELECT 1 FROM waiting AS x
-				WHERE x.tenant = w.tenant AND x.webhook = w.num AND x.node IS NULL AND x.due_at <= now())
-			OR w.deleted_at IS NOT NULL AND EXISTS (SELECT 1 FROM waiting AS x
-				WHERE x.tenant = w.tenant AND x.webhook = w.num AND x.node IS NULL)`
+		WHERE (SELECT x.due_at FROM waiting AS x WHERE x.tenant = w.tenant AND x.webhook = w.num AND x.node IS NULL
+				ORDER BY x.due_at LIMIT 1) <= CASE WHEN w.deleted_at IS NOT NULL THEN 'infinity' WHEN w.enabled THEN now() END`
 
 	// From tenant to tenant, so that only the end of each one's events is read.
 	selectLastSeq = `WITH RECURSIVE t AS (
@@ -56,10 +59,11 @@ const (
 			SELECT (SELECT e.tenant FROM events AS e WHERE e.tenant > t.tenant ORDER BY e.tenant LIMIT 1) FROM t WHERE t.tenant IS NOT NULL)
 		SELECT coalesce(max((SELECT e.seq FROM events AS e WHERE e.tenant = t.tenant ORDER BY e.seq DESC LIMIT 1)), 0) FROM t`
 
+	// What is looked up for a row is a subquery: EXISTS could become a join with everything there is.
 	selectUnsettled = `SELECT e.seq, e.tenant, ARRAY(
 			SELECT w.num FROM unnest(e.webhooks) AS w (num)
-			WHERE NOT EXISTS (SELECT 1 FROM outcomes AS o WHERE o.tenant = e.tenant AND o.webhook = w.num AND o.event = e.seq)
-				AND NOT EXISTS (SELECT 1 FROM waiting AS x WHERE x.tenant = e.tenant AND x.webhook = w.num AND x.event = e.seq)
+			WHERE (SELECT 1 FROM outcomes AS o WHERE o.tenant = e.tenant AND o.webhook = w.num AND o.event = e.seq LIMIT 1) IS NULL
+				AND (SELECT 1 FROM waiting AS x WHERE x.tenant = e.tenant AND x.webhook = w.num AND x.event = e.seq) IS NULL
 			ORDER BY w.num),
 			e.id, e.type, e.object_id, e.object_owner_id, e.owner_id, e.time, e.data
 		FROM events AS e WHERE e.seq >= $1 AND e.slot = $2 ORDER BY e.seq LIMIT $3`
@@ -108,12 +112,17 @@ func keys(skip map[store.Seq]struct{}) []int64 {
 	return list
 }
 
+// readTime bounds the engine's reads: a connection that was lost without a word does not say so.
+const readTime = 10 * time.Second
+
 // Due takes the webhook's waiting deliveries that are due; see store.Journal.
 func (db *DB) Due(ctx context.Context, tenant string, webhook int64, from, to time.Time, limit int, skip map[store.Seq]struct{}) ([]store.Due, error) {
 	n := db.node.Load()
 	if n == nil {
 		return nil, errNotJoined
 	}
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
 	var list []store.Due
 	var d store.Due
 	rows, _ := db.pool.Query(ctx, takeDue, tenant, webhook, bound(from), bound(to), n.id, keys(skip), limit) // ForEachRow says what is wrong
@@ -146,6 +155,8 @@ func (db *DB) NextDue(ctx context.Context, tenant string, webhook int64, from ti
 	if n == nil {
 		return time.Time{}, false, errNotJoined
 	}
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
 	var at time.Time
 	err := db.pool.QueryRow(ctx, selectNextDue, tenant, webhook, bound(from), n.id, keys(skip)).Scan(&at)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -156,6 +167,8 @@ func (db *DB) NextDue(ctx context.Context, tenant string, webhook int64, from ti
 
 // Unclaimed lists webhooks with due deliveries that no node has; see store.Journal.
 func (db *DB) Unclaimed(ctx context.Context) ([]int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
 	rows, _ := db.pool.Query(ctx, selectUnclaimed) // CollectRows says what is wrong
 	nums, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	return nums, wrap(err, "deliveries that no node has")

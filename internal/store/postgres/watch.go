@@ -59,6 +59,8 @@ func (db *DB) listen(ctx context.Context, known map[int64]int64, changed func(*w
 
 // follow looks which webhooks have another version than the known one.
 func (db *DB) follow(ctx context.Context, conn *pgx.Conn, known map[int64]int64, changed func(*webhook.Webhook) error) error {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
 	var num, version int64
 	news := false
 	rows, _ := conn.Query(ctx, `SELECT num, version FROM webhooks`) // ForEachRow says what is wrong
