@@ -72,6 +72,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 	a.sender = attempt.New(attempt.Config{Guard: a.guard, MaxIdlePerHost: cfg.Concurrency, UserAgent: "Quantfolio-Webhooks/1"})
 	a.registry = prometheus.NewRegistry()
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.exportStats()
 	a.engine.Store(a.newEngine())
 	if cfg.Advisory {
 		a.advisory = advisory.New(advisory.Config{Engine: &a.engine, Store: a.store, Logger: log, Retention: cfg.UndeleteTime})

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/engine"
 	"github.com/quantfolio/qhook/internal/event"
@@ -80,6 +82,23 @@ func (a *App) openShared(ctx context.Context) error {
 	}
 	a.store, a.shared = db, db
 	return nil
+}
+
+// exportStats shows how the node stands with the database that it shares.
+func (a *App) exportStats() {
+	if a.shared == nil {
+		return
+	}
+	gauge := func(name, help string, value func(postgres.Stats) float64) {
+		a.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "qhook_" + name, Help: help},
+			func() float64 { return value(a.shared.Stats()) }))
+	}
+	gauge("database_connections", "Open connections of the pool.", func(s postgres.Stats) float64 { return float64(s.Connections) })
+	gauge("database_connections_idle", "Those of them that nobody uses.", func(s postgres.Stats) float64 { return float64(s.Idle) })
+	gauge("database_connections_most", "How many there can be.", func(s postgres.Stats) float64 { return float64(s.Most) })
+	gauge("lease_seconds", "What is left of the node's lease; at 0 it makes no attempts.", func(s postgres.Stats) float64 { return max(0, s.Lease.Seconds()) })
+	gauge("takeovers", "Dead nodes whose work this one took over, since its start.", func(s postgres.Stats) float64 { return float64(s.TakenOver) })
+	gauge("fenced", "Times that another node took over this one's work, since its start.", func(s postgres.Stats) float64 { return float64(s.Fenced) })
 }
 
 // untilStopped is a context that Stop ends.

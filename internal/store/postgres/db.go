@@ -47,7 +47,8 @@ type DB struct {
 	mu       sync.Mutex // one writer at a time
 	w        writer
 	node     atomic.Pointer[node] // of this process; nil before Join
-	retiring atomic.Bool          // partitions are being dropped
+	counters counters
+	retiring atomic.Bool // partitions are being dropped
 
 	closeOnce sync.Once
 	closeErr  error

@@ -187,3 +187,23 @@ func TestFailover(t *testing.T) {
 	b.pool.Reset() // its connections were to the former primary
 	mustStored(t, b, confirmed)
 }
+
+// TestLateItself: a node that was stopped for long does not believe that the others were dead meanwhile.
+func TestLateItself(t *testing.T) {
+	t.Parallel()
+	at, ring := pgtest.Shared(t).NewDatabase(t), mustRing(t)
+	a, b := mustOpen(t, at, ring), mustOpen(t, at, ring)
+	n, other := die(a), die(b)
+	beats := number(t, a, `SELECT beat FROM nodes WHERE id = $1`, other.id)
+	for _, late := range []bool{true, false} {
+		h := heart{watch: watch{other.id: {beats, time.Now().Add(-time.Minute)}}}
+		n.renew(time.Now())
+		if late {
+			n.until.Store(0)
+		}
+		gone, err := a.beat(patient(t), n, &h)
+		if h.close(); err != nil || (len(gone) == 0) != late {
+			t.Errorf("beat (late itself: %t) = %d gone, %v, want it to say so only when it was in time", late, len(gone), err)
+		}
+	}
+}

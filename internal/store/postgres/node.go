@@ -81,6 +81,7 @@ func (db *DB) Join(ctx context.Context) error {
 	old := db.node.Swap(n)
 	db.mu.Unlock()
 	if old != nil {
+		db.counters.fenced.Add(1)
 		old.end()
 	}
 	n.done.Go(func() { db.beats(n.running, n) })
@@ -253,6 +254,7 @@ func (db *DB) care(ctx context.Context, dead <-chan []uuid.UUID) {
 			if err != nil {
 				db.log.Warn("a dead node's work could not be taken over; it is tried again", "node", id, "error", err)
 			} else if took {
+				db.counters.takenOver.Add(1)
 				db.log.Warn("a dead node's work was taken over", "node", id, "deliveries", rows)
 			}
 		}

@@ -54,7 +54,7 @@ CREATE SEQUENCE node_slots AS integer MINVALUE 0 MAXVALUE 1023 CYCLE;
 -- commit under way and lets none follow.
 CREATE TABLE fences (
     node         uuid   NOT NULL CONSTRAINT fences_pk PRIMARY KEY,
-    commits      bigint NOT NULL, -- how many there were: tells whether one whose answer was lost took place
+    commits      bigint NOT NULL, -- number of the last one: tells whether one whose answer was lost took place
     recover_from bigint NOT NULL  -- every event of the node below it is settled or waiting
 ) WITH (fillfactor = 50);
 
