@@ -145,7 +145,11 @@ func (e *Engine) Start(ctx context.Context, webhooks []*webhook.Webhook) error {
 	if err != nil {
 		return fmt.Errorf("read the last event's number: %w", err)
 	}
-	e.writer.last = last
+	from, err := e.cfg.Journal.RecoverFrom(ctx)
+	if err != nil {
+		return fmt.Errorf("read the recovery mark: %w", err)
+	}
+	e.writer.last = max(last, from-1)
 	e.written.Go(e.writer.run)
 	if err := e.recover(ctx); err != nil {
 		return fmt.Errorf("recover unsettled deliveries: %w", err)

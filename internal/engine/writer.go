@@ -163,6 +163,7 @@ func (w *writer) commit(accepts []*accepted, writes []writing, mark bool) error 
 	if mark {
 		if m := w.e.settledBelow(w.next()); m != w.marked {
 			b.RecoverFrom = m
+			w.last = max(w.last, m-1) // nothing is accepted below the mark, also when the clock goes back
 		} else if len(accepts) == 0 && len(writes) == 0 {
 			return nil
 		}

@@ -77,7 +77,8 @@ CREATE TABLE events (
 
 -- Finds an event by an ID that was made here: such IDs begin with their time, which says which partitions to look at.
 CREATE INDEX events_by_made_id ON events (tenant, id) WHERE NOT id_given;
--- List the events of one object, owner or object owner, newest first.
+-- List the events of one type, object, owner or object owner, newest first.
+CREATE INDEX events_by_type ON events (tenant, type, seq);
 CREATE INDEX events_by_object ON events (tenant, object_id, seq);
 CREATE INDEX events_by_object_owner ON events (tenant, object_owner_id, seq);
 CREATE INDEX events_by_owner ON events (tenant, owner_id, seq);
@@ -126,7 +127,8 @@ CREATE TABLE waiting (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
 -- Takes a webhook's due deliveries, earliest first, and finds the next one. Finished deliveries are not in it.
-CREATE INDEX waiting_due ON waiting (tenant, webhook, due_at, event);
+-- The condition always holds; it keeps look-ups by key, which do not name due_at, from taking this index for theirs.
+CREATE INDEX waiting_due ON waiting (tenant, webhook, due_at, event) WHERE due_at IS NOT NULL;
 -- Tells which webhooks have due deliveries that no node has.
 CREATE INDEX waiting_unclaimed ON waiting (tenant, webhook, due_at) WHERE node IS NULL;
 -- Gives back what a dead node had.
