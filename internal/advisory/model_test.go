@@ -2,6 +2,7 @@ package advisory_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -35,7 +36,10 @@ type mSession struct {
 }
 
 // used is what an idempotency key stands for.
-type used struct{ request, object string }
+type used struct {
+	request, object string
+	at              time.Time
+}
 
 func newModel(firm advisory.Actor) *model {
 	return &model{firm: firm, advisors: map[string]string{}, investors: map[string]*mInvestor{}, sessions: map[string]*mSession{}, keys: map[string]used{}}
@@ -122,8 +126,11 @@ func (m *model) removeInvestor(id string, who advisory.Actor) {
 	m.gone = append(m.gone, id)
 }
 
-// expire removes what was soft-deleted before the time: investors first, each by the time of its deletion.
-func (m *model) expire(before time.Time) {
+// expire removes what was soft-deleted longer ago than the retention: investors first, each by the time of its deletion.
+// Idempotency keys are forgotten after a day.
+func (m *model) expire(now time.Time) {
+	before := now.Add(-retention)
+	maps.DeleteFunc(m.keys, func(_ string, u used) bool { return u.at.Before(now.Add(-24 * time.Hour)) })
 	var due []string
 	for id, i := range m.investors {
 		if !i.deleted.IsZero() && i.deleted.Before(before) {

@@ -93,7 +93,7 @@ func (x *machine) createInvestor() {
 		return
 	}
 	if key != "" {
-		x.m.keys[key] = used{request, i.ID}
+		x.m.keys[key] = used{request, i.ID, x.clock()}
 	}
 	x.m.investors[i.ID] = &mInvestor{advisor: advisor, name: "John", version: 1}
 	x.m.onInvestor("created", i.ID, who, `{"investor_type":"person","investor_name":"John"}`)
@@ -247,7 +247,7 @@ func (x *machine) complete() {
 		return
 	}
 	if key != "" {
-		x.m.keys[key] = used{"complete " + id, id}
+		x.m.keys[key] = used{"complete " + id, id, x.clock()}
 	}
 	s.completed, s.version = true, s.version+1
 	x.m.onSession("completed", id, who, `{"title":"`+s.title+`"}`)
@@ -308,5 +308,5 @@ func (x *machine) report() {
 func (x *machine) expire() {
 	x.advance(rapid.SampledFrom([]time.Duration{time.Minute, retention / 2, 2 * retention}).Draw(x.t, "wait"))
 	x.want("Expire", x.Expire(ctx), "")
-	x.m.expire(x.clock().Add(-retention))
+	x.m.expire(x.clock())
 }

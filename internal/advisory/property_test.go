@@ -3,9 +3,11 @@ package advisory_test
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -16,9 +18,14 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-// Long sequences: a report needs an advisor, an investor, a session and its completion before it.
+// Long sequences: a report needs an advisor, an investor, a session and its completion before it. And fewer of them on a
+// store whose every commit goes over a connection.
 func init() {
-	if err := flag.Set("rapid.steps", "100"); err != nil {
+	err := flag.Set("rapid.steps", "100")
+	if os.Getenv("QHOOK_TEST_STORE") != "" {
+		err = errors.Join(err, flag.Set("rapid.checks", "25"))
+	}
+	if err != nil {
 		panic(err)
 	}
 }

@@ -25,7 +25,11 @@ const (
 	listEvents = `SELECT ` + recordColumns + ` FROM events AS e WHERE e.tenant = $1 AND e.seq BETWEEN $2 AND $3`
 	newest     = ` ORDER BY e.seq DESC LIMIT $4`
 
-	listTypes = `SELECT e.* FROM unnest($5::text[]) AS t (type) CROSS JOIN LATERAL (` + listEvents + ` AND e.type = t.type` + newest + `) AS e` + newest
+	// Rows are compared as a whole, and put in order by both columns, so that nothing but the index by type will do: with
+	// an equality PostgreSQL takes the primary key and passes over all other types.
+	listTypes = `SELECT e.* FROM unnest($5::text[]) AS t (type) CROSS JOIN LATERAL (` + listEvents + `
+			AND (e.type, e.seq) >= (t.type, $2::bigint) AND (e.type, e.seq) <= (t.type, $3::bigint)
+		ORDER BY e.type DESC, e.seq DESC LIMIT $4) AS e` + newest
 )
 
 func scanEvent(row pgx.CollectableRow) (r store.EventRecord, err error) {
