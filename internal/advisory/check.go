@@ -143,9 +143,10 @@ func checkLine(v *event.Violations, field, s string, least, most int) {
 	}
 }
 
-// disguises tells whether r makes text look like another: a control character, or one that turns the direction.
+// disguises tells whether r makes text look like another: a control character, one that ends the line, or one that turns
+// the direction.
 func disguises(r rune) bool {
-	return unicode.IsControl(r) || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+	return unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
 
 // checkText wants text, lines and tabs included.

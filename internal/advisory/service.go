@@ -125,21 +125,19 @@ type plan func() (*store.Change, []event.Event, error)
 // earlier request with the same key made or changed; then nothing was done.
 func (s *Service) do(ctx context.Context, who Actor, once Once, object func() string, p plan) (repeated string, err error) {
 	for range tries {
-		if once.Key != "" {
-			k, err := s.store.IdempotencyKey(ctx, who.Tenant, who.caller(), once.Key)
-			if err == nil && k.Request != once.Request {
-				return "", errKeyReused
-			}
-			if err == nil {
-				return k.ObjectID, nil
-			}
-			if !errors.Is(err, store.ErrNotFound) {
-				return "", err
-			}
+		if repeated, err := s.repeated(ctx, who, once); err != nil || repeated != "" {
+			return repeated, err
 		}
 		c, evs, err := p()
-		if err != nil || c == nil {
+		if err != nil {
+			// The same request may have been made in the meantime, and be what is in the way.
+			if repeated, e := s.repeated(ctx, who, once); e == nil && repeated != "" {
+				return repeated, nil
+			}
 			return "", err
+		}
+		if c == nil {
+			return "", nil
 		}
 		if once.Key != "" {
 			c.Key = &store.IdempotencyKey{Caller: who.caller(), Key: once.Key, Request: once.Request, ObjectID: object(), CreatedAt: s.now()}
@@ -149,6 +147,23 @@ func (s *Service) do(ctx context.Context, who Actor, once Once, object func() st
 		}
 	}
 	return "", errBusy
+}
+
+// repeated is the ID of the object that an earlier request with the same key made or changed; empty: there was none.
+func (s *Service) repeated(ctx context.Context, who Actor, once Once) (string, error) {
+	if once.Key == "" {
+		return "", nil
+	}
+	k, err := s.store.IdempotencyKey(ctx, who.Tenant, who.caller(), once.Key)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return "", nil
+	case err != nil:
+		return "", err
+	case k.Request != once.Request:
+		return "", errKeyReused
+	}
+	return k.ObjectID, nil
 }
 
 // now is the time in the resolution that is stored.

@@ -190,14 +190,15 @@ func (s *Service) DeleteSession(ctx context.Context, who Actor, id string, match
 // deleteSession removes a session that still is as wanted.
 func (s *Service) deleteSession(ctx context.Context, who Actor, id string, match Match, wanted func(*store.AdviceSession) bool) error {
 	_, err := s.do(ctx, who, Once{}, nil, func() (*store.Change, []event.Event, error) {
-		x, _, err := s.session(ctx, who, id, store.Either)
+		x, i, err := s.session(ctx, who, id, store.Either)
 		if err != nil {
 			return nil, nil, err
 		}
 		if err := match.check(&x.Object); err != nil || !wanted(&x) {
 			return nil, nil, err
 		}
-		return &store.Change{Expect: expect(store.KindSession, &x.Object), Remove: []store.Removed{{Kind: store.KindSession, ID: id}}},
+		// The investor too: it may have been given to another advisor.
+		return &store.Change{Expect: append(expect(store.KindSession, &x.Object), expect(store.KindInvestor, &i.Object)...), Remove: []store.Removed{{Kind: store.KindSession, ID: id}}},
 			[]event.Event{s.sessionEvent(sessionDeleted, who, &x, nil)}, nil
 	})
 	return err
