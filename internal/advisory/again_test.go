@@ -1,6 +1,7 @@
 package advisory_test
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -166,6 +167,47 @@ func TestRepeatedRequestAtOnce(t *testing.T) {
 			}
 			if len(ids) != 1 || len(triggered) != want {
 				t.Errorf("%s = %v and %d events, want one object and %d", tt.name, ids, len(triggered), want)
+			}
+		})
+	}
+}
+
+// lookedUp is a store where something happens right after an idempotency key is looked up, once.
+type lookedUp struct {
+	advisory.Store
+	other func()
+}
+
+// IdempotencyKey looks the key up first.
+func (l *lookedUp) IdempotencyKey(ctx context.Context, tenant, caller, key string) (store.IdempotencyKey, error) {
+	k, err := l.Store.IdempotencyKey(ctx, tenant, caller, key)
+	if f := l.other; f != nil {
+		l.other = nil
+		f()
+	}
+	return k, err
+}
+
+// TestRepeatedRequestBetween has the same request done after each call looked for it and before it planned its change.
+func TestRepeatedRequestBetween(t *testing.T) {
+	r, _ := newPlatform(t)
+	for _, tt := range again {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newOffice(t, r)
+			tt.prepare(o)
+			direct, late := *o, &lookedUp{Store: r.store}
+			o.rig = &rig{Service: advisory.New(advisory.Config{Engine: r.engine, Store: late, Now: r.clock}), store: r.store, engine: r.engine, now: r.clock()}
+			first, others := "", 0
+			late.other = func() {
+				others = len(direct.news(func() { first = must(tt.call(&direct, o.firm, onceFor("k", "a")))(t) }))
+			}
+			triggered := direct.news(func() {
+				if id, err := tt.call(o, o.firm, onceFor("k", "a")); id != first || err != nil {
+					t.Errorf("%s = %q, %v, want %q", tt.name, id, err, first)
+				}
+			})
+			if len(triggered) != others {
+				t.Errorf("events = %v, want the first's %d", triggered, others)
 			}
 		})
 	}

@@ -57,6 +57,8 @@ func TestAnotherChangeBetween(t *testing.T) {
 			[]string{"advice.deleted", "advice.deleted", "advice.deleted", "deleted"}},
 		{"delete, one session less", none, func(o *office) { o.ok(o.DeleteSession(ctx, o.firm, o.plan.ID, nil)) },
 			func(o *office) error { return o.DeleteInvestor(ctx, o.ann, o.john.ID, nil) }, "", []string{"advice.deleted", "deleted"}},
+		{"delete, a session replaced", none, func(o *office) { o.ok(o.DeleteSession(ctx, o.firm, o.plan.ID, nil)); o.ok(createSession(o, o.firm)) },
+			func(o *office) error { return o.DeleteInvestor(ctx, o.ann, o.john.ID, nil) }, "", []string{"advice.deleted", "advice.deleted", "deleted"}},
 		{"delete, a session completed", none, func(o *office) { o.ok(complete(o, o.firm, o.plan.ID)) },
 			func(o *office) error { return o.DeleteInvestor(ctx, o.ann, o.john.ID, nil) }, "", []string{"advice.deleted", "advice.deleted", "deleted"}},
 		{"delete advisor, an investor more", none, func(o *office) { o.ok(createInvestor(o, o.firm, o.bob.Advisor)) },
@@ -92,6 +94,8 @@ func TestAnotherChangeBetween(t *testing.T) {
 			if outcome(err) != tt.want || !slices.Equal(got, tt.events) {
 				t.Errorf("call = %q and events %v, want %q and %v", outcome(err), got, tt.want, tt.events)
 			}
+			list, _ := o.events(t, o.firm.Tenant, 0)
+			replay(t, list)
 		})
 	}
 }
@@ -119,28 +123,28 @@ func TestRetentionIsToTheMoment(t *testing.T) {
 func TestExpireManyAndLoop(t *testing.T) {
 	r, _ := newPlatform(t)
 	o := newOffice(t, r)
-	for range 230 {
+	for range 120 {
 		i := must(o.CreateInvestor(ctx, o.ann, store.Investor{Type: "person", Name: "Joe"}, advisory.Once{}))(t)
 		o.ok(o.SoftDeleteInvestor(ctx, o.ann, i.ID, nil))
 	}
 	_, before := o.events(t, o.firm.Tenant, 0)
 	r.advance(2 * retention)
-	removed := make(chan struct{}, 230) // the engine says what is committed; nobody closes it
+	removed := make(chan struct{}, 120) // the engine says what is committed; nobody closes it
 	s := r.through(announcing{r.engine, removed})
 	s.Start()
 	s.Start()
 	limit := time.After(30 * time.Second)
-	for n := range 230 {
+	for n := range 120 {
 		select {
 		case <-removed:
 		case <-limit:
-			t.Fatalf("the loop removed %d investors, want 230", n)
+			t.Fatalf("the loop removed %d investors, want 120", n)
 		}
 	}
 	s.Stop()
 	s.Stop()
-	if got, _ := o.events(t, o.firm.Tenant, len(before)); len(got) != 230 {
-		t.Errorf("events of the loop = %d, want 230", len(got))
+	if got, _ := o.events(t, o.firm.Tenant, len(before)); len(got) != 120 {
+		t.Errorf("events of the loop = %d, want 120", len(got))
 	}
 }
 
