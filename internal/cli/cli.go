@@ -42,6 +42,7 @@ type commands struct {
 	Keys    keysCmd    `cmd:"" help:"List, create and delete API keys."`
 	Migrate migrateCmd `cmd:"" help:"Bring a PostgreSQL database's schema up to date."`
 	Doctor  doctorCmd  `cmd:"" help:"Look at a PostgreSQL database and say what to do."`
+	Copy    copyCmd    `cmd:"" help:"Copy everything from one store to another: data folder or PostgreSQL."`
 	Bench   benchCmd   `cmd:"" help:"Measure speed and size on this machine."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
