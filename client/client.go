@@ -120,7 +120,8 @@ type request struct {
 	raw          *[]byte // takes the answer as it is, in place of out
 }
 
-func (c *Client) do(ctx context.Context, q request) (http.Header, error) {
+// newRequest makes the HTTP request of a call.
+func (c *Client) newRequest(ctx context.Context, q request) (*http.Request, error) {
 	var body io.Reader
 	if q.in != nil {
 		b, err := marshal(q.in)
@@ -151,6 +152,14 @@ func (c *Client) do(ctx context.Context, q request) (http.Header, error) {
 	}
 	if c.tenant != "" {
 		r.Header.Set("X-Tenant", c.tenant)
+	}
+	return r, nil
+}
+
+func (c *Client) do(ctx context.Context, q request) (http.Header, error) {
+	r, err := c.newRequest(ctx, q)
+	if err != nil {
+		return nil, err
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -49,6 +48,13 @@ type Header struct {
 	Value string `json:"value,omitempty"`
 }
 
+// SigningKey is what is shown of a signing key; never the key.
+type SigningKey struct {
+	ID        string    `json:"id"`
+	SwitchAt  time.Time `json:"switch_at,omitzero"`  // from here X-Quantfolio-Signature-256 is made with it
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // from here webhook-signature no longer carries it; zero: never
+}
+
 // NewWebhook is what a webhook is created with. URL, Method and EventTypes are needed.
 type NewWebhook struct {
 	URL                string     `json:"url"`
@@ -67,20 +73,22 @@ type NewWebhook struct {
 
 // Webhook is a registration as it is read back.
 type Webhook struct {
-	ID             string     `json:"id"`
-	URL            string     `json:"url"`
-	Method         string     `json:"method"`
-	EventTypes     []string   `json:"event_types"`
-	OwnerID        string     `json:"owner_id,omitempty"`
-	Auth           Auth       `json:"auth"`
-	Headers        []Header   `json:"headers"`
-	Description    string     `json:"description,omitempty"`
-	Enabled        bool       `json:"enabled"`
-	DisabledReason string     `json:"disabled_reason,omitempty"`
-	Timeout        Duration   `json:"timeout"`
-	RetrySchedule  []Duration `json:"retry_schedule"`
-	CreatedAt      time.Time  `json:"created_at,omitzero"`
-	UpdatedAt      time.Time  `json:"updated_at,omitzero"`
+	ID             string       `json:"id"`
+	URL            string       `json:"url"`
+	Method         string       `json:"method"`
+	EventTypes     []string     `json:"event_types"`
+	OwnerID        string       `json:"owner_id,omitempty"`
+	Auth           Auth         `json:"auth"`
+	Headers        []Header     `json:"headers"`
+	SigningKeys    []SigningKey `json:"signing_keys"` // newest first; none: unsigned; two during a rotation
+	Description    string       `json:"description,omitempty"`
+	Enabled        bool         `json:"enabled"`
+	DisabledReason string       `json:"disabled_reason,omitempty"`
+	Warnings       []string     `json:"warnings,omitempty"` // what is allowed but unwise
+	Timeout        Duration     `json:"timeout"`
+	RetrySchedule  []Duration   `json:"retry_schedule"`
+	CreatedAt      time.Time    `json:"created_at,omitzero"`
+	UpdatedAt      time.Time    `json:"updated_at,omitzero"`
 	// SigningKey is there once: in the answer to a create or update that generated it.
 	SigningKey string `json:"signing_key,omitempty"`
 	// ETag names this version for UpdateWebhook and DeleteWebhook.
@@ -97,6 +105,8 @@ type WebhookPatch struct {
 	Headers            *[]Header   `json:"headers,omitempty"`
 	SigningKey         *string     `json:"signing_key,omitempty"` // "": unsigned from now on
 	GenerateSigningKey *bool       `json:"generate_signing_key,omitempty"`
+	SigningKeySwitchAt *time.Time  `json:"signing_key_switch_at,omitempty"` // nil: now
+	SigningKeyOverlap  *Duration   `json:"signing_key_overlap,omitempty"`   // nil: 24h
 	Description        *string     `json:"description,omitempty"`
 	Enabled            *bool       `json:"enabled,omitempty"`
 	Timeout            *Duration   `json:"timeout,omitempty"`
@@ -111,9 +121,25 @@ type WebhookPage struct {
 
 // TestResult is what a test send came to: the attempt, the request and the response in full.
 type TestResult struct {
-	Attempt  Attempt         `json:"attempt"`
-	Request  json.RawMessage `json:"request,omitempty"`
-	Response json.RawMessage `json:"response,omitempty"`
+	Attempt  Attempt   `json:"attempt"`
+	Request  Request   `json:"request"`
+	Response *Response `json:"response,omitempty"` // nil: there was none
+}
+
+// PreviewWebhook is a webhook that may be half filled in, and the type of the event to show it with.
+type PreviewWebhook struct {
+	NewWebhook
+	ID   string `json:"id,omitempty"`   // of the webhook that is changed: secrets left out are those that it has
+	Type string `json:"type,omitempty"` // default: the first that the webhook asks for
+}
+
+// Preview is the request that a webhook would send, and what is wrong with the webhook.
+type Preview struct {
+	Type     string       `json:"type"`
+	Request  *Request     `json:"request,omitempty"` // nil: it cannot be built
+	Matches  []string     `json:"matches"`           // the event types that its patterns match
+	Errors   []FieldError `json:"errors"`
+	Warnings []string     `json:"warnings"`
 }
 
 // CreateWebhook registers a webhook. With GenerateSigningKey the answer's SigningKey is the only time it is shown.
@@ -152,6 +178,22 @@ func (c *Client) TestWebhook(ctx context.Context, id, eventType string) (TestRes
 	var out TestResult
 	_, err := c.do(ctx, request{method: http.MethodPost, path: webhookPath(id) + "/test", in: in, out: &out})
 	return out, err
+}
+
+// PreviewWebhook shows what a webhook would send. Nothing is written or sent.
+func (c *Client) PreviewWebhook(ctx context.Context, w PreviewWebhook) (out Preview, err error) {
+	_, err = c.do(ctx, request{method: http.MethodPost, path: "/v1/webhooks/preview", in: w, out: &out})
+	return out, err
+}
+
+// ReceiverCode reads a program in a language (go, node, python, java, csharp, php) that receives the webhook's requests and
+// verifies them. It never has a key in it.
+func (c *Client) ReceiverCode(ctx context.Context, id, language string) (string, error) {
+	var out struct {
+		Code string `json:"code"`
+	}
+	_, err := c.do(ctx, request{method: http.MethodGet, path: webhookPath(id) + "/receiver", query: url.Values{"language": {language}}, out: &out})
+	return out.Code, err
 }
 
 func (c *Client) webhook(ctx context.Context, q request) (Webhook, error) {

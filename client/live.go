@@ -1,0 +1,88 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// LiveQuery selects attempts as they happen; zero fields select all.
+type LiveQuery struct {
+	WebhookID string
+	EventType string // a pattern
+	Outcome   string // delivered, retry or exhausted
+}
+
+// LiveAttempt is an attempt that was just made and is on record.
+type LiveAttempt struct {
+	DeliveryID string `json:"delivery_id"`
+	EventID    string `json:"event_id"`
+	EventType  string `json:"event_type"`
+	WebhookID  string `json:"webhook_id"`
+	Attempt
+	Missed int `json:"missed,omitempty"` // attempts before this one that were left out since there were too many
+}
+
+// Live follows attempts as they happen on all nodes, until ctx ends or the loop is left; an error ends it.
+func (c *Client) Live(ctx context.Context, q LiveQuery) iter.Seq2[LiveAttempt, error] {
+	return func(yield func(LiveAttempt, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		v := url.Values{}
+		set(v, "webhook_id", q.WebhookID)
+		set(v, "event_type", q.EventType)
+		set(v, "outcome", q.Outcome)
+		body, err := c.stream(ctx, "/v1/attempts/live", v)
+		if err != nil {
+			yield(LiveAttempt{}, err)
+			return
+		}
+		defer body.Close()
+		lines := bufio.NewScanner(body)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			data, ok := strings.CutPrefix(lines.Text(), "data: ")
+			if !ok {
+				continue // a comment that keeps the connection, or the end of an event
+			}
+			var a LiveAttempt
+			err := json.Unmarshal([]byte(data), &a)
+			if !yield(a, err) || err != nil {
+				return
+			}
+		}
+		if err := lines.Err(); err != nil && ctx.Err() == nil {
+			yield(LiveAttempt{}, fmt.Errorf("follow attempts: %w", err))
+		}
+	}
+}
+
+// stream opens an answer of server-sent events. The HTTP client's limit of a request's time does not hold for it.
+func (c *Client) stream(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
+	r, err := c.newRequest(ctx, request{method: http.MethodGet, path: path, query: query})
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Accept", "text/event-stream, application/problem+json")
+	h := *c.http
+	h.Timeout = 0
+	resp, err := h.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+		if err != nil {
+			return nil, err
+		}
+		return nil, problem(resp, b)
+	}
+	return resp.Body, nil
+}
