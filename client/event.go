@@ -34,7 +34,8 @@ type Published struct {
 // StoredEvent is an event on record; Deliveries is there when one event was asked for.
 type StoredEvent struct {
 	Event
-	AcceptedAt time.Time  `json:"accepted_at,omitzero"`
+	AcceptedAt    time.Time  `json:"accepted_at,omitzero"`
+	DeliveryCount int        `json:"delivery_count"` // how many webhooks it goes to
 	Deliveries []Delivery `json:"deliveries,omitempty"`
 }
 

@@ -97,6 +97,7 @@ type api struct {
 	clock  func() time.Time
 
 	advisory *advisory.Service // nil: not served
+	version  string
 
 	mux     *http.ServeMux
 	doc     huma.API
@@ -112,7 +113,7 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	a := &api{
 		engine: cfg.Engine, store: cfg.Store, guard: cfg.Guard, log: cfg.Logger, clock: cfg.Now,
-		advisory: cfg.Advisory,
+		advisory: cfg.Advisory, version: cfg.Version,
 		mux:      http.NewServeMux(), keys: newKeyCache(cfg.Store),
 		tests: &limiters{rate: cfg.TestRate, burst: cfg.TestBurst, byTenant: map[string]*rate.Limiter{}},
 	}
@@ -122,6 +123,7 @@ func New(cfg Config) (http.Handler, error) {
 	a.registerWebhooks()
 	a.registerDeliveries()
 	a.registerDirectory()
+	a.registerSignIn()
 	if a.advisory != nil {
 		a.registerAdvisory()
 	}

@@ -30,6 +30,17 @@ type caller struct {
 	named  bool // the operator named the tenant
 }
 
+// sees tells whether the caller may see the webhook; only a key that is bound to one may not see all of its tenant.
+func (c *caller) sees(webhook string) bool { return c.key.Webhook == "" || c.key.Webhook == webhook }
+
+// parent is the ID of the API key that the caller's key is, or comes from.
+func (c *caller) parent() string {
+	if c.key.Parent != "" {
+		return c.key.Parent
+	}
+	return c.key.ID
+}
+
 func (c *caller) operator() bool { return c.key.Role == store.Operator }
 
 // may tells whether the caller has one of the roles; the operator has all.
@@ -78,6 +89,12 @@ func (a *api) authenticate(r *http.Request, c *caller) error {
 	}
 	if err != nil {
 		return fmt.Errorf("find the API key: %w", err)
+	}
+	switch {
+	case key.Expired(a.now()):
+		return errUnauthorized("The sign-in or the link is over.")
+	case key.Kind == store.KindLink && (r.Method != http.MethodPost || r.URL.Path != "/v1/sign-in"):
+		return errUnauthorized("A link's token is good for signing in only.")
 	}
 	c.key, c.tenant = key, key.Tenant
 	return a.chooseTenant(r, c)

@@ -63,16 +63,16 @@ type deliveryPage struct {
 func (a *api) registerDeliveries() {
 	register(a, operation{
 		id: "list-deliveries", method: http.MethodGet, path: "/v1/deliveries", tag: "Deliveries", summary: "List deliveries, newest event first",
-		status: http.StatusOK, roles: readers, errors: []int{http.StatusBadRequest},
+		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusBadRequest},
 	}, a.listDeliveries)
 	register(a, operation{
 		id: "get-delivery", method: http.MethodGet, path: "/v1/deliveries/{id}", tag: "Deliveries", summary: "Read a delivery with every attempt",
-		status: http.StatusOK, roles: readers, errors: []int{http.StatusNotFound},
+		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusNotFound},
 	}, a.getDelivery)
 	register(a, operation{
 		id: "retry-delivery", method: http.MethodPost, path: "/v1/deliveries/{id}/retry", tag: "Deliveries", summary: "Try a delivery again now",
 		text:   "Whatever its state. The receiver may get the event a second time.",
-		status: http.StatusAccepted, roles: admins, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable},
+		status: http.StatusAccepted, roles: admins, bound: true, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable},
 	}, a.retryDelivery)
 }
 
@@ -118,6 +118,12 @@ func (a *api) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*out
 // deliveryFilter resolves the names in the filter; some is false when one of them is unknown and nothing can match.
 func (a *api) deliveryFilter(ctx context.Context, tenant string, in *listDeliveriesInput) (f store.DeliveryFilter, some bool, err error) {
 	var v event.Violations
+	if in.WebhookID == "" {
+		in.WebhookID = callerOf(ctx).key.Webhook
+	}
+	if in.WebhookID != "" && !callerOf(ctx).sees(in.WebhookID) {
+		return f, false, nil
+	}
 	f.Status = store.Status(in.Status)
 	if f.Since, f.Until = in.times(&v); len(v) > 0 {
 		return f, false, v
@@ -167,6 +173,8 @@ func (a *api) findDelivery(ctx context.Context, id string) (store.DeliveryRecord
 	d, ev, outcomes, err := a.store.Delivery(ctx, callerOf(ctx).tenant, key)
 	if err != nil {
 		err = missing("delivery", err)
+	} else if !callerOf(ctx).sees(d.WebhookID) {
+		err = errNotFound("delivery")
 	}
 	return d, ev, outcomes, err
 }

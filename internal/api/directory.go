@@ -30,6 +30,10 @@ type tenantView struct {
 	CreatedAt string `json:"created_at" format:"date-time"`
 }
 
+type tenantPage struct {
+	Items []tenantView `json:"items" nullable:"false"`
+}
+
 type keyInput struct {
 	Role    string `json:"role" enum:"publisher,viewer,admin,advisor,operator" doc:"Only an operator makes an operator's key."`
 	Name    string `json:"name,omitempty" maxLength:"256"`
@@ -62,6 +66,10 @@ func (a *api) registerDirectory() {
 		id: "create-tenant", method: http.MethodPost, path: "/v1/tenants", tag: "Tenants and keys", summary: "Make a tenant",
 		status: http.StatusCreated, roles: operators, body: tenantInput{}, errors: []int{http.StatusConflict},
 	}, a.createTenant)
+	register(a, operation{
+		id: "list-tenants", method: http.MethodGet, path: "/v1/tenants", tag: "Tenants and keys", summary: "List all tenants",
+		status: http.StatusOK, roles: operators,
+	}, a.listTenants)
 	register(a, operation{
 		id: "create-api-key", method: http.MethodPost, path: "/v1/api-keys", tag: "Tenants and keys", summary: "Make an API key",
 		text:   "The answer shows the key, once.",
@@ -101,6 +109,18 @@ func (a *api) createTenant(ctx context.Context, in *bodyInput) (*output[tenantVi
 	}
 	a.log.InfoContext(ctx, "tenant made", "tenant", t.ID)
 	return &output[tenantView]{tenantView{t.ID, t.Name, formatTime(t.CreatedAt)}}, nil
+}
+
+func (a *api) listTenants(ctx context.Context, _ *Scope) (*output[tenantPage], error) {
+	list, err := a.store.ListTenants(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list tenants: %w", err)
+	}
+	out := tenantPage{Items: make([]tenantView, 0, len(list))}
+	for _, t := range list {
+		out.Items = append(out.Items, tenantView{t.ID, t.Name, formatTime(t.CreatedAt)})
+	}
+	return &output[tenantPage]{out}, nil
 }
 
 func (a *api) createKey(ctx context.Context, in *bodyInput) (*output[keyView], error) {

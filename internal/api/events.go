@@ -93,11 +93,11 @@ func (a *api) registerEvents() {
 	}, a.listEvents)
 	register(a, operation{
 		id: "get-event", method: http.MethodGet, path: "/v1/events/{id}", tag: "Events", summary: "Read an event with its deliveries",
-		status: http.StatusOK, roles: readers, errors: []int{http.StatusNotFound},
+		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusNotFound},
 	}, a.getEvent)
 	register(a, operation{
 		id: "list-event-types", method: http.MethodGet, path: "/v1/event-types", tag: "Events", summary: "The catalogue of event types",
-		status: http.StatusOK, roles: readers,
+		status: http.StatusOK, roles: readers, bound: true,
 	}, a.listEventTypes)
 }
 
@@ -174,9 +174,18 @@ func (a *api) getEvent(ctx context.Context, in *byID) (*output[eventWithDeliveri
 	if err != nil {
 		return nil, fmt.Errorf("list the deliveries of event %s: %w", id, err)
 	}
+	c := callerOf(ctx)
 	out := eventWithDeliveries{viewStored(&rec), make([]DeliveryView, 0, len(ds))}
 	for i := range ds {
-		out.Deliveries = append(out.Deliveries, viewDelivery(&ds[i]))
+		if c.sees(ds[i].WebhookID) {
+			out.Deliveries = append(out.Deliveries, viewDelivery(&ds[i]))
+		}
+	}
+	if c.key.Webhook != "" {
+		if len(out.Deliveries) == 0 {
+			return nil, errNotFound("event")
+		}
+		out.DeliveryCount = len(out.Deliveries)
 	}
 	return &output[eventWithDeliveries]{out}, nil
 }

@@ -92,7 +92,7 @@ func (a *api) publish(w http.ResponseWriter, r *http.Request, c *caller) {
 
 // acceptOne leaves the answer in buf.
 func (a *api) acceptOne(r *http.Request, c *caller, buf *buffer) (err error) {
-	if !c.may(publishers) {
+	if !c.may(publishers) || c.key.Webhook != "" {
 		return errForbidden(c.key.Role)
 	}
 	if buf.b, err = readBody(r, buf.b, event.MaxSize); err != nil {
@@ -122,7 +122,7 @@ func (a *api) publishBatch(w http.ResponseWriter, r *http.Request, c *caller) {
 
 // acceptBatch leaves the answer in buf.
 func (a *api) acceptBatch(r *http.Request, c *caller, buf *buffer) (err error) {
-	if !c.may(publishers) {
+	if !c.may(publishers) || c.key.Webhook != "" {
 		return errForbidden(c.key.Role)
 	}
 	if buf.b, err = readBody(r, buf.b, MaxBatchBody); err != nil {

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -28,6 +29,7 @@ type operation struct {
 	text             string // more than the summary; may be empty
 	status           int    // of success
 	roles            []store.Role
+	bound            bool // open to keys that are bound to one webhook; below /v1/webhooks/{id} only for that one
 	body             any // the zero value of the body's type, for the document; nil: no body
 	bodyOptional     bool
 	errors           []int         // beyond those of every call
@@ -49,7 +51,7 @@ func register[I, O any](a *api, op operation, handle func(context.Context, *I) (
 	h := a.operation(op)
 	h.MaxBodyBytes = maxBody
 	h.BodyReadTimeout = op.readTimeout
-	h.Middlewares = huma.Middlewares{allow(op.roles)}
+	h.Middlewares = huma.Middlewares{allow(op)}
 	huma.Register(a.doc, h, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, in)
 		if err != nil {
@@ -121,15 +123,26 @@ func scopeParameters() []*huma.Param {
 	}
 }
 
-func allow(roles []store.Role) func(huma.Context, func(huma.Context)) {
+// oneWebhook is where the operations of one webhook are.
+const oneWebhook = "/v1/webhooks/{id}"
+
+func allow(op operation) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		c := callerOf(ctx.Context())
-		if c.may(roles) {
+		var err error
+		switch {
+		case !c.may(op.roles):
+			err = errForbidden(c.key.Role)
+		case c.key.Webhook != "" && !op.bound:
+			err = newProblem(http.StatusForbidden, "This sign-in is for one webhook and may not do this.")
+		case strings.HasPrefix(op.path, oneWebhook) && !c.sees(ctx.Param("id")):
+			err = errNotFound("webhook")
+		default:
 			next(ctx)
 			return
 		}
 		_, w := humago.Unwrap(ctx)
-		p, _ := problemOf(errForbidden(c.key.Role))
+		p, _ := problemOf(err)
 		writeProblem(w, p)
 	}
 }

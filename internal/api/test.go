@@ -61,7 +61,7 @@ func (a *api) registerTest(tag, path string) {
 	register(a, operation{
 		id: "test-webhook", method: http.MethodPost, path: path, tag: tag, summary: "Send an example event now",
 		text:   "Outside the record: it is no delivery. Limited per tenant.",
-		status: http.StatusOK, roles: admins, body: testInput{}, bodyOptional: true, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
+		status: http.StatusOK, roles: admins, bound: true, body: testInput{}, bodyOptional: true, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
 		readTimeout: testDeadline,
 	}, a.testWebhook)
 }

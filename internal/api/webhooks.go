@@ -53,16 +53,16 @@ func (a *api) registerWebhooks() {
 	}, a.createWebhook)
 	register(a, operation{
 		id: "list-webhooks", method: http.MethodGet, path: "/v1/webhooks", tag: tag, summary: "List webhooks",
-		status: http.StatusOK, roles: readers, errors: []int{http.StatusBadRequest},
+		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusBadRequest},
 	}, a.listWebhooks)
 	register(a, operation{
 		id: "get-webhook", method: http.MethodGet, path: one, tag: tag, summary: "Read a webhook",
-		status: http.StatusOK, roles: readers, errors: []int{http.StatusNotFound},
+		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusNotFound},
 	}, a.getWebhook)
 	register(a, operation{
 		id: "update-webhook", method: http.MethodPatch, path: one, tag: tag, summary: "Change a webhook",
 		text:   "A JSON merge patch: what is left out stays as it is, null is the default. auth and headers are replaced as a whole, but secrets may be left out where they stay.",
-		status: http.StatusOK, roles: admins, body: webhookPatch{}, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
+		status: http.StatusOK, roles: admins, bound: true, body: webhookPatch{}, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
 	}, a.updateWebhook)
 	register(a, operation{
 		id: "delete-webhook", method: http.MethodDelete, path: one, tag: tag, summary: "Delete a webhook",
@@ -97,7 +97,7 @@ func (a *api) listWebhooks(ctx context.Context, in *pageInput) (*output[webhookP
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.store.ListWebhooks(ctx, tenant, from.first, in.Limit+1)
+	found, err := a.listOf(ctx, from.first, in.Limit+1)
 	if err != nil {
 		return nil, fmt.Errorf("list webhooks: %w", err)
 	}
@@ -110,6 +110,21 @@ func (a *api) listWebhooks(ctx context.Context, in *pageInput) (*output[webhookP
 		out.Items = append(out.Items, viewWebhook(w))
 	}
 	return &output[webhookPage]{out}, nil
+}
+
+// listOf lists the webhooks that the caller may see.
+func (a *api) listOf(ctx context.Context, after int64, limit int) ([]*webhook.Webhook, error) {
+	c := callerOf(ctx)
+	if c.key.Webhook == "" {
+		return a.store.ListWebhooks(ctx, c.tenant, after, limit)
+	}
+	w, err := a.store.WebhookByID(ctx, c.tenant, c.key.Webhook)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	return []*webhook.Webhook{w}, nil
 }
 
 func (a *api) getWebhook(ctx context.Context, in *byID) (*webhookOutput, error) {

@@ -26,6 +26,7 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 	"github.com/quantfolio/qhook/internal/store/postgres"
 	"github.com/quantfolio/qhook/internal/store/sqlite"
+	"github.com/quantfolio/qhook/internal/ui"
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
@@ -50,6 +51,7 @@ type App struct {
 	api, metrics *http.Server
 	listener     net.Listener
 	firstKey     string
+	firstLink    string
 	fatal        chan error    // capacity 1: sent to by whatever must end the process, the first one stays; never closed
 	stopped      chan struct{} // closed by Stop
 	background   sync.WaitGroup
@@ -89,6 +91,9 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", metrics)
 		a.metrics = server.HTTPServer(mux)
+	}
+	if sc.Dashboard, err = ui.New(ui.Config{API: h, Logger: log, EmbedIn: cfg.EmbedIn}); err != nil {
+		return nil, errors.Join(err, a.store.Close())
 	}
 	a.api = server.HTTPServer(server.Handler(sc))
 	return a, nil
@@ -159,17 +164,22 @@ func (a *App) firstStart(ctx context.Context) error {
 	if err != nil && !errors.Is(err, store.ErrExists) {
 		return fmt.Errorf("make the default tenant: %w", err)
 	}
+	keys, err := a.store.ListAPIKeys(ctx, "")
+	if err != nil {
+		return fmt.Errorf("read the operator's keys: %w", err)
+	}
 	if a.cfg.AdminKey != "" {
 		_, k := api.NewAPIKey("", store.Operator, configured, now)
 		k.Hash = api.HashKey(a.cfg.AdminKey)
 		if err := a.store.CreateAPIKey(ctx, k); err != nil && !errors.Is(err, store.ErrExists) {
 			return fmt.Errorf("write the configured admin key: %w", err)
 		}
+		if len(keys) == 0 {
+			if err := a.makeFirstLink(ctx, k.ID, now); err != nil {
+				return err
+			}
+		}
 		return a.dropConfigured(ctx, k.Hash)
-	}
-	keys, err := a.store.ListAPIKeys(ctx, "")
-	if err != nil {
-		return fmt.Errorf("read the operator's keys: %w", err)
 	}
 	if len(keys) > 0 {
 		return nil
@@ -179,6 +189,17 @@ func (a *App) firstStart(ctx context.Context) error {
 		return fmt.Errorf("write the first admin key: %w", err)
 	}
 	a.firstKey = plain
+	return a.makeFirstLink(ctx, k.ID, now)
+}
+
+// makeFirstLink makes the link that the operator signs in to the dashboard with.
+func (a *App) makeFirstLink(ctx context.Context, parent string, now time.Time) error {
+	token, link := api.FirstLink(parent, now)
+	if err := a.store.CreateAPIKey(ctx, link); err != nil && !errors.Is(err, store.ErrNotFound) { // another node was first
+		return fmt.Errorf("write the first sign-in link: %w", err)
+	} else if err == nil {
+		a.firstLink = api.LinkPath(token)
+	}
 	return nil
 }
 
@@ -204,6 +225,9 @@ func (a *App) dropConfigured(ctx context.Context, current [32]byte) error {
 
 // FirstAdminKey is the operator's key if this start made it; it cannot be read again later.
 func (a *App) FirstAdminKey() string { return a.firstKey }
+
+// FirstLink is the path of a page that signs the operator in once, if this was the first start.
+func (a *App) FirstLink() string { return a.firstLink }
 
 // Start listens, recovers and begins to deliver.
 func (a *App) Start(ctx context.Context) error {

@@ -25,6 +25,7 @@ type Config struct {
 	AllowHTTP     bool          `help:"Allow plain http targets everywhere." name:"allow-http"`
 	NAT64         bool          `help:"Allow NAT64 addresses (64:ff9b::/96); the embedded address is judged." name:"nat64"`
 	EgressProxy   string        `help:"HTTP proxy for all targets (CONNECT); targets are resolved and judged before." placeholder:"URL"`
+	EmbedIn       []string      `help:"Origins whose pages may show the dashboard in a frame, e.g. https://portal.example.com; the dashboard must be behind TLS then." placeholder:"ORIGIN"`
 	Advisory      bool          `help:"Serve the advisory platform too: advisors, investors, advice sessions and reports, whose changes are the events."`
 	UndeleteTime  time.Duration `help:"How long soft-deleted investors and advice sessions can be restored; then they are deleted permanently." default:"720h"`
 	Retention     time.Duration `help:"How long events and attempts are kept; never one that still waits." default:"720h"`

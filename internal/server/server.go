@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 )
 
@@ -25,6 +26,8 @@ const (
 // Config is what the handler is made of. API is required; the rest works as zero.
 type Config struct {
 	API     http.Handler
+	// Dashboard answers what the others do not; nil: there is none.
+	Dashboard http.Handler
 	Ready   func(ctx context.Context) error // nil: always ready
 	Metrics http.Handler                    // nil: no /metrics here, for example since it has its own listener
 	Logger  *slog.Logger
@@ -46,8 +49,10 @@ func Handler(cfg Config) http.Handler {
 	routes := func(w http.ResponseWriter, r *http.Request) {
 		h, ok := own[r.URL.Path]
 		switch {
-		case !ok:
+		case !ok && (cfg.Dashboard == nil || isAPI(r.URL.Path)):
 			cfg.API.ServeHTTP(w, r)
+		case !ok:
+			cfg.Dashboard.ServeHTTP(w, r)
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			w.Header().Set("Allow", "GET, HEAD")
 			problem(w, http.StatusMethodNotAllowed, "This path can only be read.")
@@ -56,6 +61,11 @@ func Handler(cfg Config) http.Handler {
 		}
 	}
 	return logged(cfg.Logger, recovered(cfg.Logger, secured(http.HandlerFunc(routes))))
+}
+
+// isAPI tells whether a path is the API's.
+func isAPI(path string) bool {
+	return path == "/v1" || strings.HasPrefix(path, "/v1/") || path == "/docs" || path == "/openapi.json"
 }
 
 // HTTPServer is a server with limits for every phase of a request, so that slow clients hold nothing for long.

@@ -91,6 +91,12 @@ type Table struct {
 	Per     Per
 	Key     []Column // orders the rows of a scope
 	Columns []Column
+	Only    string // SQL of the rows that are copied; empty: all
+}
+
+func (t Table) only(where string) Table {
+	t.Only = where
+	return t
 }
 
 // Tables are all that are copied, each after those that its rows refer to. Waiting has, of a store that keeps what it
@@ -108,7 +114,7 @@ var Tables = []Table{
 	table("idempotency_keys", PerTenant, "caller, key", `tenant text, caller text, key text, request blob, object text,
 		created_at time`),
 	table("api_keys", PerStore, "id", `id text, tenant text, role text, advisor text, name text, hash blob,
-		created_at time`),
+		created_at time`).only("kind = ''"), // those of limited life end with the move
 	table("webhooks", PerTenant, "num", `tenant text, num int, id text, url text, method text, event_types json,
 		owner_id text, auth json, auth_sealed blob, headers json, headers_sealed blob, signing_keys json,
 		signing_keys_sealed blob, description text, enabled bool, disabled_reason text, timeout int, retry_schedule json,

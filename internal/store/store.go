@@ -74,7 +74,18 @@ const (
 	Operator    Role = "operator"
 )
 
-// APIKey is the record of an API key; the key itself is shown once and kept nowhere.
+// KeyKind is what a key is for.
+type KeyKind string
+
+// The kinds of keys.
+const (
+	KindAPIKey KeyKind = ""
+	KindLink   KeyKind = "link"    // opens nothing but one sign-in
+	KindSignIn KeyKind = "sign_in" // of a person's browser
+)
+
+// APIKey is the record of an API key, or of one of limited life that was made with one; the key itself is shown once and
+// kept nowhere.
 type APIKey struct {
 	ID        string // UUID
 	Tenant    string // empty for the operator's
@@ -83,7 +94,16 @@ type APIKey struct {
 	Name      string
 	Hash      [32]byte // SHA-256 of the key, which has 256 random bits
 	CreatedAt time.Time
+
+	Kind        KeyKind
+	Parent      string        // ID of the API key that a link or sign-in comes from, and ends with; empty for API keys
+	Webhook     string        // ID of the one webhook that the key is bound to; empty: not bound
+	ExpiresAt   time.Time     // zero: never
+	SignedInFor time.Duration // links: how long the sign-in lasts; milliseconds
 }
+
+// Expired tells whether the key's time is over.
+func (k *APIKey) Expired(now time.Time) bool { return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt) }
 
 // Directory keeps tenants and API keys.
 type Directory interface {
@@ -93,13 +113,15 @@ type Directory interface {
 	TenantByID(ctx context.Context, id string) (Tenant, error)
 	// ListTenants lists all tenants by ID.
 	ListTenants(ctx context.Context) ([]Tenant, error)
-	// CreateAPIKey writes k. Errors: ErrExists for a Hash that is stored already, ErrNotFound for an unknown tenant.
+	// CreateAPIKey writes k, and removes the keys whose time was over when k was made. Errors: ErrExists for a Hash that
+	// is stored already, ErrNotFound for an unknown tenant, advisor or parent.
 	CreateAPIKey(ctx context.Context, k APIKey) error
 	// APIKeyByHash finds a key. Errors: ErrNotFound.
 	APIKeyByHash(ctx context.Context, hash [32]byte) (APIKey, error)
-	// ListAPIKeys lists the tenant's keys, oldest first; "" lists the operator's.
+	// ListAPIKeys lists the tenant's keys of KindAPIKey, oldest first; "" lists the operator's.
 	ListAPIKeys(ctx context.Context, tenant string) ([]APIKey, error)
-	// DeleteAPIKey removes the tenant's key. Errors: ErrNotFound.
+	// DeleteAPIKey removes the tenant's key, of any kind, and those that come from it. Of several at once one gets nil, the
+	// others ErrNotFound.
 	DeleteAPIKey(ctx context.Context, tenant, id string) error
 }
 

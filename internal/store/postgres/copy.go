@@ -86,7 +86,11 @@ func (d *dump) Close() error {
 
 // Count tells how many rows the table has.
 func (d *dump) Count(ctx context.Context, t *store.Table) (n int64, err error) {
-	err = d.conn.QueryRow(ctx, `SELECT count(*) FROM `+t.Name).Scan(&n)
+	query := `SELECT count(*) FROM ` + t.Name
+	if t.Only != "" {
+		query += " WHERE " + t.Only
+	}
+	err = d.conn.QueryRow(ctx, query).Scan(&n)
 	return n, wrap(err, "count "+t.Name)
 }
 
@@ -112,6 +116,9 @@ func selectRows(t *store.Table, in store.Scope, after store.Row, limit int64) (q
 	}
 	if t.Per == store.PerWebhook {
 		where = append(where, "webhook = "+param(in.Webhook))
+	}
+	if t.Only != "" {
+		where = append(where, t.Only)
 	}
 	for _, c := range t.Key {
 		if c.Form == store.FormText {

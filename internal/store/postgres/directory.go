@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -32,23 +33,35 @@ func (db *DB) ListTenants(ctx context.Context) ([]store.Tenant, error) {
 
 // A key of the operator's has no tenant; no tenant's ID is empty.
 const (
-	apiKeyColumns = `SELECT id, coalesce(tenant, ''), role, coalesce(advisor, ''), name, hash, created_at FROM api_keys`
+	apiKeyColumns = `SELECT id, coalesce(tenant, ''), role, coalesce(advisor, ''), name, hash, created_at, kind, coalesce(parent, ''), webhook,
+		expires_at, signed_in_for FROM api_keys`
 	ofTenant      = `(tenant = $1 OR $1 = '' AND tenant IS NULL)`
 )
 
 func scanAPIKey(row pgx.CollectableRow) (k store.APIKey, err error) {
 	var hash []byte
-	err = row.Scan(&k.ID, &k.Tenant, &k.Role, &k.Advisor, &k.Name, &hash, &k.CreatedAt)
-	k.CreatedAt = floor(k.CreatedAt)
+	var expiresAt *time.Time
+	var signedInFor int64
+	err = row.Scan(&k.ID, &k.Tenant, &k.Role, &k.Advisor, &k.Name, &hash, &k.CreatedAt, &k.Kind, &k.Parent, &k.Webhook, &expiresAt, &signedInFor)
+	k.CreatedAt, k.SignedInFor = floor(k.CreatedAt), time.Duration(signedInFor)*time.Millisecond
+	if expiresAt != nil {
+		k.ExpiresAt = floor(*expiresAt)
+	}
 	copy(k.Hash[:], hash)
 	return k, err
 }
 
 // CreateAPIKey writes k; see store.Directory.
 func (db *DB) CreateAPIKey(ctx context.Context, k store.APIKey) error {
-	_, err := db.pool.Exec(ctx, `INSERT INTO api_keys (id, tenant, role, advisor, name, hash, created_at)
-		VALUES ($1, nullif($2, ''), $3, nullif($4, ''), $5, $6, $7)`,
-		k.ID, k.Tenant, string(k.Role), k.Advisor, k.Name, k.Hash[:], k.CreatedAt)
+	var expiresAt *time.Time
+	if !k.ExpiresAt.IsZero() {
+		expiresAt = &k.ExpiresAt
+	}
+	_, err := db.pool.Exec(ctx, `WITH over AS (DELETE FROM api_keys WHERE expires_at <= $7)
+		INSERT INTO api_keys (id, tenant, role, advisor, name, hash, created_at, kind, parent, webhook, expires_at, signed_in_for)
+		VALUES ($1, nullif($2, ''), $3, nullif($4, ''), $5, $6, $7, $8, nullif($9, ''), $10, $11, $12)`,
+		k.ID, k.Tenant, string(k.Role), k.Advisor, k.Name, k.Hash[:], k.CreatedAt,
+		string(k.Kind), k.Parent, k.Webhook, expiresAt, k.SignedInFor.Milliseconds())
 	return wrap(constraint(err), "create API key "+k.ID)
 }
 
@@ -59,7 +72,7 @@ func (db *DB) APIKeyByHash(ctx context.Context, hash [32]byte) (store.APIKey, er
 
 // ListAPIKeys lists the tenant's keys, oldest first; see store.Directory.
 func (db *DB) ListAPIKeys(ctx context.Context, tenant string) ([]store.APIKey, error) {
-	return collect(ctx, db.pool, "API keys", scanAPIKey, apiKeyColumns+` WHERE `+ofTenant+` ORDER BY created_at, id COLLATE "C"`, tenant)
+	return collect(ctx, db.pool, "API keys", scanAPIKey, apiKeyColumns+` WHERE `+ofTenant+` AND kind = '' ORDER BY created_at, id COLLATE "C"`, tenant)
 }
 
 // DeleteAPIKey removes the tenant's key; see store.Directory.

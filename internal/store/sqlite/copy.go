@@ -62,7 +62,11 @@ func source(t *store.Table) string {
 
 // Count tells how many rows the table has.
 func (d *dump) Count(ctx context.Context, t *store.Table) (n int64, err error) {
-	err = d.conn.QueryRowContext(ctx, `SELECT count(*) FROM `+source(t)).Scan(&n)
+	query := `SELECT count(*) FROM ` + source(t)
+	if t.Only != "" {
+		query += " WHERE " + t.Only
+	}
+	err = d.conn.QueryRowContext(ctx, query).Scan(&n)
 	return n, wrap(err, "count "+t.Name)
 }
 
@@ -76,6 +80,9 @@ func selectRows(t *store.Table, in store.Scope, after store.Row, limit int64) (q
 	case store.PerWebhook:
 		columns[t.Index("tenant")] = "?"
 		where, args = append(where, "webhook = ?"), append(args, in.Tenant, in.Webhook)
+	}
+	if t.Only != "" {
+		where = append(where, t.Only)
 	}
 	key := strings.Join(names(t.Key), ", ")
 	if after != nil {

@@ -236,6 +236,75 @@ func testAPIKeys(t *testing.T, s store.Store) {
 	want("")
 }
 
+// testLimitedKeys: links and sign-ins end with the API key that they come from, and one of several gets a link.
+func testLimitedKeys(t *testing.T, s store.Store) {
+	ctx := context.Background()
+	mustTenant(t, s, "a")
+	parent := store.APIKey{ID: uuid.NewString(), Tenant: "a", Role: store.Admin, Name: "key", Hash: [32]byte{1}, CreatedAt: epoch}
+	limited := func(kind store.KeyKind, hash byte, life time.Duration) store.APIKey {
+		return store.APIKey{ID: uuid.NewString(), Tenant: "a", Role: store.Viewer, Hash: [32]byte{hash}, CreatedAt: epoch, Kind: kind,
+			Parent: parent.ID, Webhook: "w", ExpiresAt: epoch.Add(life), SignedInFor: 90 * time.Minute}
+	}
+	link, signIn, short := limited(store.KindLink, 2, time.Hour), limited(store.KindSignIn, 3, time.Hour), limited(store.KindSignIn, 4, time.Second)
+	if err := s.CreateAPIKey(ctx, link); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("CreateAPIKey of an unknown parent = %v, want ErrNotFound", err)
+	}
+	for _, k := range []store.APIKey{parent, link, signIn, short} {
+		if err := s.CreateAPIKey(ctx, k); err != nil {
+			t.Fatalf("CreateAPIKey = %v, want nil", err)
+		}
+		if got, err := s.APIKeyByHash(ctx, k.Hash); err != nil || got != k {
+			t.Errorf("APIKeyByHash = %+v, %v, want %+v, nil", got, err, k)
+		}
+	}
+	for _, wrong := range []store.APIKey{
+		{ID: uuid.NewString(), Tenant: "a", Role: store.Viewer, Hash: [32]byte{8}, CreatedAt: epoch, Kind: store.KindSignIn, Parent: parent.ID},
+		{ID: uuid.NewString(), Tenant: "a", Role: store.Viewer, Hash: [32]byte{9}, CreatedAt: epoch, Kind: store.KindLink, ExpiresAt: epoch},
+	} {
+		if err := s.CreateAPIKey(ctx, wrong); err == nil {
+			t.Errorf("CreateAPIKey of kind %q with parent %q until %v = nil, want an error", wrong.Kind, wrong.Parent, wrong.ExpiresAt)
+		}
+	}
+	list, err := s.ListAPIKeys(ctx, "a")
+	if err != nil {
+		t.Fatalf("ListAPIKeys = %v, want nil", err)
+	}
+	wantList(t, list, []store.APIKey{parent})
+
+	errs := make(chan error, 8)
+	for range cap(errs) {
+		go func() { errs <- s.DeleteAPIKey(ctx, "a", link.ID) }()
+	}
+	got := 0
+	for range cap(errs) {
+		if err := <-errs; err == nil {
+			got++
+		} else if !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("DeleteAPIKey = %v, want nil or ErrNotFound", err)
+		}
+	}
+	if got != 1 {
+		t.Errorf("%d of %d got the link, want 1", got, cap(errs))
+	}
+
+	later := limited(store.KindSignIn, 5, time.Hour)
+	later.CreatedAt = epoch.Add(time.Minute)
+	if err := s.CreateAPIKey(ctx, later); err != nil {
+		t.Fatalf("CreateAPIKey = %v, want nil", err)
+	}
+	if _, err := s.APIKeyByHash(ctx, short.Hash); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("APIKeyByHash of a key that is over = %v, want ErrNotFound", err)
+	}
+	if err := s.DeleteAPIKey(ctx, "a", parent.ID); err != nil {
+		t.Fatalf("DeleteAPIKey = %v, want nil", err)
+	}
+	for _, k := range []store.APIKey{signIn, later} {
+		if _, err := s.APIKeyByHash(ctx, k.Hash); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("APIKeyByHash of a sign-in whose API key was deleted = %v, want ErrNotFound", err)
+		}
+	}
+}
+
 func testPingAndClose(t *testing.T, s store.Store) {
 	if err := s.Ping(context.Background()); err != nil {
 		t.Errorf("Ping = %v, want nil", err)

@@ -234,6 +234,13 @@ CREATE TABLE api_keys (
     name       text        NOT NULL,
     hash       bytea       NOT NULL, -- SHA-256 of the key; the key is kept nowhere
     created_at timestamptz NOT NULL,
+    kind       text        NOT NULL DEFAULT '', -- '': an API key; link and sign_in are of limited life
+    parent     text CONSTRAINT api_keys_parent_exists REFERENCES api_keys (id) ON DELETE CASCADE, -- the API key that it comes from
+    webhook    text        NOT NULL DEFAULT '', -- ID of the one that it is bound to; '': not bound
+    expires_at timestamptz,          -- NULL: never
+    signed_in_for bigint   NOT NULL DEFAULT 0, -- links: milliseconds
+    CONSTRAINT api_keys_kind_known CHECK (kind IN ('', 'link', 'sign_in')),
+    CONSTRAINT api_keys_limited_ones_have_a_parent CHECK ((kind = '') = (parent IS NULL) AND (kind = '') = (expires_at IS NULL)),
     CONSTRAINT api_keys_hash_once UNIQUE (hash), -- the look-up of every API request
     CONSTRAINT api_keys_advisor_exists FOREIGN KEY (tenant, advisor) REFERENCES advisors (tenant, id) ON DELETE CASCADE,
     CONSTRAINT api_keys_hash_is_sha256 CHECK (length(hash) = 32),
@@ -243,6 +250,8 @@ CREATE TABLE api_keys (
 );
 CREATE INDEX api_keys_by_tenant ON api_keys (tenant, created_at, id);
 CREATE INDEX api_keys_by_advisor ON api_keys (tenant, advisor) WHERE advisor IS NOT NULL;
+CREATE INDEX api_keys_by_parent ON api_keys (parent) WHERE parent IS NOT NULL;
+CREATE INDEX api_keys_expiring ON api_keys (expires_at) WHERE expires_at IS NOT NULL;
 
 -- +goose Down
 DROP TABLE api_keys, idempotency_keys, reports, advice_sessions, investors, advisors, waiting, outcomes, event_ids, events,

@@ -1,0 +1,214 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+// Lives of links and sign-ins.
+const (
+	linkLife, maxLinkLife     = 15 * time.Minute, 24 * time.Hour
+	signInLife, maxSignInLife = 12 * time.Hour, 7 * 24 * time.Hour
+)
+
+type linkInput struct {
+	Role        string `json:"role" enum:"viewer,admin,operator" doc:"What whoever opens it may do; operator: only by an operator who names no tenant."`
+	WebhookID   string `json:"webhook_id,omitempty" format:"uuid" doc:"If given, only this webhook."`
+	ExpiresIn   string `json:"expires_in,omitempty" default:"15m" doc:"How long the link can be opened; at most 24h."`
+	SignedInFor string `json:"signed_in_for,omitempty" default:"12h" doc:"How long the sign-in lasts; at most 168h."`
+	Name        string `json:"name,omitempty" maxLength:"256" doc:"What it is for."`
+}
+
+type linkView struct {
+	Token     string `json:"token" doc:"Shown this once."`
+	Path      string `json:"path" doc:"Of the page that the link opens."`
+	ExpiresAt string `json:"expires_at" format:"date-time"`
+}
+
+type signInView struct {
+	Key       string `json:"key" doc:"To be used like an API key; shown this once."`
+	Role      string `json:"role"`
+	Tenant    string `json:"tenant,omitempty" doc:"Absent for an operator."`
+	WebhookID string `json:"webhook_id,omitempty" doc:"If given, only this webhook."`
+	ExpiresAt string `json:"expires_at" format:"date-time"`
+}
+
+type callerView struct {
+	Role      string `json:"role"`
+	Tenant    string `json:"tenant" doc:"That the call is for."`
+	WebhookID string `json:"webhook_id,omitempty" doc:"If given, only this webhook."`
+	Advisor   string `json:"advisor_id,omitempty" doc:"Of role advisor: whose key it is."`
+	Name      string `json:"name,omitempty" doc:"Of the key."`
+	SignedIn  bool   `json:"signed_in" doc:"The key is of a sign-in."`
+	ExpiresAt string `json:"expires_at,omitempty" format:"date-time"`
+	Advisory  bool   `json:"advisory" doc:"The advisory platform is served."`
+	Version   string `json:"version" doc:"Of the server."`
+}
+
+// everyone is every role that can sign in; a publisher's key can only publish.
+var everyone = []store.Role{store.Viewer, store.Admin, store.AdvisorRole}
+
+func (a *api) registerSignIn() {
+	const tag = "Sign-in"
+	register(a, operation{
+		id: "create-link", method: http.MethodPost, path: "/v1/links", tag: tag, summary: "Make a link that signs somebody in to the dashboard, once",
+		status: http.StatusCreated, roles: admins, bound: true, body: linkInput{}, errors: []int{http.StatusNotFound},
+	}, a.createLink)
+	register(a, operation{
+		id: "sign-in", method: http.MethodPost, path: "/v1/sign-in", tag: tag, summary: "Make a key of limited life from an API key or a link's token",
+		text:   "The API key, or the token, is the bearer. A token is used up by it. The key ends with the API key that it or its link was made with.",
+		status: http.StatusCreated, roles: everyone, bound: true,
+	}, a.signIn)
+	register(a, operation{
+		id: "get-sign-in", method: http.MethodGet, path: "/v1/sign-in", tag: tag, summary: "Who calls, and what they may do",
+		status: http.StatusOK, roles: everyone, bound: true,
+	}, a.getSignIn)
+	register(a, operation{
+		id: "sign-out", method: http.MethodDelete, path: "/v1/sign-in", tag: tag, summary: "End the sign-in that the key is of",
+		status: http.StatusNoContent, roles: everyone, bound: true,
+	}, a.signOut)
+}
+
+func (a *api) createLink(ctx context.Context, in *bodyInput) (*output[linkView], error) {
+	c := callerOf(ctx)
+	k, life, err := a.readLink(ctx, c, in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	plain, made := NewLink(c.parent(), k, life, a.now())
+	if !c.key.ExpiresAt.IsZero() && made.ExpiresAt.After(c.key.ExpiresAt) {
+		made.ExpiresAt = c.key.ExpiresAt
+	}
+	if err := a.store.CreateAPIKey(context.WithoutCancel(ctx), made); errors.Is(err, store.ErrNotFound) {
+		return nil, errUnauthorized("The API key was deleted.")
+	} else if err != nil {
+		return nil, fmt.Errorf("write a link: %w", err)
+	}
+	a.log.InfoContext(ctx, "sign-in link made", "link", made.ID, "role", made.Role, "tenant", made.Tenant, "webhook", made.Webhook)
+	return &output[linkView]{linkView{plain, LinkPath(plain), formatTime(made.ExpiresAt)}}, nil
+}
+
+// readLink reads what a link is to be: of the key, role, tenant, webhook, name and the life of the sign-in are set.
+func (a *api) readLink(ctx context.Context, c *caller, raw []byte) (k store.APIKey, life time.Duration, err error) {
+	o, err := parseObject(raw, "a link")
+	if err != nil {
+		return k, 0, err
+	}
+	textMember(o, "role", (*string)(&k.Role))
+	textMember(o, "webhook_id", &k.Webhook)
+	k.Name = o.name()
+	life = lifeOf(o, "expires_in", linkLife, maxLinkLife)
+	k.SignedInFor = lifeOf(o, "signed_in_for", signInLife, maxSignInLife)
+	o.finish()
+	k.Tenant = c.tenant
+	switch {
+	case k.Role == store.Viewer || k.Role == store.Admin:
+	case k.Role == store.Operator && c.operator() && !c.named:
+		if k.Tenant = ""; k.Webhook != "" {
+			o.v.Add("webhook_id", "must be left out for an operator, who sees all webhooks")
+		}
+	default:
+		o.v.Add("role", "must be viewer or admin, or operator for an operator who names no tenant")
+	}
+	if c.key.Webhook != "" && k.Webhook == "" {
+		k.Webhook = c.key.Webhook
+	}
+	if err := o.v.Err(); err != nil {
+		return k, 0, err
+	}
+	if k.Webhook == "" {
+		return k, life, nil
+	}
+	if !c.sees(k.Webhook) {
+		return k, 0, errNotFound("webhook")
+	}
+	if _, err := a.store.WebhookByID(ctx, c.tenant, k.Webhook); err != nil {
+		return k, 0, missing("webhook", err)
+	}
+	return k, life, nil
+}
+
+// lifeOf reads how long something lives.
+func lifeOf(o *object, name string, otherwise, most time.Duration) time.Duration {
+	s, given, null := take[string](o, name, "a duration such as 15m")
+	if !given || null {
+		return otherwise
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < time.Second || d > most {
+		o.v.Add(name, "must be a duration from 1s to "+formatDuration(most))
+	}
+	return d.Truncate(time.Millisecond)
+}
+
+// NewLink makes the token and the record of a link; of k, role, tenant, webhook, name and the life of the sign-in count.
+// parent is the API key that it comes from.
+func NewLink(parent string, k store.APIKey, life time.Duration, now time.Time) (token string, link store.APIKey) {
+	token, link = NewAPIKey(k.Tenant, k.Role, k.Name, now)
+	link.Kind, link.Parent, link.Webhook, link.SignedInFor = store.KindLink, parent, k.Webhook, k.SignedInFor
+	link.ExpiresAt = link.CreatedAt.Add(life)
+	return token, link
+}
+
+// FirstLink makes the link that an operator signs in with after the first start: it can be opened for a day.
+func FirstLink(parent string, now time.Time) (token string, link store.APIKey) {
+	return NewLink(parent, store.APIKey{Role: store.Operator, Name: "first start", SignedInFor: signInLife}, maxLinkLife, now)
+}
+
+// LinkPath is the page that a link opens.
+func LinkPath(token string) string { return "/sign-in?token=" + token }
+
+func (a *api) signIn(ctx context.Context, _ *Scope) (*output[signInView], error) {
+	c := callerOf(ctx)
+	life := signInLife
+	write := context.WithoutCancel(ctx)
+	switch c.key.Kind {
+	case store.KindSignIn:
+		return nil, newProblem(http.StatusForbidden, "Sign in with an API key or a link; this key is of a sign-in.")
+	case store.KindLink:
+		life = c.key.SignedInFor
+		if err := a.store.DeleteAPIKey(write, c.key.Tenant, c.key.ID); errors.Is(err, store.ErrNotFound) {
+			return nil, errUnauthorized("This link was used before.")
+		} else if err != nil {
+			return nil, fmt.Errorf("use a link: %w", err)
+		}
+		a.keys.evict(c.key.ID, a.now())
+	}
+	plain, k := NewAPIKey(c.key.Tenant, c.key.Role, c.key.Name, a.now())
+	k.Kind, k.Parent, k.Webhook, k.Advisor = store.KindSignIn, c.parent(), c.key.Webhook, c.key.Advisor
+	k.ExpiresAt = k.CreatedAt.Add(life)
+	if err := a.store.CreateAPIKey(write, k); errors.Is(err, store.ErrNotFound) {
+		return nil, errUnauthorized("The API key was deleted.")
+	} else if err != nil {
+		return nil, fmt.Errorf("write a sign-in: %w", err)
+	}
+	a.log.InfoContext(ctx, "signed in", "sign_in", k.ID, "by", c.key.ID, "role", k.Role, "tenant", k.Tenant)
+	return &output[signInView]{signInView{plain, string(k.Role), k.Tenant, k.Webhook, formatTime(k.ExpiresAt)}}, nil
+}
+
+func (a *api) getSignIn(ctx context.Context, _ *Scope) (*output[callerView], error) {
+	c := callerOf(ctx)
+	return &output[callerView]{callerView{
+		Role: string(c.key.Role), Tenant: c.tenant, WebhookID: c.key.Webhook, Advisor: c.key.Advisor, Name: c.key.Name,
+		SignedIn: c.key.Kind == store.KindSignIn, ExpiresAt: formatTime(c.key.ExpiresAt), Advisory: a.advisory != nil, Version: a.version,
+	}}, nil
+}
+
+func (a *api) signOut(ctx context.Context, _ *Scope) (*None, error) {
+	c := callerOf(ctx)
+	if c.key.Kind != store.KindSignIn {
+		return nil, newProblem(http.StatusForbidden, "This is an API key and no sign-in. Delete it if it is not to be used any more.")
+	}
+	err := a.store.DeleteAPIKey(context.WithoutCancel(ctx), c.key.Tenant, c.key.ID)
+	a.keys.evict(c.key.ID, a.now())
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("end a sign-in: %w", err)
+	}
+	a.log.InfoContext(ctx, "signed out", "sign_in", c.key.ID)
+	return nil, nil
+}

@@ -1,0 +1,120 @@
+package ui
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/quantfolio/qhook/client"
+)
+
+// filter is what a list is filtered by: the page's query.
+type filter url.Values
+
+// Get is a value of the filter.
+func (f filter) Get(name string) string { return url.Values(f).Get(name) }
+
+// Any tells whether anything is filtered.
+func (f filter) Any() bool {
+	for name, v := range f {
+		if name != "cursor" && len(v) > 0 && v[0] != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Values is the filter as a query.
+func (f filter) Values() url.Values { return url.Values(f) }
+
+// spans are the ways to say how far back a list goes.
+var spans = []struct{ ID, Name string }{{"1h", "Last hour"}, {"24h", "Last 24 hours"}, {"168h", "Last 7 days"}, {"720h", "Last 30 days"}}
+
+// times reads the filter's span, or its own beginning and end.
+func (f filter) times() (since, until time.Time) {
+	if d, err := time.ParseDuration(f.Get("span")); err == nil && d > 0 {
+		since = time.Now().Add(-d)
+	}
+	read := func(name string, to *time.Time) {
+		for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02T15:04:05"} { // as browsers give it; UTC
+			if t, err := time.Parse(layout, f.Get(name)); err == nil {
+				*to = t
+				return
+			}
+		}
+	}
+	read("since", &since)
+	read("until", &until)
+	return since, until
+}
+
+type eventsPage struct {
+	Filter filter
+	Events []client.StoredEvent
+	Next   string
+	Types  []client.EventType
+	Spans  any
+}
+
+func (u *UI) events(v *visit) error {
+	f := filter(v.r.URL.Query())
+	if id := strings.TrimSpace(f.Get("id")); id != "" {
+		if _, err := uuid.Parse(id); err == nil {
+			v.redirect(v.base() + "/events/" + url.PathEscape(id))
+			return nil
+		}
+	}
+	q := client.EventQuery{Type: f.Get("type"), ObjectID: f.Get("object_id"), ObjectOwnerID: f.Get("object_owner_id"), OwnerID: f.Get("owner_id"),
+		Cursor: f.Get("cursor"), Limit: 50}
+	q.Since, q.Until = f.times()
+	list, err := v.c.Events(v.r.Context(), q)
+	if err != nil {
+		return err
+	}
+	p := eventsPage{Filter: f, Events: list.Events, Next: list.Next, Spans: spans}
+	if p.Types, err = v.c.EventTypes(v.r.Context()); err != nil {
+		return err
+	}
+	u.show(v, http.StatusOK, "events", "Events", p)
+	return nil
+}
+
+type eventPage struct {
+	client.StoredEvent
+	Names map[string]string
+}
+
+func (u *UI) event(v *visit) error {
+	e, err := v.c.Event(v.r.Context(), v.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	_, names, err := v.webhookNames()
+	if err != nil {
+		return err
+	}
+	p := eventPage{e, names}
+	if v.r.Header.Get("HX-Request") != "" {
+		return u.part(v, "event", "now", p)
+	}
+	u.show(v, http.StatusOK, "event", "Event "+short(e.ID), p)
+	return nil
+}
+
+func eventTitle(typ string) string {
+	if t, ok := titles[typ]; ok {
+		return t
+	}
+	return typ
+}
+
+// titles are a few words for each event type.
+var titles = map[string]string{
+	"qap.investor.advice.created": "Advice session created", "qap.investor.advice.soft_deleted": "Advice session soft-deleted",
+	"qap.investor.advice.deleted": "Advice session deleted", "qap.investor.advice.completed": "Advice session completed",
+	"qap.investor.advice.report.created": "Advice report generated", "qap.investor.created": "Investor created",
+	"qap.investor.updated": "Investor updated", "qap.investor.soft_deleted": "Investor soft-deleted", "qap.investor.deleted": "Investor deleted",
+}

@@ -1,0 +1,258 @@
+package ui
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/quantfolio/qhook/client"
+)
+
+// funcs are what templates can call.
+var funcs = template.FuncMap{
+	"asset": assetPath, "path": url.PathEscape, "query": queryOf, "set": with,
+	"time": timeTag, "ago": agoTag, "iso": iso, "dur": shortDuration, "ms": millis, "wire": wireDuration,
+	"num": number, "percent": percent, "rate": successRate, "share": share,
+	"status": statusOf, "class": classText, "state": stateText, "httpStatus": httpStatus,
+	"json": indent, "lines": func(s string) int { return strings.Count(s, "\n") + 1 }, "join": strings.Join, "short": short,
+	"spark": spark, "bars": bars, "plot": plotData, "list": func(v ...any) []any { return v }, "map": mapOf,
+	"deref": func(f *float64) float64 { return *f }, "sub": func(a, b int) int { return a - b }, "add": func(a, b int) int { return a + b },
+	"has":        func(list []string, s string) bool { return slices.Contains(list, s) },
+	"inWords":    func(s, words string) bool { return slices.Contains(strings.Fields(words), s) },
+	"eventTitle": eventTitle, "example": example, "not200": func(n int) bool { return n < 200 || n > 299 },
+}
+
+// mapOf makes a map of names and values, to give a template several.
+func mapOf(pairs ...any) (map[string]any, error) {
+	m := map[string]any{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		name, ok := pairs[i].(string)
+		if !ok {
+			return nil, fmt.Errorf("map: %v is no name", pairs[i])
+		}
+		m[name] = pairs[i+1]
+	}
+	return m, nil
+}
+
+// queryOf makes a query of names and values; empty values are left out.
+func queryOf(pairs ...string) string {
+	v := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			v.Set(pairs[i], pairs[i+1])
+		}
+	}
+	if len(v) == 0 {
+		return ""
+	}
+	return "?" + v.Encode()
+}
+
+// with is a query with one value changed; the cursor belongs to the old one and is left out.
+func with(v url.Values, name, value string) string {
+	n := url.Values{}
+	for k, list := range v {
+		if k != "cursor" && k != name && len(list) > 0 && list[0] != "" {
+			n.Set(k, list[0])
+		}
+	}
+	if value != "" {
+		n.Set(name, value)
+	}
+	return "?" + n.Encode()
+}
+
+func iso(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// timeTag is a time; the browser shows it in the reader's zone, and UTC on hover.
+func timeTag(t time.Time) template.HTML {
+	if t.IsZero() {
+		return "–"
+	}
+	text := t.UTC().Format("2006-01-02 15:04:05 UTC")
+	return template.HTML(`<time datetime="` + iso(t) + `" title="` + text + `">` + text + `</time>`)
+}
+
+// agoTag is a time as the span that has gone by since.
+func agoTag(t time.Time) template.HTML {
+	if t.IsZero() {
+		return "–"
+	}
+	text := shortDuration(time.Since(t)) + " ago"
+	if d := time.Until(t); d > 0 {
+		text = "in " + shortDuration(d)
+	}
+	return template.HTML(`<time class="ago" datetime="` + iso(t) + `" title="` + t.UTC().Format("2006-01-02 15:04:05 UTC") + `">` + text + `</time>`)
+}
+
+// shortDuration is a duration for people: its largest unit, and the next when that is small.
+func shortDuration(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Second:
+		return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
+	case d < time.Minute:
+		return strconv.FormatInt(int64(d/time.Second), 10) + " s"
+	case d < time.Hour:
+		return strconv.FormatInt(int64(d/time.Minute), 10) + " min"
+	case d < 48*time.Hour:
+		return strconv.FormatInt(int64(d/time.Hour), 10) + " h"
+	}
+	return strconv.FormatInt(int64(d/(24*time.Hour)), 10) + " d"
+}
+
+// wireDuration is a duration as settings are typed: 2m, not 2m0s.
+func wireDuration(d client.Duration) string {
+	s := time.Duration(d).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}
+
+// millis is a number of milliseconds for people.
+func millis(ms float64) string {
+	switch {
+	case ms < 10:
+		return strconv.FormatFloat(math.Round(ms*10)/10, 'f', -1, 64) + " ms"
+	case ms < 1000:
+		return strconv.FormatFloat(math.Round(ms), 'f', 0, 64) + " ms"
+	case ms < 60_000:
+		return strconv.FormatFloat(math.Round(ms/100)/10, 'f', -1, 64) + " s"
+	}
+	return shortDuration(time.Duration(ms) * time.Millisecond)
+}
+
+// number groups the digits of an int or int64 by narrow spaces.
+func number(v any) string {
+	s := fmt.Sprint(v)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return s
+}
+
+// successRate is how much of what was attempted was delivered; -1: nothing was attempted.
+func successRate(c client.Counts) float64 {
+	all := c.Delivered + c.Retried + c.Exhausted
+	if all == 0 {
+		return -1
+	}
+	return float64(c.Delivered) / float64(all)
+}
+
+// share is a as a part of b, 0 to 100.
+func share(a, b int) int {
+	if b <= 0 {
+		return 0
+	}
+	return min(100, a*100/b)
+}
+
+// percent never rounds to 100 what is less.
+func percent(f float64) string {
+	if f < 0 {
+		return "–"
+	}
+	p := math.Floor(f*10000) / 100
+	return strconv.FormatFloat(p, 'f', -1, 64) + " %"
+}
+
+// label is a word with the class of its looks.
+type label struct{ Text, Class, Help string }
+
+func statusOf(status string) label {
+	switch status {
+	case client.StatusDelivered:
+		return label{"Delivered", "good", "The receiver answered 2xx."}
+	case client.StatusWaiting:
+		return label{"Waiting", "wait", "Queued, under way, or due later."}
+	case client.StatusExhausted:
+		return label{"Exhausted", "bad", "All attempts failed; none is left."}
+	case client.StatusCancelled:
+		return label{"Cancelled", "off", "The webhook was deleted."}
+	case "retry":
+		return label{"Failed, will retry", "wait", "Another attempt follows."}
+	}
+	return label{status, "off", ""}
+}
+
+func stateText(state string) label {
+	switch state {
+	case client.StateFailing:
+		return label{"Failing", "bad", "Nothing is delivered, and attempts fail."}
+	case client.StateUnsteady:
+		return label{"Unsteady", "wait", "Some attempts fail."}
+	case client.StateOK:
+		return label{"Healthy", "good", "All attempts of the last hour with any were delivered."}
+	case client.StateIdle:
+		return label{"Quiet", "off", "No attempt in 30 days."}
+	case client.StatePaused:
+		return label{"Paused", "off", "Deliveries are held until it is resumed."}
+	case client.StateDisabledByUs:
+		return label{"Switched off", "bad", "The receiver answered 410 Gone; deliveries are held."}
+	}
+	return label{state, "off", ""}
+}
+
+// classText says what an error class means.
+func classText(class string) string {
+	text := map[string]string{
+		"http_status": "the receiver answered with an error", "redirect": "the receiver redirected; redirects are not followed",
+		"timeout": "no answer in time", "connect": "no connection", "tls": "no trusted TLS connection",
+		"connection_lost": "the connection ended before an answer", "bad_response": "the answer is not HTTP",
+		"too_large": "the answer's head or the request's URL is too large", "address": "the address cannot be used",
+		"cancelled": "broken off on this side",
+	}[class]
+	if text == "" {
+		return class
+	}
+	return text
+}
+
+func httpStatus(code int) string {
+	if code == 0 {
+		return "no answer"
+	}
+	return strings.TrimSpace(strconv.Itoa(code) + " " + http.StatusText(code))
+}
+
+// indent shows JSON over lines; anything else as it is.
+func indent(raw any) string {
+	var b []byte
+	switch x := raw.(type) {
+	case json.RawMessage:
+		b = x
+	case string:
+		b = []byte(x)
+	}
+	var out bytes.Buffer
+	if json.Indent(&out, b, "", "  ") != nil {
+		return string(b)
+	}
+	return out.String()
+}
+
+// example is an event as it is sent, over lines.
+func example(e client.Event) (string, error) {
+	b, err := json.MarshalIndent(e, "", "  ")
+	return string(b), err
+}
+
+// short is the beginning of an ID.
+func short(id string) string {
+	if len(id) > 8 {
+		return id[:8]
+	}
+	return id
+}

@@ -1,0 +1,112 @@
+package ui
+
+import (
+	"slices"
+
+	"github.com/quantfolio/qhook/client"
+)
+
+// periods are those of the numbers, shortest first.
+var periods = []struct{ ID, Name string }{
+	{client.Hour, "Hour"}, {client.Day, "Day"}, {client.Week, "Week"}, {client.Month, "30 days"},
+}
+
+// period is the one that the visitor asked for.
+func (v *visit) period() string {
+	p := v.r.FormValue("period")
+	for _, x := range periods {
+		if x.ID == p {
+			return p
+		}
+	}
+	return client.Day
+}
+
+// numbers are a period's, with its plot.
+type numbers struct {
+	client.Stats
+	Periods any
+	At      string // the page's path, for the choice of the period
+}
+
+func (v *visit) numbers(webhookID string) (numbers, error) {
+	s, err := v.c.Stats(v.r.Context(), v.period(), webhookID)
+	return numbers{s, periods, v.r.URL.Path}, err
+}
+
+type overviewPage struct {
+	Numbers  numbers
+	Trouble  []client.WebhookStats
+	Webhooks int
+	Recent   []client.Delivery
+	Names    map[string]string // of webhooks by ID
+}
+
+func (u *UI) overview(v *visit) error {
+	if v.caller.Role == client.RoleAdvisor || v.caller.WebhookID != "" {
+		v.redirect(homeOf(v.caller))
+		return nil
+	}
+	var p overviewPage
+	var err error
+	if p.Numbers, err = v.numbers(""); err != nil {
+		return err
+	}
+	hooks, _, err := v.c.WebhookStats(v.r.Context(), v.period(), "")
+	if err != nil {
+		return err
+	}
+	p.Webhooks, p.Names = len(hooks), names(hooks)
+	p.Trouble = slices.DeleteFunc(hooks, func(h client.WebhookStats) bool { return !inTrouble(h.State) })
+	recent, err := v.c.Deliveries(v.r.Context(), client.DeliveryQuery{Limit: 8})
+	if err != nil {
+		return err
+	}
+	p.Recent = recent.Deliveries
+	if v.r.Header.Get("HX-Request") != "" {
+		return u.part(v, "overview", "now", p)
+	}
+	u.show(v, 200, "overview", "Overview", p)
+	return nil
+}
+
+func inTrouble(state string) bool {
+	return state == client.StateFailing || state == client.StateUnsteady || state == client.StateDisabledByUs
+}
+
+// names are what webhooks are called: their description, or else where they go.
+func names(hooks []client.WebhookStats) map[string]string {
+	m := map[string]string{}
+	for _, h := range hooks {
+		m[h.ID] = nameOf(h.Description, h.URL)
+	}
+	return m
+}
+
+func nameOf(description, url string) string {
+	if description != "" {
+		return description
+	}
+	return url
+}
+
+// webhookNames are the names of the tenant's webhooks, in the order of their making.
+func (v *visit) webhookNames() (ids []string, names map[string]string, err error) {
+	names = map[string]string{}
+	for cursor := ""; ; {
+		page, err := v.c.Webhooks(v.r.Context(), cursor)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, h := range page.Webhooks {
+			ids = append(ids, h.ID)
+			names[h.ID] = nameOf(h.Description, h.URL)
+		}
+		if cursor = page.Next; cursor == "" || len(ids) >= maxNames {
+			return ids, names, nil
+		}
+	}
+}
+
+// maxNames is how many webhooks can be chosen from in a list.
+const maxNames = 500

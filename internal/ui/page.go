@@ -1,0 +1,137 @@
+package ui
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/quantfolio/qhook/client"
+)
+
+//go:embed templates
+var templateFiles embed.FS
+
+// pages are the templates by name. Each page has all parts, and its own content.
+type pages map[string]*template.Template
+
+func parsePages() (pages, error) {
+	names, err := fs.Glob(templateFiles, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	base := template.New("").Funcs(funcs)
+	if _, err := base.ParseFS(templateFiles, "templates/parts/*.html"); err != nil {
+		return nil, fmt.Errorf("parse the templates: %w", err)
+	}
+	list := pages{}
+	for _, file := range names {
+		t, err := base.Clone()
+		if err == nil {
+			_, err = t.ParseFS(templateFiles, file)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("parse the templates: %w", err)
+		}
+		list[strings.TrimSuffix(path.Base(file), ".html")] = t
+	}
+	return list, nil
+}
+
+// page is what every template is given.
+type page struct {
+	Title   string
+	Name    string // of the template
+	Base    string // of the tenant's pages: /t/acme
+	Path    string // of this page with its query
+	Tenant  string
+	Caller  client.Caller
+	Signed  bool // somebody is signed in
+	Content any
+}
+
+// CanChange tells whether the caller may change things.
+func (p page) CanChange() bool {
+	return p.Caller.Role == client.RoleAdmin || p.Caller.Role == client.RoleOperator
+}
+
+// Reads tells whether the caller may see webhooks and deliveries.
+func (p page) Reads() bool { return p.Signed && p.Caller.Role != client.RoleAdvisor }
+
+// Operator tells whether the caller may see all tenants.
+func (p page) Operator() bool { return p.Caller.Role == client.RoleOperator }
+
+// Bound tells whether the caller sees one webhook only.
+func (p page) Bound() bool { return p.Caller.WebhookID != "" }
+
+func (v *visit) page(name, title string, content any) page {
+	return page{Title: title, Name: name, Base: v.base(), Path: v.r.URL.RequestURI(), Tenant: v.tenant, Caller: v.caller, Signed: v.c != nil, Content: content}
+}
+
+// base is the path of the tenant's pages.
+func (v *visit) base() string { return "/t/" + url.PathEscape(v.tenant) }
+
+// show answers with a page.
+func (u *UI) show(v *visit, status int, name, title string, content any) {
+	u.render(v, status, name, "page", v.page(name, title, content))
+}
+
+// part answers with a part of a page: the template of that name.
+func (u *UI) part(v *visit, name, part string, content any) error {
+	u.render(v, http.StatusOK, name, part, v.page(name, "", content))
+	return nil
+}
+
+func (u *UI) render(v *visit, status int, name, part string, p page) {
+	var b bytes.Buffer
+	if err := u.pages[name].ExecuteTemplate(&b, part, p); err != nil {
+		u.log.ErrorContext(v.r.Context(), "a page could not be made", "page", name, "error", err)
+		http.Error(v.w, "The page could not be made. It is in the server's log.", http.StatusInternalServerError)
+		return
+	}
+	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	v.w.Header().Set("Cache-Control", "no-store")
+	v.w.WriteHeader(status)
+	_, _ = v.w.Write(inert(b.Bytes()))
+}
+
+// failPage is shown when something went wrong.
+type failPage struct {
+	Status int
+	Text   string
+	Errors []client.FieldError
+}
+
+// fail answers with a page that says what went wrong.
+func (u *UI) fail(v *visit, status int, text string, errs ...client.FieldError) {
+	u.show(v, status, "fail", http.StatusText(status), failPage{status, text, errs})
+}
+
+// failed answers with the page of an error.
+func (u *UI) failed(v *visit, err error) {
+	var p *client.Problem
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &p):
+		u.fail(v, p.Status, p.Detail, p.Errors...)
+	case errors.As(err, &large):
+		u.fail(v, http.StatusRequestEntityTooLarge, "The form is too large.")
+	default:
+		u.log.ErrorContext(v.r.Context(), "a page failed", "path", v.r.URL.Path, "error", err)
+		u.fail(v, http.StatusInternalServerError, "Something went wrong here. It is in the server's log.")
+	}
+}
+
+// problem is the API's refusal of what a form asked for, when err is one; other errors are not about the form.
+func refusal(err error) (*client.Problem, bool) {
+	var p *client.Problem
+	ok := errors.As(err, &p) && (p.Status == http.StatusUnprocessableEntity || p.Status == http.StatusBadRequest ||
+		p.Status == http.StatusConflict || p.Status == http.StatusPreconditionFailed || p.Status == http.StatusTooManyRequests)
+	return p, ok
+}

@@ -1,0 +1,203 @@
+package ui
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/quantfolio/qhook/client"
+)
+
+// cookieName is the cookie's; behind TLS it has the prefix that keeps other hosts and plain http from setting it.
+const (
+	cookieName = "qhook"
+	hostPrefix = "__Host-"
+
+	maxForm = 256 << 10 // bytes of a form
+)
+
+// client makes calls of the API with a key.
+func (u *UI) client(key, tenant string) *client.Client {
+	return client.New("http://qhook", key, client.WithHTTPClient(&http.Client{Transport: local{u.cfg.API}}), client.WithTenant(tenant),
+		client.WithUserAgent("qhook-dashboard"))
+}
+
+// overTLS tells whether the browser came over TLS, here or to the proxy before. Who lies about it only loses their own cookie.
+func overTLS(r *http.Request) bool {
+	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
+}
+
+// keyOf is the key in the request's cookie.
+func keyOf(r *http.Request) string {
+	for _, name := range []string{hostPrefix + cookieName, cookieName} {
+		if c, err := r.Cookie(name); err == nil && c.Value != "" {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+// setCookie gives the browser a key, or with an empty one takes it away.
+func (u *UI) setCookie(w http.ResponseWriter, r *http.Request, key string, expires time.Time) {
+	c := &http.Cookie{Name: cookieName, Value: key, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Expires: expires}
+	if overTLS(r) {
+		c.Name, c.Secure = hostPrefix+cookieName, true
+		if len(u.cfg.EmbedIn) > 0 {
+			c.SameSite, c.Partitioned = http.SameSiteNoneMode, true
+		}
+	}
+	if key == "" {
+		c.MaxAge = -1
+	}
+	http.SetCookie(w, c)
+}
+
+// signedIn finds out who visits, and has them sign in first if need be.
+func (u *UI) signedIn(h handle) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v := &visit{w: w, r: r, tenant: r.PathValue("tenant")}
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		key := keyOf(r)
+		if key == "" {
+			u.askToSignIn(v)
+			return
+		}
+		c := u.client(key, v.tenant)
+		caller, err := c.Caller(r.Context())
+		if client.IsStatus(err, http.StatusUnauthorized) {
+			u.askToSignIn(v)
+			return
+		}
+		if err == nil {
+			v.c, v.caller = c, caller
+			err = h(v)
+		}
+		if err != nil {
+			u.failed(v, err)
+		}
+	}
+}
+
+// askToSignIn sends the browser to the sign-in, and from there back here.
+func (u *UI) askToSignIn(v *visit) {
+	to := "/sign-in"
+	if v.r.Method == http.MethodGet && v.r.URL.Path != "/" && v.r.Header.Get("HX-Request") == "" {
+		to += "?next=" + url.QueryEscape(v.r.URL.RequestURI())
+	}
+	v.redirect(to)
+}
+
+// redirect sends the browser to another page, also when htmx asked for a part of one.
+func (v *visit) redirect(to string) {
+	if v.r.Header.Get("HX-Request") != "" {
+		v.w.Header().Set("HX-Redirect", to)
+		v.w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
+}
+
+// home leads to the caller's own pages.
+func (u *UI) home(w http.ResponseWriter, r *http.Request) {
+	v := &visit{w: w, r: r}
+	key := keyOf(r)
+	if key == "" {
+		v.redirect("/sign-in")
+		return
+	}
+	caller, err := u.client(key, "").Caller(r.Context())
+	switch {
+	case client.IsStatus(err, http.StatusUnauthorized):
+		v.redirect("/sign-in")
+	case err != nil:
+		u.failed(v, err)
+	default:
+		v.redirect(homeOf(caller))
+	}
+}
+
+// homeOf is the first page of who may see what.
+func homeOf(c client.Caller) string {
+	at := "/t/" + url.PathEscape(c.Tenant)
+	switch {
+	case c.WebhookID != "":
+		return at + "/webhooks/" + url.PathEscape(c.WebhookID)
+	case c.Role == client.RoleAdvisor:
+		return at + "/platform"
+	}
+	return at + "/"
+}
+
+func (u *UI) switchTenant(w http.ResponseWriter, r *http.Request) {
+	http.Redirect(w, r, "/t/"+url.PathEscape(r.FormValue("tenant"))+"/", http.StatusSeeOther)
+}
+
+// signInPage is what the sign-in shows.
+type signInPage struct {
+	Token string // of a link; empty: ask for a key
+	Next  string
+	Error string
+}
+
+func (u *UI) showSignIn(w http.ResponseWriter, r *http.Request) {
+	v := &visit{w: w, r: r}
+	u.show(v, http.StatusOK, "sign-in", "Sign in", signInPage{Token: r.FormValue("token"), Next: localPath(r.FormValue("next"))})
+}
+
+// localPath keeps a redirection on this server.
+func localPath(to string) string {
+	p, err := url.Parse(to)
+	if err != nil || p.IsAbs() || p.Host != "" || !strings.HasPrefix(to, "/t/") || strings.Contains(to, "\\") {
+		return ""
+	}
+	return to
+}
+
+// signIn makes a sign-in from an API key or from a link. A link is opened by a press of a button, not by GET, so that
+// programs that look at links in messages do not use it up.
+func (u *UI) signIn(w http.ResponseWriter, r *http.Request) {
+	v := &visit{w: w, r: r}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	p := signInPage{Token: r.PostFormValue("token"), Next: localPath(r.PostFormValue("next"))}
+	key := p.Token
+	if key == "" {
+		key = strings.TrimSpace(r.PostFormValue("key"))
+	}
+	signed, err := u.client(key, "").SignIn(r.Context())
+	var problem *client.Problem
+	switch {
+	case errors.As(err, &problem):
+		if p.Error = problem.Detail; problem.Status == http.StatusUnauthorized {
+			p.Error = "This API key is not known here."
+			if p.Token != "" {
+				p.Error = "This link was used before, or its time is over. Ask for a new one, or sign in with an API key."
+			}
+		}
+		p.Token = ""
+		u.show(v, problem.Status, "sign-in", "Sign in", p)
+		return
+	case err != nil:
+		u.failed(v, err)
+		return
+	}
+	u.setCookie(w, r, signed.Key, signed.ExpiresAt)
+	to := p.Next
+	if to == "" {
+		to = "/"
+	}
+	v.redirect(to)
+}
+
+func (u *UI) signOut(w http.ResponseWriter, r *http.Request) {
+	v := &visit{w: w, r: r}
+	if key := keyOf(r); key != "" {
+		if err := u.client(key, "").SignOut(r.Context()); err != nil && !client.IsStatus(err, http.StatusUnauthorized) {
+			u.failed(v, err)
+			return
+		}
+	}
+	u.setCookie(w, r, "", time.Unix(1, 0))
+	v.redirect("/sign-in")
+}

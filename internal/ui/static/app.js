@@ -1,0 +1,126 @@
+// What the pages do beyond links and forms. Every page works without it, but for the live one.
+"use strict";
+(() => {
+  const each = (root, selector, f) => { if (root.matches?.(selector)) f(root); root.querySelectorAll(selector).forEach(f); };
+
+  // Times in the reader's zone; UTC stays on hover.
+  const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const span = (ms) => {
+    const s = Math.floor(Math.abs(ms) / 1000);
+    return s < 60 ? s + " s" : s < 3600 ? Math.floor(s / 60) + " min" : s < 172800 ? Math.floor(s / 3600) + " h" : Math.floor(s / 86400) + " d";
+  };
+  const tell = (t) => {
+    const at = new Date(t.dateTime), off = Date.now() - at;
+    const text = t.classList.contains("ago") ? (off < 0 ? "in " + span(off) : span(off) + " ago") : clock.format(at);
+    if (t.textContent !== text) t.textContent = text;
+  };
+  setInterval(() => document.querySelectorAll("time.ago").forEach(tell), 1000);
+
+  // Plots, drawn from the page's own data in the colours of its style.
+  const color = (name) => getComputedStyle(document.querySelector(".key." + name) ?? document.body).color;
+  const plots = new Map();
+  const draw = (el) => {
+    if (!window.uPlot) return;
+    const d = JSON.parse(el.dataset.series), ink = getComputedStyle(document.body).color, line = getComputedStyle(document.querySelector(".card")).borderTopColor;
+    const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "11px system-ui" };
+    const counts = el.dataset.plot === "counts";
+    let data, series;
+    if (counts) { // stacked: the highest is drawn first
+      const sum = (...lists) => d.at.map((_, i) => lists.reduce((n, l) => n + l[i], 0));
+      data = [d.at, sum(d.delivered, d.retried, d.exhausted), sum(d.retried, d.exhausted), d.exhausted];
+      const bars = uPlot.paths.bars({ size: [0.85, 40], align: 1 });
+      series = ["good", "wait", "bad"].map((c) => ({ paths: bars, fill: color(c), stroke: color(c), width: 0, points: { show: false } }));
+    } else {
+      data = [d.at, d.p50, d.p95];
+      series = ["p50", "p95"].map((c) => ({ stroke: color(c), width: 1.5, spanGaps: false, points: { show: true, size: 3, fill: color(c) } }));
+    }
+    const ms = (v) => v >= 60000 ? v / 60000 + " min" : v >= 1000 ? v / 1000 + " s" : v + " ms";
+    const options = {
+      width: el.clientWidth, height: el.clientHeight, cursor: { show: false }, legend: { show: false },
+      scales: { x: { range: (u, min, max) => [min, max + (d.step || 60)] }, y: { range: (u, min, max) => [0, Math.max(max || 0, counts ? 4 : 10)] } },
+      axes: [axis, { ...axis, size: 60, values: (u, v) => v.map((x) => counts ? (Number.isInteger(x) ? x : "") : ms(x)) }],
+      series: [{}, ...series],
+    };
+    plots.get(el)?.destroy();
+    el.replaceChildren();
+    plots.set(el, new uPlot(options, data, el));
+    el.drawn = el.dataset.series;
+  };
+  const redraw = () => plots.forEach((p, el) => { if (el.isConnected) draw(el); else { p.destroy(); plots.delete(el); } });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  let resized;
+  addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(redraw, 150); });
+
+  // What new content needs, and what a page has at first.
+  const dress = (root) => {
+    each(root, "time[datetime]", tell);
+    each(root, "[data-plot]", (el) => { if (!el.querySelector(".uplot") || el.drawn !== el.dataset.series) draw(el); });
+    each(root, ".copy[hidden]", (b) => { b.hidden = false; });
+    each(root, "[data-tick-all][hidden]", (b) => { b.hidden = false; });
+    each(root, "[data-needs-ticked]", ticked);
+  };
+  const ticked = () => document.querySelectorAll("[data-needs-ticked]").forEach((b) => { b.disabled = !b.form.querySelector("input[name=ids]:checked"); });
+
+  document.addEventListener("click", async (e) => {
+    const b = e.target.closest("button");
+    if (!b) return;
+    if (b.dataset.copy !== undefined) {
+      await navigator.clipboard?.writeText(b.dataset.copy);
+      b.textContent = "Copied";
+      setTimeout(() => { b.textContent = "Copy"; }, 1500);
+    }
+    if (b.dataset.tickAll !== undefined) {
+      const boxes = [...b.form.querySelectorAll("input[name=ids]")], on = !boxes.every((x) => x.checked);
+      boxes.forEach((x) => { x.checked = on; });
+      ticked();
+    }
+    if (b.dataset.confirm && !confirm(b.dataset.confirm)) e.preventDefault();
+  });
+  document.addEventListener("change", (e) => {
+    if (e.target.name === "ids") ticked();
+    const form = e.target.closest?.("form[data-autosubmit]");
+    if (form && e.target.tagName === "SELECT") form.requestSubmit();
+  });
+  // The form of a webhook is sent as any form; htmx has its parts only.
+  document.addEventListener("submit", (e) => { if (e.target.dataset.plainSubmit !== undefined) e.stopImmediatePropagation(); }, true);
+  document.addEventListener("htmx:after:swap", () => dress(document.body));
+  // Filters leave out of the address what is empty.
+  document.addEventListener("formdata", (e) => {
+    if (e.target.method === "get") for (const [k, v] of [...e.formData]) if (v === "") e.formData.delete(k);
+  });
+
+  // Attempts as they happen.
+  const live = (list) => {
+    const state = document.getElementById("live-state"), pause = document.getElementById("live-pause"), clear = document.getElementById("live-clear");
+    const most = 200, held = [];
+    let paused = false;
+    const say = (text, kind) => { state.textContent = text; state.className = "label " + kind; };
+    const add = (html) => {
+      list.insertAdjacentHTML("afterbegin", html);
+      dress(list.firstElementChild);
+      while (list.childElementCount > most) list.lastElementChild.remove();
+      document.getElementById("live-empty").hidden = true;
+    };
+    const source = new EventSource(list.dataset.stream);
+    source.onopen = () => say(paused ? "Paused" : "Connected", paused ? "wait" : "good");
+    source.onerror = () => say("Connecting", "wait");
+    source.onmessage = (e) => {
+      if (!paused) return add(e.data);
+      held.push(e.data);
+      if (held.length > most) held.shift();
+      say("Paused, " + held.length + " held", "wait");
+    };
+    pause.hidden = clear.hidden = false;
+    pause.onclick = () => {
+      paused = !paused;
+      pause.textContent = paused ? "Go on" : "Pause";
+      if (!paused) held.splice(0).forEach(add);
+      say(paused ? "Paused" : "Connected", paused ? "wait" : "good");
+    };
+    clear.onclick = () => list.replaceChildren();
+    addEventListener("pagehide", () => source.close());
+  };
+
+  const begin = () => { dress(document.body); each(document.body, "#live[data-stream]", live); };
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin); else begin();
+})();

@@ -1,0 +1,134 @@
+package ui
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/quantfolio/qhook/client"
+)
+
+type typesPage struct {
+	Types []client.EventType
+}
+
+func (u *UI) types(v *visit) error {
+	list, err := v.c.EventTypes(v.r.Context())
+	if err != nil {
+		return err
+	}
+	u.show(v, http.StatusOK, "types", "Catalogue", typesPage{list})
+	return nil
+}
+
+// publishExample publishes the example of a type, under an ID of its own, and shows the event.
+func (u *UI) publishExample(v *visit) error {
+	list, err := v.c.EventTypes(v.r.Context())
+	if err != nil {
+		return err
+	}
+	for _, t := range list {
+		if t.Type != v.r.PostFormValue("type") {
+			continue
+		}
+		e := t.Example
+		e.ID, e.Time = "", time.Time{}
+		made, err := v.c.Publish(v.r.Context(), e)
+		if err != nil {
+			return err
+		}
+		v.redirect(v.base() + "/events/" + url.PathEscape(made.ID))
+		return nil
+	}
+	return &client.Problem{Status: http.StatusNotFound, Detail: "There is no such event type."}
+}
+
+type accessPage struct {
+	Keys  []client.APIKey
+	New   client.APIKey // that was just made; its Key is shown once
+	Link  string        // that was just made; shown once
+	Until time.Time     // of the link
+	Error string
+	Hooks []string
+	Names map[string]string
+}
+
+func (u *UI) access(v *visit) error { return u.showAccess(v, accessPage{}, http.StatusOK) }
+
+func (u *UI) showAccess(v *visit, p accessPage, status int) error {
+	var err error
+	if p.Keys, err = v.c.APIKeys(v.r.Context()); err != nil {
+		return err
+	}
+	if p.Hooks, p.Names, err = v.webhookNames(); err != nil {
+		return err
+	}
+	u.show(v, status, "access", "Keys and links", p)
+	return nil
+}
+
+func (u *UI) createKey(v *visit) error {
+	k := client.NewAPIKey{Role: v.r.PostFormValue("role"), Name: v.r.PostFormValue("name")}
+	made, err := v.c.CreateAPIKey(v.r.Context(), k)
+	if refused, ok := refusal(err); ok {
+		return u.showAccess(v, accessPage{Error: sentence(refused)}, refused.Status)
+	} else if err != nil {
+		return err
+	}
+	return u.showAccess(v, accessPage{New: made}, http.StatusOK)
+}
+
+func (u *UI) deleteKey(v *visit) error {
+	if err := v.c.DeleteAPIKey(v.r.Context(), v.r.PostFormValue("id")); err != nil {
+		return err
+	}
+	v.redirect(v.base() + "/access")
+	return nil
+}
+
+func (u *UI) createLink(v *visit) error {
+	l := client.NewLink{Role: v.r.PostFormValue("role"), WebhookID: v.r.PostFormValue("webhook")}
+	if d := durationOf(v.r.PostFormValue("expires_in")); d != nil {
+		l.ExpiresIn = *d
+	}
+	made, err := v.c.CreateLink(v.r.Context(), l)
+	if refused, ok := refusal(err); ok {
+		return u.showAccess(v, accessPage{Error: sentence(refused)}, refused.Status)
+	} else if err != nil {
+		return err
+	}
+	scheme := "http://"
+	if overTLS(v.r) {
+		scheme = "https://"
+	}
+	return u.showAccess(v, accessPage{Link: scheme + v.r.Host + made.Path, Until: made.ExpiresAt}, http.StatusOK)
+}
+
+type tenantsPage struct {
+	Tenants []client.Tenant
+	Error   string
+}
+
+func (u *UI) tenants(v *visit) error { return u.showTenants(v, tenantsPage{}, http.StatusOK) }
+
+func (u *UI) showTenants(v *visit, p tenantsPage, status int) error {
+	var err error
+	if p.Tenants, err = v.c.Tenants(v.r.Context()); err != nil {
+		return err
+	}
+	u.show(v, status, "tenants", "Tenants", p)
+	return nil
+}
+
+func (u *UI) createTenant(v *visit) error {
+	_, err := v.c.CreateTenant(v.r.Context(), client.Tenant{ID: v.r.PostFormValue("id"), Name: v.r.PostFormValue("name")})
+	var p *client.Problem
+	if errors.As(err, &p) && p.Status < http.StatusInternalServerError && p.Status != http.StatusForbidden {
+		return u.showTenants(v, tenantsPage{Error: sentence(p)}, p.Status)
+	} else if err != nil {
+		return err
+	}
+	v.redirect("/t/" + url.PathEscape(v.r.PostFormValue("id")) + "/")
+	return nil
+}

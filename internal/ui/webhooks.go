@@ -1,0 +1,232 @@
+package ui
+
+import (
+	"net/http"
+
+	"github.com/quantfolio/qhook/client"
+)
+
+type webhooksPage struct {
+	Webhooks []client.WebhookStats
+	More     bool
+}
+
+func (u *UI) webhooks(v *visit) error {
+	list, more, err := v.c.WebhookStats(v.r.Context(), client.Day, "")
+	if err != nil {
+		return err
+	}
+	p := webhooksPage{list, more}
+	if v.r.Header.Get("HX-Request") != "" {
+		return u.part(v, "webhooks", "now", p)
+	}
+	u.show(v, http.StatusOK, "webhooks", "Webhooks", p)
+	return nil
+}
+
+// webhookPage is a webhook's own page; the pages below it have its head too.
+type webhookPage struct {
+	client.Webhook
+	Name    string
+	Tab     string
+	State   client.WebhookStats
+	Numbers numbers
+	Recent  []client.Delivery
+	Key     string // a signing key that was just made; shown once
+	Matches map[string]bool
+	Types   []client.EventType
+	Content any // of the page below it
+}
+
+// head reads what all pages of a webhook show.
+func (v *visit) head(tab string) (p webhookPage, err error) {
+	p.Tab = tab
+	if p.Webhook, err = v.c.Webhook(v.r.Context(), v.r.PathValue("id")); err != nil {
+		return p, err
+	}
+	p.Name = nameOf(p.Description, p.URL)
+	list, _, err := v.c.WebhookStats(v.r.Context(), client.Day, p.ID)
+	if err == nil && len(list) > 0 {
+		p.State = list[0]
+	}
+	return p, err
+}
+
+func (u *UI) webhook(v *visit) error {
+	p, err := v.head("overview")
+	if err != nil {
+		return err
+	}
+	if p.Numbers, err = v.numbers(p.ID); err != nil {
+		return err
+	}
+	recent, err := v.c.Deliveries(v.r.Context(), client.DeliveryQuery{WebhookID: p.ID, Limit: 10})
+	if err != nil {
+		return err
+	}
+	p.Recent = recent.Deliveries
+	if v.r.Header.Get("HX-Request") != "" {
+		return u.part(v, "webhook", "now", p)
+	}
+	u.show(v, http.StatusOK, "webhook", p.Name, p)
+	return nil
+}
+
+func (u *UI) pauseWebhook(v *visit) error {
+	on := v.r.PostFormValue("enabled") == "true"
+	w, err := v.c.UpdateWebhook(v.r.Context(), v.r.PathValue("id"), "", client.WebhookPatch{Enabled: &on})
+	if err != nil {
+		return err
+	}
+	v.redirect(v.base() + "/webhooks/" + w.ID)
+	return nil
+}
+
+func (u *UI) confirmDelete(v *visit) error {
+	p, err := v.head("settings")
+	if err != nil {
+		return err
+	}
+	u.show(v, http.StatusOK, "webhook-delete", "Delete "+p.Name, p)
+	return nil
+}
+
+func (u *UI) deleteWebhook(v *visit) error {
+	if err := v.c.DeleteWebhook(v.r.Context(), v.r.PathValue("id"), ""); err != nil {
+		return err
+	}
+	v.redirect(v.base() + "/webhooks")
+	return nil
+}
+
+// keyPage is about a webhook's signing keys.
+type keyPage struct {
+	Error string
+}
+
+func (u *UI) signingKey(v *visit) error {
+	p, err := v.head("key")
+	if err != nil {
+		return err
+	}
+	p.Content = keyPage{}
+	u.show(v, http.StatusOK, "webhook-key", "Signing key of "+p.Name, p)
+	return nil
+}
+
+func (u *UI) rotateKey(v *visit) error {
+	var patch client.WebhookPatch
+	yes, typed := true, v.r.PostFormValue("signing_key")
+	switch v.r.PostFormValue("signing") {
+	case "generate":
+		patch.GenerateSigningKey = &yes
+	case "typed":
+		patch.SigningKey = &typed
+	case "none":
+		none := ""
+		patch.SigningKey = &none
+	}
+	if patch.SigningKey == nil || *patch.SigningKey != "" {
+		patch.SigningKeyOverlap = durationOf(v.r.PostFormValue("overlap"))
+	}
+	changed, err := v.c.UpdateWebhook(v.r.Context(), v.r.PathValue("id"), "", patch)
+	refused, ok := refusal(err)
+	if err != nil && !ok {
+		return err
+	}
+	p, err := v.head("key")
+	if err != nil {
+		return err
+	}
+	p.Key = changed.SigningKey
+	status := http.StatusOK
+	if ok {
+		status, p.Content = refused.Status, keyPage{sentence(refused)}
+	} else {
+		p.Content = keyPage{}
+	}
+	u.show(v, status, "webhook-key", "Signing key of "+p.Name, p)
+	return nil
+}
+
+// sentence is what a problem says in one text.
+func sentence(p *client.Problem) string {
+	if len(p.Errors) == 0 {
+		return p.Detail
+	}
+	s := ""
+	for _, e := range p.Errors {
+		s += e.Location + " " + e.Message + ". "
+	}
+	return s
+}
+
+// testPage is a test send, before and after.
+type testPage struct {
+	Type   string
+	Result *client.TestResult
+	Error  string
+}
+
+func (u *UI) tryWebhook(v *visit) error { return u.showTest(v, testPage{}, http.StatusOK) }
+
+func (u *UI) testWebhook(v *visit) error {
+	p := testPage{Type: v.r.PostFormValue("type")}
+	res, err := v.c.TestWebhook(v.r.Context(), v.r.PathValue("id"), p.Type)
+	if refused, ok := refusal(err); ok {
+		p.Error = sentence(refused)
+		return u.showTest(v, p, refused.Status)
+	} else if err != nil {
+		return err
+	}
+	p.Result = &res
+	return u.showTest(v, p, http.StatusOK)
+}
+
+func (u *UI) showTest(v *visit, t testPage, status int) error {
+	p, err := v.head("test")
+	if err != nil {
+		return err
+	}
+	if p.Types, err = v.c.EventTypes(v.r.Context()); err != nil {
+		return err
+	}
+	if t.Type == "" {
+		preview, err := v.c.PreviewWebhook(v.r.Context(), client.PreviewWebhook{ID: p.ID})
+		if err == nil {
+			t.Type = preview.Type
+		}
+	}
+	p.Content = t
+	u.show(v, status, "webhook-test", "Test "+p.Name, p)
+	return nil
+}
+
+// languages are those of the receiver code.
+var languages = []struct{ ID, Name string }{
+	{"go", "Go"}, {"node", "Node.js"}, {"python", "Python"}, {"java", "Java"}, {"csharp", "C#"}, {"php", "PHP"},
+}
+
+type verifyPage struct {
+	Languages      any
+	Language, Code string
+}
+
+func (u *UI) verifyWebhook(v *visit) error {
+	p, err := v.head("verify")
+	if err != nil {
+		return err
+	}
+	c := verifyPage{Languages: languages, Language: "go"}
+	for _, l := range languages {
+		if l.ID == v.r.FormValue("language") {
+			c.Language = l.ID
+		}
+	}
+	if c.Code, err = v.c.ReceiverCode(v.r.Context(), p.ID, c.Language); err != nil {
+		return err
+	}
+	p.Content = c
+	u.show(v, http.StatusOK, "webhook-verify", "Verify requests of "+p.Name, p)
+	return nil
+}
