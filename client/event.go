@@ -36,7 +36,7 @@ type StoredEvent struct {
 	Event
 	AcceptedAt    time.Time  `json:"accepted_at,omitzero"`
 	DeliveryCount int        `json:"delivery_count"` // how many webhooks it goes to
-	Deliveries []Delivery `json:"deliveries,omitempty"`
+	Deliveries    []Delivery `json:"deliveries,omitempty"`
 }
 
 // EventType is one type of the catalogue.

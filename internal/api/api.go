@@ -114,7 +114,7 @@ func New(cfg Config) (http.Handler, error) {
 	a := &api{
 		engine: cfg.Engine, store: cfg.Store, guard: cfg.Guard, log: cfg.Logger, clock: cfg.Now,
 		advisory: cfg.Advisory, version: cfg.Version,
-		mux:      http.NewServeMux(), keys: newKeyCache(cfg.Store),
+		mux: http.NewServeMux(), keys: newKeyCache(cfg.Store),
 		tests: &limiters{rate: cfg.TestRate, burst: cfg.TestBurst, byTenant: map[string]*rate.Limiter{}},
 	}
 	a.doc = humago.New(a.mux, documentConfig(cfg.Version))
@@ -124,6 +124,7 @@ func New(cfg Config) (http.Handler, error) {
 	a.registerDeliveries()
 	a.registerDirectory()
 	a.registerSignIn()
+	a.registerStats()
 	if a.advisory != nil {
 		a.registerAdvisory()
 	}

@@ -30,7 +30,7 @@ type operation struct {
 	status           int    // of success
 	roles            []store.Role
 	bound            bool // open to keys that are bound to one webhook; below /v1/webhooks/{id} only for that one
-	body             any // the zero value of the body's type, for the document; nil: no body
+	body             any  // the zero value of the body's type, for the document; nil: no body
 	bodyOptional     bool
 	errors           []int         // beyond those of every call
 	readTimeout      time.Duration // for the body, and all that the connection may take; 0: as the server has it

@@ -44,6 +44,7 @@ type Config struct {
 	QueueLength int                   // deliveries in memory per webhook; default 8192
 	QueueBytes  int64                 // deliveries in memory, all webhooks; default 32 MiB
 	Retention   time.Duration         // how long events and outcomes are kept; 0: for ever
+	NoRollups   bool                  // no numbers are kept; for measuring what they cost
 	LateAfter   time.Duration         // a delivery not settled by then gets a waiting row; default 10 s
 }
 

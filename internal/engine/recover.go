@@ -112,7 +112,7 @@ const (
 func (e *Engine) trim(after store.Seq) store.Seq {
 	before := store.SeqAt(e.now().Add(-e.cfg.Retention))
 	for e.running.Err() == nil {
-		t := &store.Trim{After: after, Before: before, Limit: trimStep}
+		t := &store.Trim{After: after, Before: before, Limit: trimStep, Minutes: e.now().Add(-store.MinutesKept)}
 		done := make(chan error, 1)
 		e.writer.write(writing{trim: t, done: done})
 		if err := <-done; err != nil {

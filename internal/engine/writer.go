@@ -35,10 +35,16 @@ type writer struct {
 	last    store.Seq     // the last one given; only the writer's goroutine uses it after Start
 	marked  store.Seq     // the recovery mark last committed
 	batch   store.Batch
-	began   time.Time // of the commit under way; zero: none is
+	rollups map[rollupKey]*store.Rollup // counted since the last commit that took them; only the writer's goroutine uses it
+	began   time.Time                   // of the commit under way; zero: none is
 }
 
-func newWriter(e *Engine) *writer { return &writer{e: e, wake: make(chan struct{}, 1)} }
+// rollupKey is a webhook's minute.
+type rollupKey struct{ webhook, minute int64 }
+
+func newWriter(e *Engine) *writer {
+	return &writer{e: e, wake: make(chan struct{}, 1), rollups: map[rollupKey]*store.Rollup{}}
+}
 
 func (w *writer) poke() {
 	select {
@@ -143,11 +149,15 @@ func (w *writer) run() {
 		w.accepts, w.writes, w.mark = nil, nil, false
 		w.mu.Unlock()
 		if len(accepts) == 0 && len(writes) == 0 && !mark {
-			if closed {
+			switch {
+			case closed && len(w.rollups) == 0:
 				return
+			case closed:
+				mark = true
+			default:
+				<-w.wake
+				continue
 			}
-			<-w.wake
-			continue
 		}
 		err := w.commit(accepts, writes, mark)
 		if fatal(err) || err != nil && closed {
@@ -159,12 +169,13 @@ func (w *writer) run() {
 // commit writes one batch.
 func (w *writer) commit(accepts []*accepted, writes []writing, mark bool) error {
 	b := &w.batch
-	b.Submissions, b.Outcomes, b.Wait, b.Trim, b.RecoverFrom = b.Submissions[:0], b.Outcomes[:0], b.Wait[:0], nil, 0
+	b.Submissions, b.Outcomes, b.Wait, b.Rollups, b.Trim, b.RecoverFrom = b.Submissions[:0], b.Outcomes[:0], b.Wait[:0], b.Rollups[:0], nil, 0
 	if mark {
+		w.takeRollups()
 		if m := w.e.settledBelow(w.next()); m != w.marked {
 			b.RecoverFrom = m
 			w.last = max(w.last, m-1) // nothing is accepted below the mark, also when the clock goes back
-		} else if len(accepts) == 0 && len(writes) == 0 {
+		} else if len(accepts) == 0 && len(writes) == 0 && len(b.Rollups) == 0 {
 			return nil
 		}
 	}
@@ -198,6 +209,9 @@ func (w *writer) commit(accepts []*accepted, writes []writing, mark bool) error 
 	if b.RecoverFrom != 0 {
 		w.marked = b.RecoverFrom
 	}
+	if len(b.Rollups) > 0 {
+		clear(w.rollups)
+	}
 	for _, a := range accepts {
 		if a.err = a.sub.Err; a.err != nil {
 			w.e.unplace(a)
@@ -208,6 +222,9 @@ func (w *writer) commit(accepts []*accepted, writes []writing, mark bool) error 
 	}
 	for i := range writes {
 		w.committed(&writes[i])
+		if o := writes[i].outcome; o != nil {
+			w.count(o)
+		}
 	}
 	clear(b.Submissions)
 	clear(b.Outcomes)

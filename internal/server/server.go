@@ -25,12 +25,12 @@ const (
 
 // Config is what the handler is made of. API is required; the rest works as zero.
 type Config struct {
-	API     http.Handler
+	API http.Handler
 	// Dashboard answers what the others do not; nil: there is none.
 	Dashboard http.Handler
-	Ready   func(ctx context.Context) error // nil: always ready
-	Metrics http.Handler                    // nil: no /metrics here, for example since it has its own listener
-	Logger  *slog.Logger
+	Ready     func(ctx context.Context) error // nil: always ready
+	Metrics   http.Handler                    // nil: no /metrics here, for example since it has its own listener
+	Logger    *slog.Logger
 }
 
 // Handler answers everything that the product answers. From the outside in: access log, panics, headers, routes.

@@ -108,10 +108,11 @@ type Unsettled struct {
 }
 
 // Trim asks to remove old events with their outcomes, at most Limit events after After and before Before; an event
-// with a waiting delivery is passed over.
+// with a waiting delivery is passed over. Some of the rollups of hours before Before go with them.
 type Trim struct {
 	After, Before Seq
 	Limit         int
+	Minutes       time.Time // some of the rollups of minutes before it are removed too
 	// Set by Commit.
 	Next    Seq // go on after this
 	Done    bool
@@ -126,7 +127,9 @@ type Batch struct {
 	Wait []Waiting
 	// RecoverFrom, unless 0, replaces the stored mark: every event below it is settled or waiting.
 	RecoverFrom Seq
-	Trim        *Trim
+	// Rollups are added to those of their minute and their hour.
+	Rollups []Rollup
+	Trim    *Trim
 }
 
 // Journal is the append-only record of accepted events and outcomes; the engine's store.

@@ -32,6 +32,7 @@ type Store interface {
 	Webhooks
 	Directory
 	Records
+	Stats
 	Advisory
 	// Ping fails when the store cannot be used now.
 	Ping(ctx context.Context) error
@@ -103,7 +104,9 @@ type APIKey struct {
 }
 
 // Expired tells whether the key's time is over.
-func (k *APIKey) Expired(now time.Time) bool { return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt) }
+func (k *APIKey) Expired(now time.Time) bool {
+	return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt)
+}
 
 // Directory keeps tenants and API keys.
 type Directory interface {

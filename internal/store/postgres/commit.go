@@ -322,8 +322,11 @@ func (w *writer) queue(n *node, b *store.Batch, batch *pgx.Batch) {
 	if b.RecoverFrom != 0 {
 		batch.Queue(`UPDATE fences SET recover_from = $2 WHERE node = $1`, n.id, int64(b.RecoverFrom))
 	}
+	queueRollups(n, b.Rollups, batch)
 	if b.Trim != nil {
 		queueTrim(b.Trim, batch)
+		batch.Queue(trimRollups, int16(store.PerMinute), b.Trim.Minutes)
+		batch.Queue(trimRollups, int16(store.PerHour), b.Trim.Before.Time())
 	}
 }
 

@@ -84,9 +84,21 @@ func (d *dump) Close() error {
 	return err
 }
 
+// source is what is read of a table: of rollups, what all nodes' come to.
+func source(t *store.Table) string {
+	if t.Name != "rollups" {
+		return t.Name
+	}
+	var sums []string
+	for _, c := range rollupCounts {
+		sums = append(sums, "sum("+c+")::bigint AS "+c)
+	}
+	return "(SELECT tenant, webhook, span, start, " + strings.Join(sums, ", ") + " FROM rollups GROUP BY tenant, webhook, span, start) AS r"
+}
+
 // Count tells how many rows the table has.
 func (d *dump) Count(ctx context.Context, t *store.Table) (n int64, err error) {
-	query := `SELECT count(*) FROM ` + t.Name
+	query := `SELECT count(*) FROM ` + source(t)
 	if t.Only != "" {
 		query += " WHERE " + t.Only
 	}
@@ -132,7 +144,7 @@ func selectRows(t *store.Table, in store.Scope, after store.Row, limit int64) (q
 		}
 		where = append(where, "("+strings.Join(key, ", ")+") > ("+strings.Join(marks, ", ")+")")
 	}
-	query = "SELECT " + strings.Join(columns, ", ") + " FROM " + t.Name
+	query = "SELECT " + strings.Join(columns, ", ") + " FROM " + source(t)
 	if len(where) > 0 {
 		query += " WHERE " + strings.Join(where, " AND ")
 	}

@@ -35,7 +35,7 @@ func (db *DB) ListTenants(ctx context.Context) ([]store.Tenant, error) {
 const (
 	apiKeyColumns = `SELECT id, coalesce(tenant, ''), role, coalesce(advisor, ''), name, hash, created_at, kind, coalesce(parent, ''), webhook,
 		expires_at, signed_in_for FROM api_keys`
-	ofTenant      = `(tenant = $1 OR $1 = '' AND tenant IS NULL)`
+	ofTenant = `(tenant = $1 OR $1 = '' AND tenant IS NULL)`
 )
 
 func scanAPIKey(row pgx.CollectableRow) (k store.APIKey, err error) {

@@ -126,8 +126,14 @@ func (w *writer) write(b *store.Batch) error {
 			return err
 		}
 	}
+	if err := w.addRollups(b.Rollups); err != nil {
+		return err
+	}
 	if b.Trim != nil {
 		if err := w.trim(b.Trim); err != nil {
+			return err
+		}
+		if err := w.removeRollups(b.Trim); err != nil {
 			return err
 		}
 	}

@@ -24,6 +24,7 @@ type writer struct {
 	events, outcomes, waiting           *insert
 	settleOne, settleMany               *statement
 	insertPart, widenPart, trimParts    *statement
+	addRollup, trimRollups              *statement
 	changes                             changes
 	all                                 []*statement
 
@@ -173,6 +174,7 @@ func (w *writer) prepare(ctx context.Context, c driver.ConnPrepareContext) (err 
 	w.setRecover = one(setRecoverFrom)
 	w.trimLook, w.trimOutcomes, w.trimEvent = one(trimLook), one(trimOutcomes), one(trimEvent)
 	w.insertPart, w.widenPart, w.trimParts = one(insertPart), one(widenPart), one(trimParts)
+	w.addRollup, w.trimRollups = one(upsertRollup), one(trimRollups)
 	w.changes.prepare(one)
 	last, tail := one(selectPartLast), one(selectPartTail)
 	if err != nil {

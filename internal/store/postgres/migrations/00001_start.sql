@@ -134,6 +134,26 @@ CREATE INDEX waiting_unclaimed ON waiting (tenant, webhook, due_at) WHERE node I
 -- Gives back what a dead node had.
 CREATE INDEX waiting_by_node ON waiting (node) WHERE node IS NOT NULL;
 
+-- What attempts came to, by webhook (0: all of the tenant's) and by minute and hour. Each node adds to rows of its own about
+-- once a second, so that none waits for another.
+CREATE TABLE rollups (
+    tenant    text        NOT NULL,
+    webhook   bigint      NOT NULL,
+    span      smallint    NOT NULL, -- 0: a minute, 1: an hour
+    start     timestamptz NOT NULL,
+    slot      smallint    NOT NULL DEFAULT 0, -- of the node
+    delivered bigint NOT NULL, retried bigint NOT NULL, exhausted bigint NOT NULL, cancelled bigint NOT NULL,
+    -- Times to delivery by bin (store.LatencyBounds).
+    h0 bigint NOT NULL, h1 bigint NOT NULL, h2 bigint NOT NULL, h3 bigint NOT NULL, h4 bigint NOT NULL,
+    h5 bigint NOT NULL, h6 bigint NOT NULL, h7 bigint NOT NULL, h8 bigint NOT NULL, h9 bigint NOT NULL,
+    h10 bigint NOT NULL, h11 bigint NOT NULL, h12 bigint NOT NULL, h13 bigint NOT NULL, h14 bigint NOT NULL,
+    h15 bigint NOT NULL, h16 bigint NOT NULL, h17 bigint NOT NULL, h18 bigint NOT NULL, h19 bigint NOT NULL,
+    CONSTRAINT rollups_pk PRIMARY KEY (tenant, webhook, span, start, slot),
+    CONSTRAINT rollups_span_known CHECK (span IN (0, 1))
+) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05);
+-- Finds what is too old.
+CREATE INDEX rollups_by_start ON rollups (span, start);
+
 -- What falls outside the partitions of days: nothing, unless a clock is far off.
 CREATE TABLE events_other PARTITION OF events DEFAULT;
 CREATE TABLE outcomes_other PARTITION OF outcomes DEFAULT;
@@ -254,6 +274,6 @@ CREATE INDEX api_keys_by_parent ON api_keys (parent) WHERE parent IS NOT NULL;
 CREATE INDEX api_keys_expiring ON api_keys (expires_at) WHERE expires_at IS NOT NULL;
 
 -- +goose Down
-DROP TABLE api_keys, idempotency_keys, reports, advice_sessions, investors, advisors, waiting, outcomes, event_ids, events,
+DROP TABLE api_keys, idempotency_keys, reports, advice_sessions, investors, advisors, waiting, outcomes, rollups, event_ids, events,
     fences, nodes, webhooks, tenants;
 DROP SEQUENCE node_slots;
