@@ -6,14 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 	"unicode/utf8"
-
-	"github.com/google/uuid"
 
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
+	"github.com/quantfolio/qhook/internal/webhook"
 )
 
 // DeliveryView is the state of a delivery in answers.
@@ -45,19 +45,23 @@ type attemptView struct {
 	Status     int    `json:"status,omitempty" doc:"The response's HTTP status; absent when there was none."`
 	Class      string `json:"class,omitempty" doc:"The class of error; absent when delivered; address: the target's address cannot be used."`
 	ResponseView
-	SigningKeyID string `json:"signing_key_id,omitempty" doc:"Which signing key signed it."`
-	NextAt       string `json:"next_at,omitempty" format:"date-time"`
+	SigningKeyID string       `json:"signing_key_id,omitempty" doc:"Which signing key signed it."`
+	NextAt       string       `json:"next_at,omitempty" format:"date-time"`
+	Headers      []testHeader `json:"headers,omitempty" doc:"Of the request, its signature among them. Built from the webhook as it is now; with one delivery only."`
+	Changed      bool         `json:"changed,omitempty" doc:"The webhook was changed since, so that the request may have been another."`
 }
 
 type deliveryWithAttempts struct {
 	DeliveryView
 	Event    EventView     `json:"event"`
+	Request  *testRequest  `json:"request,omitempty" doc:"What is sent, with the same body at every attempt. Built from the webhook as it is now."`
 	Attempts []attemptView `json:"attempts" nullable:"false" doc:"Oldest first."`
 }
 
 type deliveryPage struct {
 	Items []DeliveryView `json:"items" nullable:"false"`
 	Next  string         `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
+	To    string         `json:"searched_to,omitempty" format:"date-time" doc:"Given when the page is not full since much was looked at: it was looked at events accepted since then. Next goes on."`
 }
 
 func (a *api) registerDeliveries() {
@@ -65,6 +69,7 @@ func (a *api) registerDeliveries() {
 		id: "list-deliveries", method: http.MethodGet, path: "/v1/deliveries", tag: "Deliveries", summary: "List deliveries, newest event first",
 		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusBadRequest},
 	}, a.listDeliveries)
+	a.registerRetryMany()
 	register(a, operation{
 		id: "get-delivery", method: http.MethodGet, path: "/v1/deliveries/{id}", tag: "Deliveries", summary: "Read a delivery with every attempt",
 		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusNotFound},
@@ -76,93 +81,43 @@ func (a *api) registerDeliveries() {
 	}, a.retryDelivery)
 }
 
-type listDeliveriesInput struct {
-	Scope
-	Page
-	Period
-	WebhookID string `query:"webhook_id" maxLength:"64"`
-	EventID   string `query:"event_id" maxLength:"64"`
-	Status    string `query:"status" enum:"waiting,delivered,exhausted,cancelled"`
-}
-
-func (a *api) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*output[deliveryPage], error) {
-	tenant := callerOf(ctx).tenant
-	hash := filterHash("deliveries", tenant, in.WebhookID, in.EventID, in.Status, in.Since, in.Until)
-	from, err := decodeCursor(hash, in.Cursor)
-	if err != nil {
-		return nil, err
-	}
-	f, some, err := a.deliveryFilter(ctx, tenant, in)
-	if err != nil {
-		return nil, err
-	}
-	out := deliveryPage{Items: []DeliveryView{}}
-	if !some {
-		return &output[deliveryPage]{out}, nil
-	}
-	found, err := a.store.ListDeliveries(ctx, tenant, f, store.DeliveryKey{Event: store.Seq(from.first), Webhook: from.second}, in.Limit+1)
-	if err != nil {
-		return nil, fmt.Errorf("list deliveries: %w", err)
-	}
-	if len(found) > in.Limit {
-		found = found[:in.Limit]
-		last := found[in.Limit-1].DeliveryKey
-		out.Next = encodeCursor(hash, cursor{int64(last.Event), last.Webhook})
-	}
-	for i := range found {
-		out.Items = append(out.Items, viewDelivery(&found[i]))
-	}
-	return &output[deliveryPage]{out}, nil
-}
-
-// deliveryFilter resolves the names in the filter; some is false when one of them is unknown and nothing can match.
-func (a *api) deliveryFilter(ctx context.Context, tenant string, in *listDeliveriesInput) (f store.DeliveryFilter, some bool, err error) {
-	var v event.Violations
-	if in.WebhookID == "" {
-		in.WebhookID = callerOf(ctx).key.Webhook
-	}
-	if in.WebhookID != "" && !callerOf(ctx).sees(in.WebhookID) {
-		return f, false, nil
-	}
-	f.Status = store.Status(in.Status)
-	if f.Since, f.Until = in.times(&v); len(v) > 0 {
-		return f, false, v
-	}
-	if in.WebhookID != "" {
-		w, err := a.store.WebhookByID(ctx, tenant, in.WebhookID)
-		if errors.Is(err, store.ErrNotFound) {
-			return f, false, nil
-		} else if err != nil {
-			return f, false, fmt.Errorf("find webhook %s: %w", in.WebhookID, err)
-		}
-		f.Webhook = w.Num
-	}
-	if in.EventID != "" {
-		id, err := uuid.Parse(in.EventID)
-		if err != nil {
-			return f, false, nil
-		}
-		rec, err := a.store.EventByID(ctx, tenant, id)
-		if errors.Is(err, store.ErrNotFound) {
-			return f, false, nil
-		} else if err != nil {
-			return f, false, fmt.Errorf("find event %s: %w", id, err)
-		}
-		f.Event = rec.Seq
-	}
-	return f, true, nil
-}
-
 func (a *api) getDelivery(ctx context.Context, in *byID) (*output[deliveryWithAttempts], error) {
 	d, ev, outcomes, err := a.findDelivery(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	out := deliveryWithAttempts{viewDelivery(&d), viewEvent(&ev.Event), make([]attemptView, 0, len(outcomes))}
+	out := deliveryWithAttempts{DeliveryView: viewDelivery(&d), Event: viewEvent(&ev.Event), Attempts: make([]attemptView, 0, len(outcomes))}
 	for i := range outcomes {
 		out.Attempts = append(out.Attempts, viewOutcome(&outcomes[i]))
 	}
+	w, err := a.store.WebhookByID(ctx, callerOf(ctx).tenant, d.WebhookID)
+	if errors.Is(err, store.ErrNotFound) {
+		return &output[deliveryWithAttempts]{out}, nil // deleted
+	} else if err != nil {
+		return nil, fmt.Errorf("find webhook %s: %w", d.WebhookID, err)
+	}
+	out.showRequests(w, &ev.Event, outcomes, a.now())
 	return &output[deliveryWithAttempts]{out}, nil
+}
+
+// showRequests builds what was sent at each attempt, which is signed with the time of it.
+func (d *deliveryWithAttempts) showRequests(w *webhook.Webhook, ev *event.Event, outcomes []store.Outcome, now time.Time) {
+	for i := range outcomes {
+		o := &outcomes[i]
+		if !o.Sent {
+			continue
+		}
+		r := requestOf(w, ev, o.At)
+		if r == nil {
+			continue
+		}
+		at := &d.Attempts[i]
+		at.Headers, d.Request = r.Headers, r
+		at.Changed = w.UpdatedAt.After(o.At) || o.KeyID != "" && !slices.ContainsFunc(w.SigningKeys, func(k webhook.SigningKey) bool { return k.ID == o.KeyID })
+	}
+	if d.Request == nil {
+		d.Request = requestOf(w, ev, now)
+	}
 }
 
 func (a *api) findDelivery(ctx context.Context, id string) (store.DeliveryRecord, store.EventRecord, []store.Outcome, error) {

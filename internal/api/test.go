@@ -102,13 +102,7 @@ func testType(w *webhook.Webhook, raw []byte) (event.Type, error) {
 		}
 	}
 	if name == "" {
-		var patterns []event.Pattern
-		for _, s := range w.EventTypes {
-			if p, err := event.ParsePattern(s); err == nil {
-				patterns = append(patterns, p)
-			}
-		}
-		if names := event.Resolve(patterns); len(names) > 0 {
+		if names := event.Resolve(patternsOf(w)); len(names) > 0 {
 			name = names[0]
 		}
 	}
@@ -119,27 +113,20 @@ func testType(w *webhook.Webhook, raw []byte) (event.Type, error) {
 	return t, nil
 }
 
-// viewTest shows what was sent and what came back. The preview has no secrets in it; here they are taken out once more,
-// by the webhook's own list.
+// viewTest shows what was sent and what came back.
 func viewTest(w *webhook.Webhook, r *attempt.Result, p *attempt.Preview) testView {
 	v := testView{
 		Attempt: attemptView{
 			At: formatTime(r.At), DurationMS: int64(r.Duration / time.Millisecond), Sent: r.Sent, Outcome: string(store.Retry),
 			Status: r.Status, Class: outsideClass(r.Class), ResponseView: viewResponse(r.Response), SigningKeyID: r.KeyID,
 		},
-		Request: testRequest{Method: p.Method, URL: p.URL, Headers: []testHeader{}, Body: string(p.Body)},
+		Request: viewRequest(w, p),
 	}
 	if r.Verdict == attempt.Success {
 		v.Attempt.Outcome = string(store.Delivered)
 	}
 	if r.Status != 0 {
 		v.Response = &testResponse{Status: r.Status, Body: v.Attempt.Response, BodyBase64: v.Attempt.ResponseBase64}
-	}
-	for _, h := range p.Headers {
-		if secretHeader(w, h[0]) {
-			h[1] = secretText
-		}
-		v.Request.Headers = append(v.Request.Headers, testHeader{h[0], h[1]})
 	}
 	return v
 }

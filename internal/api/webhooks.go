@@ -70,6 +70,7 @@ func (a *api) registerWebhooks() {
 		status: http.StatusNoContent, roles: admins, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
 	}, a.deleteWebhook)
 	a.registerTest(tag, one+"/test")
+	a.registerPreview(tag)
 }
 
 func (a *api) createWebhook(ctx context.Context, in *bodyInput) (*webhookOutput, error) {

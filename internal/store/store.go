@@ -185,6 +185,8 @@ type Records interface {
 	ListEvents(ctx context.Context, tenant string, f EventFilter, before Seq, limit int) ([]EventRecord, error)
 	// ListDeliveries lists up to limit deliveries below before in the order (Seq, Webhook) descending (zero: from the newest on).
 	ListDeliveries(ctx context.Context, tenant string, f DeliveryFilter, before DeliveryKey, limit int) ([]DeliveryRecord, error)
+	// CountDeliveries counts the deliveries that a list would have, up to limit.
+	CountDeliveries(ctx context.Context, tenant string, f DeliveryFilter, limit int) (int, error)
 	// Delivery finds one delivery with its event and every recorded outcome, oldest first. Errors: ErrNotFound.
 	Delivery(ctx context.Context, tenant string, key DeliveryKey) (DeliveryRecord, EventRecord, []Outcome, error)
 }

@@ -67,12 +67,15 @@ const (
 			LEFT JOIN waiting AS x ON x.tenant = $1 AND x.webhook = p.num AND x.event = p.event
 		ORDER BY p.event DESC, p.num DESC`
 
-	listAll          = hooks + accepted + acceptedLast + states
-	listAllOfOne     = hooks + tried + ` UNION ` + waits + ` UNION ` + inMemory + acceptedLast + states
-	listWaiting      = hooks + waits + ` UNION ` + inMemory + acceptedLast + states
-	listDelivered    = hooks + wereDelivered + acceptedLast + states
-	listDeliveredOne = hooks + ended + `'delivered'` + lastWord + states
-	listGivenUp      = hooks + ended + givenUp + lastWord + states
+	// What is counted is the same, up to $7.
+	howMany = `) SELECT count(*) FROM (SELECT DISTINCT num, event FROM found LIMIT $7) AS n`
+
+	findAll          = hooks + accepted + acceptedLast
+	findAllOfOne     = hooks + tried + ` UNION ` + waits + ` UNION ` + inMemory + acceptedLast
+	findWaiting      = hooks + waits + ` UNION ` + inMemory + acceptedLast
+	findDelivered    = hooks + wereDelivered + acceptedLast
+	findDeliveredOne = hooks + ended + `'delivered'` + lastWord
+	findGivenUp      = hooks + ended + givenUp + lastWord
 
 	// Of all nodes.
 	selectLeastMark = `SELECT coalesce(min(recover_from), 0) FROM fences`
@@ -111,9 +114,14 @@ func scanState(row pgx.CollectableRow) (s state, err error) {
 	return s, err
 }
 
-// ListDeliveries lists deliveries, newest first; see store.Records.
-func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) ([]store.DeliveryRecord, error) {
-	const what = "list deliveries"
+// finding is the beginning of a statement that finds deliveries, with its arguments.
+type finding struct {
+	query string
+	args  []any
+}
+
+// find chooses how the filter's deliveries are found.
+func find(tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) (q finding, err error) {
 	low, high := store.Span(f.Since, f.Until)
 	if f.Event != 0 {
 		low, high = max(low, f.Event), min(high, f.Event)
@@ -121,35 +129,65 @@ func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.Deliver
 	if before.Event == 0 {
 		before = store.DeliveryKey{Event: high, Webhook: math.MaxInt64}
 	}
-	args := []any{tenant, f.Webhook, int64(low), int64(min(high, before.Event)), int64(min(high, before.Event-1)), before.Webhook, limit}
-	var query string
+	q.args = []any{tenant, f.Webhook, int64(low), int64(min(high, before.Event)), int64(min(high, before.Event-1)), before.Webhook, limit}
 	switch one := f.Webhook != 0; {
 	case f.Status == "" && one:
-		query = listAllOfOne
+		q.query = findAllOfOne
 	case f.Status == "":
-		query = listAll
+		q.query = findAll
 	case f.Status == store.StatusWaiting:
-		query = listWaiting
+		q.query = findWaiting
 	case f.Status == store.StatusDelivered && one:
-		query = listDeliveredOne
+		q.query = findDeliveredOne
 	case f.Status == store.StatusDelivered:
-		query = listDelivered
+		q.query = findDelivered
 	case f.Status == store.StatusExhausted, f.Status == store.StatusCancelled:
-		query, args = listGivenUp, append(args, string(f.Status))
+		q.query, q.args = findGivenUp, append(q.args, string(f.Status))
 	default:
-		return nil, fmt.Errorf("%s: unknown status %q", what, f.Status)
+		return q, fmt.Errorf("unknown status %q", f.Status)
+	}
+	return q, nil
+}
+
+// mark adds the argument that says from where on deliveries may be in memory only, where it is needed.
+func (q *finding) mark(ctx context.Context, tx pgx.Tx) error {
+	if q.query != findAllOfOne && q.query != findWaiting {
+		return nil
+	}
+	var mark int64
+	err := tx.QueryRow(ctx, selectLeastMark).Scan(&mark)
+	q.args = append(q.args, mark)
+	return err
+}
+
+// CountDeliveries counts deliveries; see store.Records.
+func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (n int, err error) {
+	q, err := find(tenant, f, store.DeliveryKey{}, limit)
+	if err == nil {
+		err = snapshot(ctx, db.lists, func(tx pgx.Tx) error {
+			if err := q.mark(ctx, tx); err != nil {
+				return err
+			}
+			return tx.QueryRow(ctx, q.query+howMany, q.args...).Scan(&n)
+		})
+	}
+	return n, wrap(err, "count deliveries")
+}
+
+// ListDeliveries lists deliveries, newest first; see store.Records.
+func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) ([]store.DeliveryRecord, error) {
+	const what = "list deliveries"
+	q, err := find(tenant, f, before, limit)
+	if err != nil {
+		return nil, wrap(err, what)
 	}
 	var found []state
 	tries := map[store.DeliveryKey][]store.Outcome{}
-	err := snapshot(ctx, db.lists, func(tx pgx.Tx) (err error) {
-		if query == listAllOfOne || query == listWaiting {
-			var mark int64
-			if err := tx.QueryRow(ctx, selectLeastMark).Scan(&mark); err != nil {
-				return err
-			}
-			args = append(args, mark)
+	err = snapshot(ctx, db.lists, func(tx pgx.Tx) (err error) {
+		if err := q.mark(ctx, tx); err != nil {
+			return err
 		}
-		if found, err = collect(ctx, tx, "find them", scanState, query, args...); err != nil || len(found) == 0 {
+		if found, err = collect(ctx, tx, "find them", scanState, q.query+states, q.args...); err != nil || len(found) == 0 {
 			return err
 		}
 		webhooks, events := make([]int64, len(found)), make([]int64, len(found))

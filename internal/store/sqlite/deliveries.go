@@ -98,6 +98,17 @@ func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.Deliver
 	return list, nil
 }
 
+// CountDeliveries counts deliveries; see store.Records.
+func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (n int, err error) {
+	err = db.snapshot(ctx, "count deliveries", func(tx *sql.Tx) error {
+		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, limit: limit, now: time.Now()}
+		keys, err := q.keys(ctx)
+		n = len(keys)
+		return err
+	})
+	return n, err
+}
+
 // deliveries is one list being made.
 type deliveries struct {
 	tx     *sql.Tx

@@ -259,6 +259,11 @@ func testListDeliveries(t *testing.T, s store.Store) {
 	} {
 		t.Run(label, func(t *testing.T) {
 			wantList(t, deliveryNames(t, s, "a", c.f, store.DeliveryKey{}, 100), c.want)
+			for _, limit := range []int{100, 2} {
+				if n, err := s.CountDeliveries(context.Background(), "a", c.f, limit); err != nil || n != min(len(c.want), limit) {
+					t.Errorf("CountDeliveries up to %d = %d, %v, want %d, nil", limit, n, err, min(len(c.want), limit))
+				}
+			}
 		})
 	}
 	two.DeletedAt = epoch

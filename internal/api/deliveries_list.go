@@ -1,0 +1,276 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/quantfolio/qhook/internal/attempt"
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+const (
+	lookedAt  = 500 // deliveries that are looked at for one page of a list that is filtered by what no index knows
+	lookChunk = 100
+)
+
+// DeliveriesFilter is what deliveries are selected by.
+type DeliveriesFilter struct {
+	Period
+	WebhookID  string `query:"webhook_id" maxLength:"64"`
+	EventID    string `query:"event_id" maxLength:"64"`
+	EventType  string `query:"event_type" maxLength:"256" doc:"A pattern, like qap.investor.* or **."`
+	Status     string `query:"status" enum:"waiting,delivered,exhausted,cancelled"`
+	LastStatus string `query:"last_status" pattern:"^[1-5]([0-9][0-9]|xx)$" doc:"The last attempt's HTTP status, like 503, or a class of them, like 5xx."`
+	LastClass  string `query:"last_class" maxLength:"32" doc:"The last attempt's class of error."`
+}
+
+// hash tells lists apart; a cursor is good for one.
+func (f *DeliveriesFilter) hash(tenant string) uint32 {
+	return filterHash("deliveries", tenant, f.WebhookID, f.EventID, f.EventType, f.Status, f.LastStatus, f.LastClass, f.Since, f.Until)
+}
+
+type listDeliveriesInput struct {
+	Scope
+	Page
+	DeliveriesFilter
+}
+
+// selection is a filter with its names resolved.
+type selection struct {
+	store.DeliveryFilter
+	none     bool           // nothing can match
+	types    []string       // nil: all
+	from, to int            // of the last attempt's HTTP status; 0: any
+	classes  []string       // of the last attempt; nil: any
+	statuses []store.Status // that can match; more than one: their lists are merged
+}
+
+// narrow tells whether the store's lists have more than what matches.
+func (s *selection) narrow() bool { return s.types != nil || s.from != 0 || s.classes != nil }
+
+func (s *selection) match(r *store.DeliveryRecord) bool {
+	return (s.types == nil || slices.Contains(s.types, r.EventType)) &&
+		(s.from == 0 || r.LastCode >= s.from && r.LastCode <= s.to) &&
+		(s.classes == nil || slices.Contains(s.classes, r.LastClass))
+}
+
+// selection resolves the filter.
+func (a *api) selection(ctx context.Context, f *DeliveriesFilter) (*selection, error) {
+	c := callerOf(ctx)
+	var v event.Violations
+	s := &selection{}
+	if s.Since, s.Until = f.times(&v); f.EventType != "" {
+		p, err := event.ParsePattern(f.EventType)
+		if err != nil {
+			v.Add("query.event_type", err.Error())
+		} else if s.types = event.Resolve([]event.Pattern{p}); len(s.types) == len(event.Catalogue()) {
+			s.types = nil
+		} else if len(s.types) == 0 {
+			s.none = true
+		}
+	}
+	if len(v) > 0 {
+		return nil, v
+	}
+	s.outcome(f)
+	hook := cmp.Or(f.WebhookID, c.key.Webhook)
+	if hook != "" {
+		w, err := a.store.WebhookByID(ctx, c.tenant, hook)
+		if errors.Is(err, store.ErrNotFound) || err == nil && !c.sees(hook) {
+			s.none = true
+		} else if err != nil {
+			return nil, fmt.Errorf("find webhook %s: %w", hook, err)
+		} else {
+			s.Webhook = w.Num
+		}
+	}
+	if f.EventID == "" {
+		return s, nil
+	}
+	id, err := uuid.Parse(f.EventID)
+	if err != nil {
+		s.none = true
+		return s, nil
+	}
+	rec, err := a.store.EventByID(ctx, c.tenant, id)
+	if errors.Is(err, store.ErrNotFound) {
+		s.none = true
+	} else if err != nil {
+		return nil, fmt.Errorf("find event %s: %w", id, err)
+	}
+	s.Event = rec.Seq
+	return s, nil
+}
+
+// outcome reads what the last attempt came to. What is delivered has no error, so that a search for errors looks at the
+// others only, which the stores' indexes know.
+func (s *selection) outcome(f *DeliveriesFilter) {
+	s.statuses = []store.Status{store.Status(f.Status)}
+	if len(f.LastStatus) == 3 {
+		digit := int(f.LastStatus[0] - '0')
+		if s.from, s.to = digit*100, digit*100+99; f.LastStatus[1] != 'x' {
+			s.from = digit*100 + int(f.LastStatus[1]-'0')*10 + int(f.LastStatus[2]-'0')
+			s.to = s.from
+		}
+	}
+	if f.LastClass != "" {
+		s.classes = []string{f.LastClass}
+		if f.LastClass == classAddress {
+			s.classes = []string{attempt.ClassRefused, attempt.ClassDNS}
+		}
+	}
+	if f.Status == "" {
+		if good := s.from >= 200 && s.to <= 299; s.classes != nil || s.from != 0 && !good {
+			s.statuses = []store.Status{store.StatusWaiting, store.StatusExhausted, store.StatusCancelled}
+		} else if good {
+			s.statuses = []store.Status{store.StatusDelivered}
+		}
+	}
+}
+
+// chunk lists what may match, newest first.
+func (a *api) chunk(ctx context.Context, s *selection, before store.DeliveryKey, limit int) ([]store.DeliveryRecord, error) {
+	var all []store.DeliveryRecord
+	for _, status := range s.statuses {
+		f := s.DeliveryFilter
+		f.Status = status
+		list, err := a.store.ListDeliveries(ctx, callerOf(ctx).tenant, f, before, limit)
+		if err != nil {
+			return nil, fmt.Errorf("list deliveries: %w", err)
+		}
+		all = append(all, list...)
+	}
+	if len(s.statuses) > 1 {
+		slices.SortFunc(all, func(x, y store.DeliveryRecord) int {
+			return cmp.Or(cmp.Compare(y.Event, x.Event), cmp.Compare(y.Webhook, x.Webhook))
+		})
+		all = all[:min(len(all), limit)]
+	}
+	return all, nil
+}
+
+// findDeliveries lists up to limit deliveries that match. last is the last one that was looked at, and more tells whether there may be
+// others after it; full: there are limit of them.
+func (a *api) findDeliveries(ctx context.Context, s *selection, before store.DeliveryKey, limit, look int) (found []store.DeliveryRecord, last store.DeliveryKey, more bool, err error) {
+	if s.none {
+		return nil, last, false, nil
+	}
+	for looked := 0; ; {
+		size := limit - len(found) + 1
+		if s.narrow() {
+			size = lookChunk
+		}
+		list, err := a.chunk(ctx, s, before, size)
+		if err != nil {
+			return nil, last, false, err
+		}
+		for i := range list {
+			if len(found) == limit {
+				return found, last, true, nil
+			}
+			if last = list[i].DeliveryKey; s.match(&list[i]) {
+				found = append(found, list[i])
+			}
+		}
+		if len(list) < size {
+			return found, last, false, nil
+		}
+		if looked += len(list); looked >= look {
+			return found, last, true, nil
+		}
+		before = last
+	}
+}
+
+func (a *api) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*output[deliveryPage], error) {
+	hash := in.hash(callerOf(ctx).tenant)
+	from, err := decodeCursor(hash, in.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	s, err := a.selection(ctx, &in.DeliveriesFilter)
+	if err != nil {
+		return nil, err
+	}
+	found, last, more, err := a.findDeliveries(ctx, s, store.DeliveryKey{Event: store.Seq(from.first), Webhook: from.second}, in.Limit, lookedAt)
+	if err != nil {
+		return nil, err
+	}
+	out := deliveryPage{Items: make([]DeliveryView, 0, len(found))}
+	for i := range found {
+		out.Items = append(out.Items, viewDelivery(&found[i]))
+	}
+	if more {
+		if out.Next = encodeCursor(hash, cursor{int64(last.Event), last.Webhook}); len(found) < in.Limit {
+			out.To = formatTime(last.Event.Time())
+		}
+	}
+	return &output[deliveryPage]{out}, nil
+}
+
+const (
+	maxCount  = 100_000                // deliveries that are counted
+	countTime = 300 * time.Millisecond // that counting takes, where each has to be looked at
+)
+
+type countInput struct {
+	Scope
+	DeliveriesFilter
+}
+
+type countView struct {
+	Count int  `json:"count"`
+	More  bool `json:"more,omitempty" doc:"There are at least so many."`
+}
+
+func (a *api) registerCount() {
+	register(a, operation{
+		id: "count-deliveries", method: http.MethodGet, path: "/v1/deliveries/count", tag: "Deliveries", summary: "Count deliveries",
+		text:   "Up to a bound of number and time.",
+		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusBadRequest},
+	}, a.countDeliveries)
+}
+
+func (a *api) countDeliveries(ctx context.Context, in *countInput) (*output[countView], error) {
+	s, err := a.selection(ctx, &in.DeliveriesFilter)
+	if err != nil || s.none {
+		return &output[countView]{}, err
+	}
+	var out countView
+	if !s.narrow() {
+		n, err := a.store.CountDeliveries(ctx, callerOf(ctx).tenant, s.with(s.statuses[0]), maxCount+1)
+		if err != nil {
+			return nil, fmt.Errorf("count deliveries: %w", err)
+		}
+		return &output[countView]{countView{min(n, maxCount), n > maxCount}}, nil
+	}
+	var before store.DeliveryKey
+	for begun := time.Now(); ; {
+		found, last, more, err := a.findDeliveries(ctx, s, before, lookChunk, lookedAt)
+		if err != nil {
+			return nil, err
+		}
+		if out.Count += len(found); !more {
+			return &output[countView]{out}, nil
+		}
+		if out.Count >= maxCount || time.Since(begun) > countTime {
+			out.More = true
+			return &output[countView]{out}, nil
+		}
+		before = last
+	}
+}
+
+func (s *selection) with(status store.Status) store.DeliveryFilter {
+	f := s.DeliveryFilter
+	f.Status = status
+	return f
+}

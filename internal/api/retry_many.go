@@ -1,0 +1,146 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+const (
+	maxRetryMany  = 200 // deliveries in one call
+	retriesAtOnce = 64  // so that they share commits
+)
+
+type retryManyBody struct {
+	IDs []string `json:"ids,omitempty" maxItems:"200" doc:"The deliveries, in place of the query's filter."`
+}
+
+type retryManyInput struct {
+	Scope
+	Page
+	DeliveriesFilter
+	RawBody []byte
+}
+
+type retriedView struct {
+	Retried int    `json:"retried"`
+	Skipped int    `json:"skipped" doc:"Of webhooks that were deleted, or gone."`
+	Next    string `json:"next,omitempty" doc:"The cursor to go on with; absent when that was all."`
+}
+
+func (a *api) registerRetryMany() {
+	a.registerCount()
+	register(a, operation{
+		id: "retry-deliveries", method: http.MethodPost, path: "/v1/deliveries/retry", tag: "Deliveries", summary: "Try many deliveries again now",
+		text:   "Those with the IDs in the body, or a page of those that the query's filter selects, as in the list. Go on with next until it is absent, or stop.",
+		status: http.StatusAccepted, roles: admins, bound: true, body: retryManyBody{}, bodyOptional: true, errors: []int{http.StatusServiceUnavailable},
+	}, a.retryDeliveries)
+}
+
+func (a *api) retryDeliveries(ctx context.Context, in *retryManyInput) (*output[retriedView], error) {
+	var ids []string
+	if len(in.RawBody) > 0 {
+		o, err := parseObject(in.RawBody, "a retry of many")
+		if err != nil {
+			return nil, err
+		}
+		ids, _, _ = take[[]string](o, "ids", "a list of deliveries' IDs")
+		o.finish()
+		if len(ids) > maxRetryMany {
+			o.v.Add("ids", fmt.Sprintf("must be at most %d", maxRetryMany))
+		}
+		if err := o.v.Err(); err != nil {
+			return nil, err
+		}
+	}
+	if len(ids) > 0 {
+		list, gone, err := a.namedDeliveries(ctx, ids)
+		if err != nil {
+			return nil, err
+		}
+		out, err := a.retryAll(ctx, list)
+		out.Skipped += gone
+		return &output[retriedView]{out}, err
+	}
+	hash := in.hash(callerOf(ctx).tenant)
+	from, err := decodeCursor(hash, in.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	s, err := a.selection(ctx, &in.DeliveriesFilter)
+	if err != nil {
+		return nil, err
+	}
+	found, last, more, err := a.findDeliveries(ctx, s, store.DeliveryKey{Event: store.Seq(from.first), Webhook: from.second}, in.Limit, lookedAt)
+	if err != nil {
+		return nil, err
+	}
+	out, err := a.retryAll(ctx, found)
+	if more {
+		out.Next = encodeCursor(hash, cursor{int64(last.Event), last.Webhook})
+	}
+	return &output[retriedView]{out}, err
+}
+
+// namedDeliveries finds deliveries by ID; gone counts those that the caller cannot see.
+func (a *api) namedDeliveries(ctx context.Context, ids []string) (list []store.DeliveryRecord, gone int, err error) {
+	for _, id := range ids {
+		d, _, _, err := a.findDelivery(ctx, id)
+		var p *Problem
+		if errors.As(err, &p) && p.Status == http.StatusNotFound {
+			gone++
+			continue
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		list = append(list, d)
+	}
+	return list, gone, nil
+}
+
+// retryAll makes the deliveries due now.
+func (a *api) retryAll(ctx context.Context, list []store.DeliveryRecord) (out retriedView, err error) {
+	exists := map[string]bool{}
+	for i := range list {
+		id := list[i].WebhookID
+		if _, known := exists[id]; known {
+			continue
+		}
+		_, err := a.store.WebhookByID(ctx, callerOf(ctx).tenant, id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return out, fmt.Errorf("find webhook %s: %w", id, err)
+		}
+		exists[id] = err == nil
+	}
+	var retried atomic.Int64
+	var g errgroup.Group
+	g.SetLimit(retriesAtOnce)
+	for i := range list {
+		if !exists[list[i].WebhookID] {
+			continue
+		}
+		g.Go(func() error {
+			err := a.engine.RetryNow(ctx, list[i].DeliveryKey)
+			if errors.Is(err, store.ErrNotFound) {
+				return nil
+			}
+			if err == nil {
+				retried.Add(1)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return out, fmt.Errorf("retry deliveries: %w", err)
+	}
+	out.Retried = int(retried.Load())
+	out.Skipped = len(list) - out.Retried
+	return out, nil
+}
