@@ -45,6 +45,7 @@ type attemptView struct {
 	Status     int    `json:"status,omitempty" doc:"The response's HTTP status; absent when there was none."`
 	Class      string `json:"class,omitempty" doc:"The class of error; absent when delivered; address: the target's address cannot be used."`
 	ResponseView
+	Timings      *timingsView `json:"timings,omitempty" doc:"Absent for attempts that were recorded before these were."`
 	SigningKeyID string       `json:"signing_key_id,omitempty" doc:"Which signing key signed it."`
 	NextAt       string       `json:"next_at,omitempty" format:"date-time"`
 	Headers      []testHeader `json:"headers,omitempty" doc:"Of the request, its signature among them. Built from the webhook as it is now; with one delivery only."`
@@ -174,7 +175,23 @@ func viewOutcome(o *store.Outcome) attemptView {
 	return attemptView{
 		Number: o.Attempt, At: formatTime(o.At), DurationMS: int64(o.Duration / time.Millisecond), Sent: o.Sent, Outcome: string(o.Kind),
 		Status: o.Status, Class: outsideClass(o.Class), ResponseView: viewResponse(o.Response), SigningKeyID: o.KeyID, NextAt: formatTime(o.NextAt),
+		Timings: viewTimings(o.Timings),
 	}
+}
+
+type timingsView struct {
+	DNS       float64 `json:"dns_ms" doc:"Milliseconds; 0 when the phase did not happen, as on a connection used again."`
+	Connect   float64 `json:"connect_ms"`
+	TLS       float64 `json:"tls_ms"`
+	FirstByte float64 `json:"first_byte_ms"`
+}
+
+func viewTimings(t store.Timings) *timingsView {
+	if t == (store.Timings{}) {
+		return nil
+	}
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	return &timingsView{ms(t.DNS), ms(t.Connect), ms(t.TLS), ms(t.FirstByte)}
 }
 
 // classAddress is what the outside gets to know of a target that is refused or does not resolve: the same for both, so

@@ -41,9 +41,10 @@ type testRequest struct {
 }
 
 type testResponse struct {
-	Status     int    `json:"status"`
-	Body       string `json:"body,omitempty" doc:"The start of the body, when it is UTF-8."`
-	BodyBase64 string `json:"body_base64,omitempty" doc:"The start of the body, when it is not UTF-8."`
+	Status     int          `json:"status"`
+	Headers    []testHeader `json:"headers,omitempty" doc:"As received, up to 100."`
+	Body       string       `json:"body,omitempty" doc:"The start of the body, when it is UTF-8."`
+	BodyBase64 string       `json:"body_base64,omitempty" doc:"The start of the body, when it is not UTF-8."`
 }
 
 type testHeader struct {
@@ -118,7 +119,7 @@ func viewTest(w *webhook.Webhook, r *attempt.Result, p *attempt.Preview) testVie
 	v := testView{
 		Attempt: attemptView{
 			At: formatTime(r.At), DurationMS: int64(r.Duration / time.Millisecond), Sent: r.Sent, Outcome: string(store.Retry),
-			Status: r.Status, Class: outsideClass(r.Class), ResponseView: viewResponse(r.Response), SigningKeyID: r.KeyID,
+			Status: r.Status, Class: outsideClass(r.Class), ResponseView: viewResponse(r.Response), SigningKeyID: r.KeyID, Timings: viewTimings(store.Timings(r.Timings)),
 		},
 		Request: viewRequest(w, p),
 	}
@@ -127,6 +128,9 @@ func viewTest(w *webhook.Webhook, r *attempt.Result, p *attempt.Preview) testVie
 	}
 	if r.Status != 0 {
 		v.Response = &testResponse{Status: r.Status, Body: v.Attempt.Response, BodyBase64: v.Attempt.ResponseBase64}
+		for _, h := range r.Headers {
+			v.Response.Headers = append(v.Response.Headers, testHeader{strings.ToValidUTF8(h[0], "\uFFFD"), strings.ToValidUTF8(h[1], "\uFFFD")})
+		}
 	}
 	return v
 }

@@ -68,11 +68,12 @@ type Result struct {
 	Response   []byte // the start of the body
 	KeyID      string // the signing key that X-Quantfolio-Signature-256 was made with
 	Timings    Timings
-	Err        error // for the operator's log; never has a secret
+	Headers    [][2]string // of the answer; of a target for tests only
+	Err        error       // for the operator's log; never has a secret
 }
 
 // Timings are the phases of an attempt; zero for those that did not happen, as on a connection used again.
-type Timings struct{ Connect, TLS, FirstByte time.Duration }
+type Timings struct{ DNS, Connect, TLS, FirstByte time.Duration }
 
 // Config is what a sender is made of. Guard is required.
 type Config struct {
@@ -224,8 +225,8 @@ func (s *Sender) connect(ctx context.Context, t *Target, deadline time.Time, r *
 	began := time.Now()
 	dctx, cancel := context.WithDeadline(ctx, earlier(deadline, began.Add(connectLimit)))
 	defer cancel()
-	nc, err := s.cfg.Guard.Dial(dctx, t.origin.Name, t.origin.Port, !t.origin.TLS)
-	r.Timings.Connect = time.Since(began)
+	nc, resolving, err := s.cfg.Guard.Dial(dctx, t.origin.Name, t.origin.Port, !t.origin.TLS)
+	r.Timings.DNS, r.Timings.Connect = resolving, time.Since(began)-resolving
 	if err != nil {
 		return nil, dialError{err}
 	}

@@ -143,7 +143,7 @@ func BenchmarkReadHead(b *testing.B) {
 	for b.Loop() {
 		src.Reset(raw)
 		r.Reset(src)
-		if h, err := readHead(r); err != nil || h.status != 200 {
+		if h, err := readHead(r, nil); err != nil || h.status != 200 {
 			b.Fatal(h, err)
 		}
 	}

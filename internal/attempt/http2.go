@@ -6,9 +6,11 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +65,15 @@ func exchangeH2(ctx context.Context, cc *http.ClientConn, t *Target, req *reques
 	defer resp.Body.Close()
 	r.Timings.FirstByte = time.Since(began)
 	r.Status, r.RetryAfter = resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"), r.At)
+	if keep := t.keep(r); keep != nil {
+		for _, name := range slices.Sorted(maps.Keys(resp.Header)) {
+			for _, value := range resp.Header[name] {
+				if len(*keep) < maxKeptHeaders {
+					*keep = append(*keep, [2]string{name, value})
+				}
+			}
+		}
+	}
 	kept, err := readAtMost(resp.Body, MaxKept, -1)
 	r.Response = kept
 	if err == nil {

@@ -30,13 +30,13 @@ func (c *conn) roundTrip(ctx context.Context, req *request, deadline time.Time, 
 	r.Sent = n > 0
 	if err != nil {
 		// The other side may have answered before it read everything; it is its word that counts.
-		h, herr := readHead(c.r)
+		h, herr := readHead(c.r, nil)
 		if herr == nil {
 			r.Status, r.RetryAfter = h.status, retryAfter(h.retryAfter, r.At)
 		}
 		return false, fmt.Errorf("write the request: %w", errors.Join(err, herr))
 	}
-	h, err := readHead(c.r)
+	h, err := readHead(c.r, req.t.keep(r))
 	if err != nil {
 		return false, fmt.Errorf("read the answer: %w", err)
 	}
@@ -58,11 +58,12 @@ type head struct {
 	retryAfter string
 }
 
-// readHead reads RFC 9112, sections 4 and 5, passing over interim responses. It takes no more than maxHead bytes.
-func readHead(r *bufio.Reader) (head, error) {
+// readHead reads RFC 9112, sections 4 and 5, passing over interim responses. It takes no more than maxHead bytes. The
+// header lines are put into keep, unless it is nil.
+func readHead(r *bufio.Reader, keep *[][2]string) (head, error) {
 	left := maxHead
 	for range maxInterim + 1 {
-		h, err := readOneHead(r, &left)
+		h, err := readOneHead(r, &left, keep)
 		if err != nil || h.status >= 200 {
 			return h, err
 		}
@@ -73,8 +74,11 @@ func readHead(r *bufio.Reader) (head, error) {
 	return head{}, fmt.Errorf("%w: too many interim responses", errBadResponse)
 }
 
-func readOneHead(r *bufio.Reader, left *int) (head, error) {
+func readOneHead(r *bufio.Reader, left *int, keep *[][2]string) (head, error) {
 	h := head{length: -1}
+	if keep != nil {
+		*keep = nil // of an interim response
+	}
 	line, err := readLine(r, left)
 	if err != nil {
 		return h, err
@@ -103,6 +107,10 @@ func readOneHead(r *bufio.Reader, left *int) (head, error) {
 		}
 		if err := h.header(line); err != nil {
 			return h, err
+		}
+		if keep != nil && len(*keep) < maxKeptHeaders {
+			name, value, _ := strings.Cut(string(line), ":")
+			*keep = append(*keep, [2]string{name, strings.Trim(value, " \t")})
 		}
 	}
 }

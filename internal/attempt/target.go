@@ -25,6 +25,25 @@ type Target struct {
 	webhook  *webhook.Webhook
 	signers  map[string]*signature.Signer // by key ID
 	sessions tls.ClientSessionCache
+	test     bool // the answer's headers are kept
+}
+
+// ForTest is the target of a request whose answer is shown in full.
+func (t *Target) ForTest() *Target {
+	c := *t
+	c.test = true
+	return &c
+}
+
+// maxKeptHeaders bounds the header lines that are kept of an answer to a test.
+const maxKeptHeaders = 100
+
+// keep is where the answer's headers are kept; nil: nowhere.
+func (t *Target) keep(r *Result) *[][2]string {
+	if !t.test {
+		return nil
+	}
+	return &r.Headers
 }
 
 type header struct {

@@ -361,7 +361,7 @@ func FuzzReadHead(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r := bufio.NewReaderSize(bytes.NewReader(raw), 4<<10)
-		h, err := readHead(r)
+		h, err := readHead(r, nil)
 		if err != nil {
 			return
 		}

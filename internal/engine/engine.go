@@ -228,7 +228,7 @@ func (e *Engine) Test(ctx context.Context, w *webhook.Webhook, ev event.Event) (
 	if err != nil {
 		return attempt.Result{}, attempt.Preview{}, fmt.Errorf("prepare webhook %s: %w", w.ID, err)
 	}
-	return e.cfg.Sender.Send(ctx, t, &ev), t.Preview(&ev, time.Now()), nil
+	return e.cfg.Sender.Send(ctx, t.ForTest(), &ev), t.Preview(&ev, time.Now()), nil
 }
 
 // RetryNow makes the delivery due at once, whatever its state; one that is under way already is left alone.

@@ -15,27 +15,29 @@ import (
 )
 
 // Dial connects to a target: its name is resolved, every answer is judged, and the address is judged once more when it
-// is dialled. Errors: *RefusedError, *ResolveError, or the dialer's.
-func (g *Guard) Dial(ctx context.Context, host string, port uint16, plainHTTP bool) (net.Conn, error) {
+// is dialled. It also tells how long the resolving took. Errors: *RefusedError, *ResolveError, or the dialer's.
+func (g *Guard) Dial(ctx context.Context, host string, port uint16, plainHTTP bool) (net.Conn, time.Duration, error) {
 	if host == "" {
-		return nil, &RefusedError{Reason: "no host"}
+		return nil, 0, &RefusedError{Reason: "no host"}
 	}
+	began := time.Now()
 	addrs, err := g.resolve(ctx, host, port, plainHTTP)
+	resolving := time.Since(began)
 	if err != nil {
-		return nil, err
+		return nil, resolving, err
 	}
 	var errs []error
 	for i, to := range addrs {
 		c, err := g.dialOne(ctx, to, len(addrs)-i, plainHTTP)
 		if err == nil {
-			return c, nil
+			return c, resolving, nil
 		}
 		errs = append(errs, err)
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return nil, errors.Join(errs...)
+	return nil, resolving, errors.Join(errs...)
 }
 
 // dialOne tries one address with its share of the time that is left.

@@ -129,7 +129,7 @@ func TestNamesAreJudgedWhole(t *testing.T) {
 	}
 	for name, list := range map[string][]string{"mixed": {"93.184.216.34", "10.0.0.1"}, "private": {"127.0.0.1"}, "too many": many} {
 		g := mustGuard(t, Config{Resolver: &answers{[][]string{list}}})
-		if _, err := g.Dial(t.Context(), "hook.example", 443, false); !errors.As(err, new(*RefusedError)) {
+		if _, _, err := g.Dial(t.Context(), "hook.example", 443, false); !errors.As(err, new(*RefusedError)) {
 			t.Errorf("%s: Dial = %v, want a refusal", name, err)
 		}
 		if err := g.CheckTarget(t.Context(), "hook.example", 443, false); !errors.As(err, new(*RefusedError)) {
@@ -143,7 +143,7 @@ func TestNameThatTurnsPrivateIsRefusedAtDial(t *testing.T) {
 	if err := g.CheckTarget(t.Context(), "hook.example", 443, false); err != nil {
 		t.Fatalf("CheckTarget = %v, want nil", err)
 	}
-	if _, err := g.Dial(t.Context(), "hook.example", 443, false); !errors.As(err, new(*RefusedError)) {
+	if _, _, err := g.Dial(t.Context(), "hook.example", 443, false); !errors.As(err, new(*RefusedError)) {
 		t.Errorf("Dial = %v, want a refusal", err)
 	}
 	// And whatever was resolved, the hook judges what is dialled.
@@ -166,7 +166,7 @@ func (stuck) LookupNetIP(ctx context.Context, _, _ string) ([]netip.Addr, error)
 
 func TestSlowNamesEnd(t *testing.T) {
 	g := mustGuard(t, Config{Resolver: stuck{}, DNSTimeout: 20 * time.Millisecond})
-	if _, err := g.Dial(t.Context(), "hook.example", 443, false); !errors.As(err, new(*ResolveError)) {
+	if _, _, err := g.Dial(t.Context(), "hook.example", 443, false); !errors.As(err, new(*ResolveError)) {
 		t.Errorf("Dial = %v, want a ResolveError", err)
 	}
 	if err := g.CheckTarget(t.Context(), "hook.example", 443, false); err != nil {
@@ -182,13 +182,13 @@ func TestDialAllowedLoopback(t *testing.T) {
 	defer l.Close()
 	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
 	g := mustGuard(t, Config{Allow: mustPrefixes("127.0.0.0/8"), Resolver: &answers{[][]string{{"127.0.0.1"}}}})
-	c, err := g.Dial(t.Context(), "hook.example", port, true)
+	c, _, err := g.Dial(t.Context(), "hook.example", port, true)
 	if err != nil {
 		t.Fatalf("Dial = %v, want a connection", err)
 	}
 	c.Close()
 	g.SetSelfPorts(port)
-	if _, err := g.Dial(t.Context(), "127.0.0.1", port, true); !errors.As(err, new(*RefusedError)) {
+	if _, _, err := g.Dial(t.Context(), "127.0.0.1", port, true); !errors.As(err, new(*RefusedError)) {
 		t.Errorf("Dial of our own listener = %v, want a refusal", err)
 	}
 }
@@ -218,7 +218,7 @@ func TestEgressProxy(t *testing.T) {
 	}()
 	p := &url.URL{Scheme: "http", Host: l.Addr().String(), User: url.UserPassword("u", "p")}
 	g := mustGuard(t, Config{EgressProxy: p, Resolver: &answers{[][]string{{"93.184.216.34"}}}})
-	c, err := g.Dial(t.Context(), "hook.example", 443, false)
+	c, _, err := g.Dial(t.Context(), "hook.example", 443, false)
 	if err != nil {
 		t.Fatalf("Dial = %v, want a connection", err)
 	}
@@ -234,7 +234,7 @@ func TestEgressProxy(t *testing.T) {
 	if req.Method != "CONNECT" || req.Host != "93.184.216.34:443" {
 		t.Errorf("the proxy was asked %s %s, want CONNECT 93.184.216.34:443", req.Method, req.Host)
 	}
-	if _, err := g.Dial(t.Context(), "10.0.0.1", 443, false); !errors.As(err, new(*RefusedError)) {
+	if _, _, err := g.Dial(t.Context(), "10.0.0.1", 443, false); !errors.As(err, new(*RefusedError)) {
 		t.Errorf("Dial of a private address through the proxy = %v, want a refusal", err)
 	}
 }

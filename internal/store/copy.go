@@ -122,7 +122,7 @@ var Tables = []Table{
 	table("events", PerTenant, "seq", `tenant text, seq int, id uuid, type text, object_id text, object_owner_id text,
 		owner_id text, time time, webhooks nums, data text`),
 	table("outcomes", PerWebhook, "event, attempt", `tenant text, webhook int, event int, attempt int, kind text, at time,
-		duration int, sent bool, status int, next_at time, class text, key_id text, response blob`),
+		duration int, sent bool, status int, next_at time, class text, key_id text, response blob, timings blob`),
 	table("rollups", PerTenant, "webhook, span, start", `tenant text, webhook int, span int, start time, delivered int, retried int,
 		exhausted int, cancelled int, h0 int, h1 int, h2 int, h3 int, h4 int, h5 int, h6 int, h7 int, h8 int, h9 int, h10 int,
 		h11 int, h12 int, h13 int, h14 int, h15 int, h16 int, h17 int, h18 int, h19 int`),

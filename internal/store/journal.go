@@ -81,6 +81,7 @@ type Outcome struct {
 	Response []byte    // the start of the response body
 	KeyID    string    // the signing key that signed it; empty when unsigned
 	NextAt   time.Time // Kind Retry: when the next attempt is due; else zero
+	Timings  Timings   // of the request
 	Stored   bool      // the delivery has a waiting row: Retry updates it, any other kind deletes it
 }
 

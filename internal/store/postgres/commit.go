@@ -38,11 +38,11 @@ const (
 		SELECT tenant, id, seq FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS i (tenant, id, seq) ORDER BY tenant, id`
 
 	insertOutcomes = `INSERT INTO outcomes
-			(tenant, webhook, event, attempt, kind, at, duration, sent, status, next_at, class, key_id, response)
-		SELECT tenant, webhook, event, attempt, kind, at, duration, sent, status, next_at, nullif(class, ''), nullif(key_id, ''), response
+			(tenant, webhook, event, attempt, kind, at, duration, sent, status, next_at, class, key_id, response, timings)
+		SELECT tenant, webhook, event, attempt, kind, at, duration, sent, status, next_at, nullif(class, ''), nullif(key_id, ''), response, timings
 		FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::integer[], $5::text[], $6::timestamptz[], $7::bigint[],
-			$8::boolean[], $9::integer[], $10::timestamptz[], $11::text[], $12::text[], $13::bytea[])
-			AS o (tenant, webhook, event, attempt, kind, at, duration, sent, status, next_at, class, key_id, response)`
+			$8::boolean[], $9::integer[], $10::timestamptz[], $11::text[], $12::text[], $13::bytea[], $14::bytea[])
+			AS o (tenant, webhook, event, attempt, kind, at, duration, sent, status, next_at, class, key_id, response, timings)`
 
 	foundColumns = `e.tenant, e.id, e.type, e.object_id, e.object_owner_id, e.owner_id, e.time, e.data, cardinality(e.webhooks)`
 
@@ -386,7 +386,7 @@ func queueOutcomes(list []store.Outcome, batch *pgx.Batch) {
 	webhook, ev, duration := make([]int64, size), make([]int64, size), make([]int64, size)
 	attempt, status := make([]int32, size), make([]int32, size)
 	at, next := make([]time.Time, size), make([]*time.Time, size)
-	sent, response := make([]bool, size), make([][]byte, size)
+	sent, response, timings := make([]bool, size), make([][]byte, size), make([][]byte, size)
 	for i := range list {
 		o := &list[i]
 		tenant[i], webhook[i], ev[i], attempt[i], kind[i] = o.Tenant, o.Webhook, int64(o.Event), int32(o.Attempt), string(o.Kind)
@@ -398,6 +398,9 @@ func queueOutcomes(list []store.Outcome, batch *pgx.Batch) {
 		if len(o.Response) > 0 {
 			response[i] = o.Response
 		}
+		if o.Timings != (store.Timings{}) {
+			timings[i] = o.Timings.Append(make([]byte, 0, 12))
+		}
 	}
-	batch.Queue(insertOutcomes, tenant, webhook, ev, attempt, kind, at, duration, sent, status, next, class, key, response)
+	batch.Queue(insertOutcomes, tenant, webhook, ev, attempt, kind, at, duration, sent, status, next, class, key, response, timings)
 }

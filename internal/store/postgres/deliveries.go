@@ -82,13 +82,13 @@ const (
 
 	// A list does not show the rest.
 	selectTries = `SELECT o.webhook, o.event, o.attempt, o.kind, o.at, o.duration, o.sent, o.status, o.next_at,
-			coalesce(o.class, ''), '', NULL::bytea
+			coalesce(o.class, ''), '', NULL::bytea, NULL::bytea
 		FROM unnest($2::bigint[], $3::bigint[]) AS k (webhook, event)
 			JOIN outcomes AS o ON o.tenant = $1 AND o.webhook = k.webhook AND o.event = k.event
 		ORDER BY o.webhook, o.event, o.attempt`
 
 	selectOutcomes = `SELECT o.webhook, o.event, o.attempt, o.kind, o.at, o.duration, o.sent, o.status, o.next_at,
-			coalesce(o.class, ''), coalesce(o.key_id, ''), o.response
+			coalesce(o.class, ''), coalesce(o.key_id, ''), o.response, o.timings
 		FROM outcomes AS o WHERE o.tenant = $1 AND o.webhook = $2 AND o.event = $3 ORDER BY o.attempt`
 
 	selectDelivery = `SELECT h.id, x.due_at, ` + recordColumns + `
@@ -241,8 +241,9 @@ func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey
 
 func scanOutcome(row pgx.CollectableRow) (o store.Outcome, err error) {
 	var next *time.Time
+	var timings []byte
 	err = row.Scan(&o.Webhook, &o.Event, &o.Attempt, &o.Kind, &o.At, (*int64)(&o.Duration), &o.Sent, &o.Status, &next,
-		&o.Class, &o.KeyID, &o.Response)
-	o.At, o.NextAt = floor(o.At), orZero(next)
+		&o.Class, &o.KeyID, &o.Response, &timings)
+	o.At, o.NextAt, o.Timings = floor(o.At), orZero(next), store.ParseTimings(timings)
 	return o, err
 }

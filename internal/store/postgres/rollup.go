@@ -81,14 +81,11 @@ func (db *DB) Backlog(ctx context.Context, tenant string, webhook int64, limit i
 
 // LastOutcome is the last outcome of the newest event that was tried; see store.Stats.
 func (db *DB) LastOutcome(ctx context.Context, tenant string, webhook int64) (store.Outcome, error) {
-	return one(ctx, db.lists, "last outcome", func(row pgx.CollectableRow) (store.Outcome, error) {
-		o := store.Outcome{Tenant: tenant, DeliveryKey: store.DeliveryKey{Webhook: webhook}}
-		var next *time.Time
-		err := row.Scan(&o.Event, &o.Attempt, &o.Kind, &o.At, &o.Duration, &o.Sent, &o.Status, &next, &o.Class, &o.KeyID, &o.Response)
-		if o.At = floor(o.At); next != nil {
-			o.NextAt = floor(*next)
-		}
-		return o, err
-	}, `SELECT event, attempt, kind, at, duration, sent, status, next_at, coalesce(class, ''), coalesce(key_id, ''), response FROM outcomes
-		WHERE tenant = $1 AND webhook = $2 ORDER BY event DESC, attempt DESC LIMIT 1`, tenant, webhook)
+	o, err := one(ctx, db.lists, "last outcome", scanOutcome, `SELECT o.webhook, o.event, o.attempt, o.kind, o.at, o.duration, o.sent, o.status, o.next_at,
+			coalesce(o.class, ''), coalesce(o.key_id, ''), o.response, o.timings
+		FROM outcomes AS o WHERE o.tenant = $1 AND o.webhook = $2 ORDER BY o.event DESC, o.attempt DESC LIMIT 1`, tenant, webhook)
+	if err == nil {
+		o.Tenant = tenant
+	}
+	return o, err
 }

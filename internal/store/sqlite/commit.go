@@ -21,8 +21,8 @@ const (
 	insertEventsRow = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 	insertOutcomes = `INSERT INTO outcomes
-		(webhook, event, attempt, kind, at, duration, sent, status, next_at, class, key_id, response) VALUES `
-	insertOutcomesRow = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		(webhook, event, attempt, kind, at, duration, sent, status, next_at, class, key_id, response, timings) VALUES `
+	insertOutcomesRow = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 	setRecoverFrom = `UPDATE meta SET recover_from = ? WHERE one = 1`
 
@@ -236,7 +236,10 @@ func (w *writer) record(o *store.Outcome) error {
 	if o.Kind == store.Retry {
 		r[8].Value = o.NextAt.UnixMilli()
 	}
-	r[9].Value, r[10].Value, r[11].Value = nil, nil, nil
+	r[9].Value, r[10].Value, r[11].Value, r[12].Value = nil, nil, nil, nil
+	if o.Timings != (store.Timings{}) {
+		r[12].Value = o.Timings.Append(make([]byte, 0, 12))
+	}
 	if o.Class != "" {
 		r[9].Value = o.Class
 	}

@@ -52,7 +52,7 @@ const (
 		LEFT JOIN waiting AS w ON w.webhook = ?2 AND w.event = e.seq
 		WHERE e.seq = ?3 AND e.tenant = ?1`
 
-	selectOutcomes = `SELECT attempt, kind, at, duration, sent, status, next_at, class, key_id, response FROM outcomes
+	selectOutcomes = `SELECT attempt, kind, at, duration, sent, status, next_at, class, key_id, response, timings FROM outcomes
 		WHERE webhook = ? AND event = ? ORDER BY attempt`
 
 	// The same without what a list does not show.
@@ -60,7 +60,7 @@ const (
 		LEFT JOIN waiting AS w ON w.webhook = ?2 AND w.event = e.seq
 		WHERE e.seq = ?3 AND e.tenant = ?1`
 
-	selectTries = `SELECT attempt, kind, at, duration, sent, status, next_at, class, NULL, NULL FROM outcomes
+	selectTries = `SELECT attempt, kind, at, duration, sent, status, next_at, class, NULL, NULL, NULL FROM outcomes
 		WHERE webhook = ? AND event = ? ORDER BY attempt`
 )
 
@@ -279,10 +279,11 @@ func scanOutcomes(rows *sql.Rows, err error, key store.DeliveryKey) (list []stor
 		var at int64
 		var next sql.NullInt64
 		var class, keyID sql.NullString
-		if err := rows.Scan(&o.Attempt, &o.Kind, &at, &o.Duration, &o.Sent, &o.Status, &next, &class, &keyID, &o.Response); err != nil {
+		var timings []byte
+		if err := rows.Scan(&o.Attempt, &o.Kind, &at, &o.Duration, &o.Sent, &o.Status, &next, &class, &keyID, &o.Response, &timings); err != nil {
 			return err
 		}
-		o.At, o.NextAt, o.Class, o.KeyID = millis(at), orZero(next), class.String, keyID.String
+		o.At, o.NextAt, o.Class, o.KeyID, o.Timings = millis(at), orZero(next), class.String, keyID.String, store.ParseTimings(timings)
 		list = append(list, o)
 		return nil
 	})

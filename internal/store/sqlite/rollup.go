@@ -109,12 +109,13 @@ func (db *DB) LastOutcome(ctx context.Context, tenant string, webhook int64) (st
 	var at int64
 	var next sql.NullInt64
 	var class, keyID sql.NullString
-	err := db.rdb.QueryRowContext(ctx, `SELECT event, attempt, kind, at, duration, sent, status, next_at, class, key_id, response FROM outcomes
+	var timings []byte
+	err := db.rdb.QueryRowContext(ctx, `SELECT event, attempt, kind, at, duration, sent, status, next_at, class, key_id, response, timings FROM outcomes
 		WHERE webhook = ? ORDER BY event DESC, attempt DESC LIMIT 1`, webhook).
-		Scan(&o.Event, &o.Attempt, &o.Kind, &at, &o.Duration, &o.Sent, &o.Status, &next, &class, &keyID, &o.Response)
+		Scan(&o.Event, &o.Attempt, &o.Kind, &at, &o.Duration, &o.Sent, &o.Status, &next, &class, &keyID, &o.Response, &timings)
 	if err != nil {
 		return store.Outcome{}, wrap(notFound(err), "last outcome")
 	}
-	o.At, o.NextAt, o.Class, o.KeyID = millis(at), orZero(next), class.String, keyID.String
+	o.At, o.NextAt, o.Class, o.KeyID, o.Timings = millis(at), orZero(next), class.String, keyID.String, store.ParseTimings(timings)
 	return o, nil
 }

@@ -118,6 +118,7 @@ func outcome(k store.DeliveryKey, attempt int, kind store.OutcomeKind) store.Out
 	o := store.Outcome{
 		Tenant: "a", DeliveryKey: k, Attempt: attempt, Kind: kind, At: epoch.Add(time.Duration(attempt)*time.Hour + 3*time.Millisecond),
 		Duration: 123456789 * time.Nanosecond, Sent: true, Status: 200, Response: []byte("ok\x00\xff"), KeyID: "key_1",
+		Timings: store.Timings{DNS: 3 * time.Microsecond, TLS: 1234567 * time.Microsecond, FirstByte: 80 * time.Millisecond},
 	}
 	switch kind {
 	case store.Retry:
@@ -126,7 +127,7 @@ func outcome(k store.DeliveryKey, attempt int, kind store.OutcomeKind) store.Out
 	case store.Exhausted:
 		o.Status, o.Class = 0, "timeout"
 	case store.Cancelled:
-		o.Sent, o.Status, o.Response, o.KeyID = false, 0, nil, ""
+		o.Sent, o.Status, o.Response, o.KeyID, o.Timings = false, 0, nil, "", store.Timings{}
 	}
 	return o
 }

@@ -107,6 +107,7 @@ CREATE TABLE outcomes (
     class    text,
     key_id   text,
     response bytea,
+    timings  bytea,                -- store.Timings
     CONSTRAINT outcomes_pk PRIMARY KEY (tenant, webhook, event, attempt),
     CONSTRAINT outcomes_kind_known CHECK (kind IN ('delivered', 'retry', 'exhausted', 'cancelled')),
     CONSTRAINT outcomes_retry_has_next CHECK ((kind = 'retry') = (next_at IS NOT NULL))
