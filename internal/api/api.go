@@ -21,6 +21,7 @@ import (
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/engine"
 	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/live"
 	"github.com/quantfolio/qhook/internal/store"
 	"github.com/quantfolio/qhook/internal/webhook"
 )
@@ -59,6 +60,8 @@ type Config struct {
 	Store  store.Store
 	Guard  Guard
 
+	Live      *live.Hub         // told of attempts; nil: there are none to watch
+	Stopping  <-chan struct{}   // closed when streams have to end; nil: never
 	Advisory  *advisory.Service // nil: the advisory platform is not served
 	Logger    *slog.Logger
 	Now       func() time.Time // default time.Now
@@ -76,6 +79,9 @@ func (c *Config) setDefaults() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Live == nil {
+		c.Live = new(live.Hub)
 	}
 	if c.Version == "" {
 		c.Version = "dev"
@@ -98,6 +104,8 @@ type api struct {
 
 	advisory *advisory.Service // nil: not served
 	version  string
+	live     *live.Hub
+	stopping <-chan struct{}
 
 	mux     *http.ServeMux
 	doc     huma.API
@@ -113,7 +121,7 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	a := &api{
 		engine: cfg.Engine, store: cfg.Store, guard: cfg.Guard, log: cfg.Logger, clock: cfg.Now,
-		advisory: cfg.Advisory, version: cfg.Version,
+		advisory: cfg.Advisory, version: cfg.Version, live: cfg.Live, stopping: cfg.Stopping,
 		mux: http.NewServeMux(), keys: newKeyCache(cfg.Store),
 		tests: &limiters{rate: cfg.TestRate, burst: cfg.TestBurst, byTenant: map[string]*rate.Limiter{}},
 	}
@@ -125,6 +133,7 @@ func New(cfg Config) (http.Handler, error) {
 	a.registerDirectory()
 	a.registerSignIn()
 	a.registerStats()
+	a.registerLive()
 	if a.advisory != nil {
 		a.registerAdvisory()
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/api"
 	"github.com/quantfolio/qhook/internal/attempt"
+	"github.com/quantfolio/qhook/internal/live"
 	"github.com/quantfolio/qhook/internal/netguard"
 	"github.com/quantfolio/qhook/internal/server"
 	"github.com/quantfolio/qhook/internal/store"
@@ -48,6 +49,7 @@ type App struct {
 	engine   engines
 
 	advisory     *advisory.Service // nil: not served
+	live         live.Hub
 	api, metrics *http.Server
 	listener     net.Listener
 	firstKey     string
@@ -79,7 +81,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 	if cfg.Advisory {
 		a.advisory = advisory.New(advisory.Config{Engine: &a.engine, Store: a.store, Logger: log, Retention: cfg.UndeleteTime})
 	}
-	h, err := api.New(api.Config{Engine: &a.engine, Store: a.store, Guard: a.guard, Advisory: a.advisory, Logger: log, Version: Version})
+	h, err := api.New(api.Config{Engine: &a.engine, Store: a.store, Guard: a.guard, Advisory: a.advisory, Live: &a.live, Stopping: a.stopped, Logger: log, Version: Version})
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}

@@ -34,6 +34,8 @@ type Config struct {
 	Sender  Sender
 	// Disable persists that a webhook is disabled, and why, and calls Engine.SetWebhook with the result.
 	Disable func(ctx context.Context, num int64, reason string) error
+	// Settled, unless nil, is called with each outcome that was committed; it must not wait.
+	Settled func(o *store.Outcome, ev *event.Event)
 	// Broken is called once, when the journal can no longer be written: with store.ErrBroken the process must end, with
 	// store.ErrFenced this engine must be stopped, and another may take its place.
 	Broken func(error)

@@ -224,6 +224,9 @@ func (w *writer) commit(accepts []*accepted, writes []writing, mark bool) error 
 		w.committed(&writes[i])
 		if o := writes[i].outcome; o != nil {
 			w.count(o)
+			if w.e.cfg.Settled != nil {
+				w.e.cfg.Settled(o, writes[i].settled.event)
+			}
 		}
 	}
 	clear(b.Submissions)

@@ -1,0 +1,131 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/live"
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+const (
+	livePath = "/v1/attempts/live"
+	liveIdle = 15 * time.Second // then a comment keeps the connection, and finds out whether it is still there
+)
+
+// registerLive documents the stream and puts it on the mux: it is no call with an answer.
+func (a *api) registerLive() {
+	a.document(operation{
+		id: "watch-attempts", method: http.MethodGet, path: livePath, tag: "Deliveries", summary: "Attempts as they happen",
+		text:   "Server-sent events: each line that begins with data: has an attempt as JSON. Parameters: webhook_id, event_type (a pattern), outcome (delivered, retry or exhausted).",
+		status: http.StatusOK, errors: []int{http.StatusNotFound},
+	}, LiveAttempt{})
+	a.mux.HandleFunc("GET "+livePath, func(w http.ResponseWriter, r *http.Request) {
+		if err := a.watchAttempts(w, r); err != nil {
+			a.fail(w, r, err)
+		}
+	})
+}
+
+// LiveAttempt is an attempt that was just made.
+type LiveAttempt struct {
+	DeliveryID string `json:"delivery_id"`
+	EventID    string `json:"event_id" format:"uuid"`
+	EventType  string `json:"event_type"`
+	WebhookID  string `json:"webhook_id" format:"uuid"`
+	Number     int    `json:"number"`
+	At         string `json:"at" format:"date-time"`
+	DurationMS int64  `json:"duration_ms"`
+	Outcome    string `json:"outcome" enum:"delivered,retry,exhausted"`
+	Status     int    `json:"status,omitempty"`
+	Class      string `json:"class,omitempty"`
+	Missed     int    `json:"missed,omitempty" doc:"Attempts before this one that are left out, since there were too many."`
+}
+
+// watchAttempts streams until the caller leaves or the server stops. An error says that nothing was written yet.
+func (a *api) watchAttempts(w http.ResponseWriter, r *http.Request) error {
+	c := callerOf(r.Context())
+	if !c.may(readers) {
+		return errForbidden(c.key.Role)
+	}
+	want, ids, err := a.liveFilter(r, c)
+	if err != nil {
+		return err
+	}
+	watcher := a.live.Watch(c.tenant, want)
+	defer watcher.Close()
+	rc := http.NewResponseController(w)
+	_ = rc.SetWriteDeadline(time.Time{}) // where it cannot be lifted, the caller connects again
+	w.Header().Set("Content-Type", "text/event-stream")
+	send := func(text string) bool {
+		_, err := fmt.Fprint(w, text)
+		return err == nil && rc.Flush() == nil
+	}
+	idle := time.NewTicker(liveIdle)
+	defer idle.Stop()
+	for ok := send(": connected\n\n"); ok; {
+		select {
+		case <-r.Context().Done():
+			return nil
+		case <-a.stopping:
+			return nil
+		case <-idle.C:
+			ok = send(": \n\n")
+		case x := <-watcher.C:
+			v := LiveAttempt{EncodeDeliveryID(x.DeliveryKey), x.EventID.String(), x.EventType, ids(x.Webhook), x.Attempt, formatTime(x.At),
+				int64(x.Duration / time.Millisecond), string(x.Kind), x.Status, outsideClass(x.Class), x.Missed}
+			b, err := json.Marshal(v)
+			ok = err == nil && send("data: "+string(b)+"\n\n")
+		}
+	}
+	return nil
+}
+
+// liveFilter reads what is watched. ids names webhooks.
+func (a *api) liveFilter(r *http.Request, c *caller) (want func(*live.Attempt) bool, ids func(int64) string, err error) {
+	q := r.URL.Query()
+	var types []string
+	if s := q.Get("event_type"); s != "" {
+		p, err := event.ParsePattern(s)
+		if err != nil {
+			return nil, nil, event.Violations{{Field: "query.event_type", Message: err.Error()}}
+		}
+		types = event.Resolve([]event.Pattern{p})
+	}
+	outcome := store.OutcomeKind(q.Get("outcome"))
+	if !slices.Contains([]store.OutcomeKind{"", store.Delivered, store.Retry, store.Exhausted}, outcome) {
+		return nil, nil, event.Violations{{Field: "query.outcome", Message: "must be delivered, retry or exhausted"}}
+	}
+	var num int64
+	hook := q.Get("webhook_id")
+	if hook == "" {
+		hook = c.key.Webhook
+	}
+	if hook != "" {
+		w, err := a.store.WebhookByID(r.Context(), c.tenant, hook)
+		if err != nil {
+			return nil, nil, missing("webhook", err)
+		}
+		if !c.sees(hook) {
+			return nil, nil, errNotFound("webhook")
+		}
+		num = w.Num
+	}
+	names := map[int64]string{}
+	ids = func(num int64) string {
+		if _, ok := names[num]; !ok {
+			list, err := a.store.ListWebhooks(r.Context(), c.tenant, num-1, 1) // the one after the number before
+			if err == nil && len(list) == 1 && list[0].Num == num {
+				names[num] = list[0].ID
+			}
+		}
+		return names[num]
+	}
+	return func(x *live.Attempt) bool {
+		return (num == 0 || x.Webhook == num) && (outcome == "" || x.Kind == outcome) && (types == nil || slices.Contains(types, x.EventType)) && x.Kind != store.Cancelled
+	}, ids, nil
+}
