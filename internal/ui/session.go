@@ -70,6 +70,11 @@ func (u *UI) signedIn(h handle) http.HandlerFunc {
 			u.askToSignIn(v)
 			return
 		}
+		if client.IsStatus(err, http.StatusNotFound) { // of no such tenant, or another's: the page that says so is the caller's own
+			if own, e := u.client(key, "").Caller(r.Context()); e == nil {
+				v.c, v.caller, v.tenant = c, own, own.Tenant
+			}
+		}
 		if err == nil {
 			v.c, v.caller = c, caller
 			err = h(v)

@@ -18,10 +18,11 @@
 
   // Plots, drawn from the page's own data in the colours of its style.
   const color = (name) => getComputedStyle(document.querySelector(".key." + name) ?? document.body).color;
+  const hours = new Intl.DateTimeFormat(undefined, { timeStyle: "short" }), days = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
   const plots = new Map();
   const draw = (el) => {
     if (!window.uPlot) return;
-    const d = JSON.parse(el.dataset.series), ink = getComputedStyle(document.body).color, line = getComputedStyle(document.querySelector(".card")).borderTopColor;
+    const d = JSON.parse(el.dataset.series), ink = getComputedStyle(document.body).color, line = getComputedStyle(document.querySelector(".foot")).borderTopColor;
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "11px system-ui" };
     const counts = el.dataset.plot === "counts";
     let data, series;
@@ -32,13 +33,13 @@
       series = ["good", "wait", "bad"].map((c) => ({ paths: bars, fill: color(c), stroke: color(c), width: 0, points: { show: false } }));
     } else {
       data = [d.at, d.p50, d.p95];
-      series = ["p50", "p95"].map((c) => ({ stroke: color(c), width: 1.5, spanGaps: false, points: { show: true, size: 3, fill: color(c) } }));
+      series = ["p50", "p95"].map((c) => ({ stroke: color(c), width: 1.5, spanGaps: false, points: { show: true, size: 4, fill: color(c) } }));
     }
     const ms = (v) => v >= 60000 ? v / 60000 + " min" : v >= 1000 ? v / 1000 + " s" : v + " ms";
     const options = {
       width: el.clientWidth, height: el.clientHeight, cursor: { show: false }, legend: { show: false },
       scales: { x: { range: (u, min, max) => [min, max + (d.step || 60)] }, y: { range: (u, min, max) => [0, Math.max(max || 0, counts ? 4 : 10)] } },
-      axes: [axis, { ...axis, size: 60, values: (u, v) => v.map((x) => counts ? (Number.isInteger(x) ? x : "") : ms(x)) }],
+      axes: [{ ...axis, values: (u, v) => v.map((x) => (d.step < 3600 ? hours : days).format(x * 1000)) }, { ...axis, size: 60, space: 26, values: (u, v) => v.map((x) => counts ? (Number.isInteger(x) ? x : "") : ms(x)) }],
       series: [{}, ...series],
     };
     plots.get(el)?.destroy();

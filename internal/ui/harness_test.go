@@ -1,0 +1,214 @@
+package ui_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/quantfolio/qhook/client"
+	"github.com/quantfolio/qhook/internal/app"
+)
+
+const adminKey = "the-operator's-key-of-the-dashboard's-tests"
+
+// rig is a server with its dashboard, and receivers to deliver to.
+type rig struct {
+	t         *testing.T
+	app       *app.App
+	url       string
+	link      string // that signs in once
+	operator  *client.Client
+	receivers *httptest.Server
+	failing   atomic.Bool // /flaky answers 503
+
+	mu  sync.Mutex
+	got map[string]int // requests by path
+}
+
+// newRig starts a server on a file of its own.
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, got: map[string]int{}}
+	r.receivers = httptest.NewServer(http.HandlerFunc(r.receive))
+	t.Cleanup(r.receivers.Close)
+	a, err := app.New(t.Context(), app.Config{
+		Listen: "127.0.0.1:0", Data: t.TempDir(), AdminKey: adminKey, AllowNetwork: []string{"127.0.0.0/8"}, Advisory: true,
+		UndeleteTime: 24 * time.Hour, Retention: 24 * time.Hour, Concurrency: 16, StopTimeout: 3 * time.Second,
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Stop(context.Background()) })
+	if err := a.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.app, r.url, r.link = a, a.URL(), a.URL()+a.FirstLink()
+	r.operator = client.New(r.url, adminKey)
+	return r
+}
+
+func (r *rig) receive(w http.ResponseWriter, q *http.Request) {
+	_, _ = io.Copy(io.Discard, q.Body)
+	r.mu.Lock()
+	r.got[q.URL.Path]++
+	r.mu.Unlock()
+	switch {
+	case q.URL.Path == "/down", q.URL.Path == "/flaky" && r.failing.Load():
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, `{"error":"down for maintenance"}`)
+	case q.URL.Path == "/hostile":
+		w.Header().Set("X-Hostile", hostile)
+		w.WriteHeader(http.StatusInternalServerError)
+		_, _ = io.WriteString(w, hostile)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func must[T any](v T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// webhook registers one of a path of the receivers.
+func (r *rig) webhook(path, name string, retry ...time.Duration) client.Webhook {
+	r.t.Helper()
+	w := client.NewWebhook{URL: r.receivers.URL + path, Method: "POST", EventTypes: []string{"**"}, Description: name, GenerateSigningKey: true,
+		Auth: &client.Auth{Type: client.AuthBearer, Token: "a-token"}, Headers: []client.Header{{Name: "X-Team", Value: "blue"}}}
+	for _, d := range retry {
+		w.RetrySchedule = append(w.RetrySchedule, client.Duration(d))
+	}
+	return must(r.operator.CreateWebhook(r.t.Context(), w))(r.t)
+}
+
+// publish publishes an example of each event type, several times.
+func (r *rig) publish(times int) (ids []string) {
+	r.t.Helper()
+	types := must(r.operator.EventTypes(r.t.Context()))(r.t)
+	for range times {
+		for _, typ := range types {
+			e := typ.Example
+			e.ID, e.Time = "", time.Time{}
+			ids = append(ids, must(r.operator.Publish(r.t.Context(), e))(r.t).ID)
+		}
+	}
+	return ids
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(15 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("in 15 seconds not: %s", what)
+		}
+	}
+}
+
+// chromium is where the browser is; "" when there is none.
+func chromium() string {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			return p
+		}
+	}
+	return ""
+}
+
+// browser starts a browser. What its console says of errors, and what it asks of other hosts, fails the test.
+func (r *rig) browser() context.Context {
+	r.t.Helper()
+	path := chromium()
+	if path == "" {
+		if os.Getenv("CI") != "" {
+			r.t.Fatal("there is no Chromium")
+		}
+		r.t.Skip("SKIPPED: there is no Chromium to try the pages in; apt-get install chromium")
+	}
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.NoSandbox,
+		chromedp.WindowSize(1280, 900), chromedp.Flag("lang", "en-GB"), chromedp.Flag("disable-dev-shm-usage", true))
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	r.t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	r.t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil { // starts it, without a limit of time
+		r.t.Fatal(err)
+	}
+	r.watch(ctx)
+	return ctx
+}
+
+// step is something that is done in the browser.
+type step = chromedp.Action[chromedp.Void]
+
+// do takes steps in the browser.
+func (r *rig) do(ctx context.Context, steps ...step) {
+	r.t.Helper()
+	for i, s := range steps {
+		one, cancel := context.WithTimeout(ctx, 15*time.Second)
+		err := chromedp.Do(one, s)
+		cancel()
+		if err == nil {
+			continue
+		}
+		soon, cancel := context.WithTimeout(ctx, 3*time.Second)
+		defer cancel()
+		at, _ := chromedp.Run(soon, chromedp.Location())
+		text, _ := chromedp.Run(soon, chromedp.Evaluate[string](`document.body?.innerText ?? ""`))
+		r.t.Fatalf("step %d at %s: %v; the page says:\n%.2000s", i+1, at, err, text)
+	}
+}
+
+// signIn opens the link and presses its button.
+func (r *rig) signIn(ctx context.Context) {
+	r.t.Helper()
+	r.do(ctx, chromedp.Navigate(r.link), press("Sign in"), chromedp.WaitVisible(`//h1[text()="Overview"]`))
+}
+
+// press clicks on the first button or link that can be seen and has a text, when there is one.
+func press(text string) step {
+	b, _ := json.Marshal(text)
+	return when("a button "+text, `(() => { const x = [...document.querySelectorAll("main a, button")].find((x) => x.checkVisibility() && x.textContent.includes(`+string(b)+`)); x?.click(); return !!x })()`)
+}
+
+// says waits until the page's content has a text.
+func says(text string) step {
+	b, _ := json.Marshal(text)
+	return when("the page says "+text, `document.querySelector("main")?.innerText.includes(`+string(b)+`) ?? false`)
+}
+
+// when waits until an expression is true.
+func when(what, expression string) step {
+	return func(ctx context.Context, t *chromedp.Target) (v chromedp.Void, err error) {
+		for {
+			// While a page is left there is nothing to ask.
+			there, err := chromedp.Evaluate[bool](expression)(ctx, t)
+			if err == nil && there {
+				return v, nil
+			}
+			select {
+			case <-ctx.Done():
+				return v, fmt.Errorf("waiting until %s: %w (%v)", what, ctx.Err(), err)
+			case <-time.After(30 * time.Millisecond):
+			}
+		}
+	}
+}
