@@ -4,14 +4,20 @@ FUZZ    ?= 60s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help test race crash chaos fault bench lint fuzz cover build demo
+.PHONY: help test test-tools screenshots race crash chaos fault bench lint fuzz cover build demo
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: ## every test, the crash test included; those of the API and the platform on both stores
 	$(GO) test ./...
 	QHOOK_TEST_STORE=postgres $(GO) test ./internal/api ./internal/advisory
+
+test-tools: ## what the dashboard's pages are judged by: axe-core and html-validate, by npm
+	cd internal/ui/testdata && npm install --no-package-lock --no-audit --no-fund --silent
+
+screenshots: ## a picture of every page of the dashboard, to docs/screenshots/all (needs Chromium)
+	QHOOK_SCREENSHOTS=$(CURDIR)/docs/screenshots/all $(GO) test -count=1 -run TestScreenshots ./internal/ui
 
 race: ## every test with the race detector, in random order
 	$(GO) test -race -shuffle=on ./...

@@ -71,6 +71,7 @@ func (a *api) registerWebhooks() {
 	}, a.deleteWebhook)
 	a.registerTest(tag, one+"/test")
 	a.registerPreview(tag)
+	a.registerReceiver(tag, one+"/receiver")
 }
 
 func (a *api) createWebhook(ctx context.Context, in *bodyInput) (*webhookOutput, error) {

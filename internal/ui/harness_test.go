@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -71,9 +72,9 @@ func (r *rig) receive(w http.ResponseWriter, q *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		_, _ = io.WriteString(w, `{"error":"down for maintenance"}`)
 	case q.URL.Path == "/hostile":
-		w.Header().Set("X-Hostile", hostile)
+		w.Header().Set("X-Hostile", strings.ReplaceAll(hostile, "\u202e", "\xff"))
 		w.WriteHeader(http.StatusInternalServerError)
-		_, _ = io.WriteString(w, hostile)
+		_, _ = io.WriteString(w, terminal)
 	default:
 		w.WriteHeader(http.StatusNoContent)
 	}
@@ -156,6 +157,30 @@ func (r *rig) browser() context.Context {
 	return ctx
 }
 
+// stepTime is how long one step may take.
+const stepTime = 15 * time.Second
+
+// inert fails the test when something on the page did what it should not, or could.
+func (r *rig) inert(ctx context.Context, where string) {
+	r.t.Helper()
+	one, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	wrong, err := chromedp.Run(one, chromedp.Evaluate[string](`(() => {
+		if (window.hit) return "a script ran";
+		if (document.title.includes("hit") && !document.title.includes("<")) return "the title was changed";
+		const bad = document.querySelector("img, main script, main svg[onload], [onerror], [onload], iframe, object, embed");
+		if (bad) return "there is " + bad.outerHTML;
+		const odd = document.documentElement.outerHTML.match(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/);
+		return odd ? "there is a character U+" + odd[0].charCodeAt(0).toString(16) : "";
+	})()`))
+	if err != nil {
+		r.t.Fatalf("%s: %v", where, err)
+	}
+	if wrong != "" {
+		r.t.Errorf("%s: %s", where, wrong)
+	}
+}
+
 // step is something that is done in the browser.
 type step = chromedp.Action[chromedp.Void]
 
@@ -163,7 +188,7 @@ type step = chromedp.Action[chromedp.Void]
 func (r *rig) do(ctx context.Context, steps ...step) {
 	r.t.Helper()
 	for i, s := range steps {
-		one, cancel := context.WithTimeout(ctx, 15*time.Second)
+		one, cancel := context.WithTimeout(ctx, stepTime)
 		err := chromedp.Do(one, s)
 		cancel()
 		if err == nil {

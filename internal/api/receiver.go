@@ -1,0 +1,40 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/quantfolio/qhook/internal/receivers"
+)
+
+type receiverInput struct {
+	Scope
+	ID       string `path:"id" maxLength:"64"`
+	Language string `query:"language" enum:"go,node,python,java,csharp,php" default:"go"`
+}
+
+type receiverView struct {
+	Language string `json:"language"`
+	File     string `json:"file" doc:"The name that the program's file has to have."`
+	Code     string `json:"code" doc:"Secrets are read from the environment; none is in it."`
+}
+
+func (a *api) registerReceiver(tag, path string) {
+	register(a, operation{
+		id: "get-receiver", method: http.MethodGet, path: path, tag: tag, summary: "A program that receives and verifies the webhook's requests",
+		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusNotFound},
+	}, a.getReceiver)
+}
+
+func (a *api) getReceiver(ctx context.Context, in *receiverInput) (*output[receiverView], error) {
+	w, err := a.store.WebhookByID(ctx, callerOf(ctx).tenant, in.ID)
+	if err != nil {
+		return nil, missing("webhook", err)
+	}
+	l, code, err := receivers.Code(in.Language, w)
+	if err != nil {
+		return nil, fmt.Errorf("receiver of webhook %s: %w", w.ID, err)
+	}
+	return &output[receiverView]{receiverView{l.ID, l.File, code}}, nil
+}
