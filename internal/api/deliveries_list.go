@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	lookedAt  = 500 // deliveries that are looked at for one page of a list that is filtered by what no index knows
-	lookChunk = 100
+	lookedAt  = 200 // deliveries that are looked at for one page of a list that is filtered by what no index knows
+	lookChunk = 50
 )
 
 // DeliveriesFilter is what deliveries are selected by.
@@ -136,57 +136,78 @@ func (s *selection) outcome(f *DeliveriesFilter) {
 	}
 }
 
-// chunk lists what may match, newest first.
-func (a *api) chunk(ctx context.Context, s *selection, before store.DeliveryKey, limit int) ([]store.DeliveryRecord, error) {
-	var all []store.DeliveryRecord
-	for _, status := range s.statuses {
-		f := s.DeliveryFilter
-		f.Status = status
-		list, err := a.store.ListDeliveries(ctx, callerOf(ctx).tenant, f, before, limit)
-		if err != nil {
-			return nil, fmt.Errorf("list deliveries: %w", err)
-		}
-		all = append(all, list...)
-	}
-	if len(s.statuses) > 1 {
-		slices.SortFunc(all, func(x, y store.DeliveryRecord) int {
-			return cmp.Or(cmp.Compare(y.Event, x.Event), cmp.Compare(y.Webhook, x.Webhook))
-		})
-		all = all[:min(len(all), limit)]
-	}
-	return all, nil
+// lister reads the list of one status, some at a time.
+type lister struct {
+	status store.Status
+	buffer []store.DeliveryRecord
+	before store.DeliveryKey
+	end    bool
 }
 
-// findDeliveries lists up to limit deliveries that match. last is the last one that was looked at, and more tells whether there may be
-// others after it; full: there are limit of them.
+// more reads on when the buffer is empty.
+func (a *api) more(ctx context.Context, s *selection, l *lister, size int) error {
+	if len(l.buffer) > 0 || l.end {
+		return nil
+	}
+	list, err := a.store.ListDeliveries(ctx, callerOf(ctx).tenant, s.with(l.status), l.before, size)
+	if err != nil {
+		return fmt.Errorf("list deliveries: %w", err)
+	}
+	if l.buffer, l.end = list, len(list) < size; len(list) > 0 {
+		l.before = list[len(list)-1].DeliveryKey
+	}
+	return nil
+}
+
+// next is the newest delivery of all lists; nil: there is none left.
+func (a *api) next(ctx context.Context, s *selection, lists []*lister, size int) (*store.DeliveryRecord, error) {
+	var newest *lister
+	for _, l := range lists {
+		if err := a.more(ctx, s, l, size); err != nil {
+			return nil, err
+		}
+		if len(l.buffer) > 0 && (newest == nil || older(newest.buffer[0].DeliveryKey, l.buffer[0].DeliveryKey)) {
+			newest = l
+		}
+	}
+	if newest == nil {
+		return nil, nil
+	}
+	r := &newest.buffer[0]
+	newest.buffer = newest.buffer[1:]
+	return r, nil
+}
+
+// older tells whether x comes after y in lists, which have the newest first.
+func older(x, y store.DeliveryKey) bool {
+	return cmp.Or(cmp.Compare(x.Event, y.Event), cmp.Compare(x.Webhook, y.Webhook)) < 0
+}
+
+// findDeliveries lists up to limit deliveries that match, and looks at no more than look. last is the last one that was
+// looked at, and more tells whether there may be others after it.
 func (a *api) findDeliveries(ctx context.Context, s *selection, before store.DeliveryKey, limit, look int) (found []store.DeliveryRecord, last store.DeliveryKey, more bool, err error) {
 	if s.none {
 		return nil, last, false, nil
 	}
-	for looked := 0; ; {
-		size := limit - len(found) + 1
-		if s.narrow() {
-			size = lookChunk
+	size := limit + 1
+	if s.narrow() {
+		size = lookChunk
+	}
+	var lists []*lister
+	for _, status := range s.statuses {
+		lists = append(lists, &lister{status: status, before: before})
+	}
+	for looked := 0; ; looked++ {
+		r, err := a.next(ctx, s, lists, size)
+		if err != nil || r == nil {
+			return found, last, false, err
 		}
-		list, err := a.chunk(ctx, s, before, size)
-		if err != nil {
-			return nil, last, false, err
-		}
-		for i := range list {
-			if len(found) == limit {
-				return found, last, true, nil
-			}
-			if last = list[i].DeliveryKey; s.match(&list[i]) {
-				found = append(found, list[i])
-			}
-		}
-		if len(list) < size {
-			return found, last, false, nil
-		}
-		if looked += len(list); looked >= look {
+		if len(found) == limit || s.narrow() && looked == look {
 			return found, last, true, nil
 		}
-		before = last
+		if last = r.DeliveryKey; s.match(r) {
+			found = append(found, *r)
+		}
 	}
 }
 

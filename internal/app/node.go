@@ -47,7 +47,7 @@ func (e *engines) Test(ctx context.Context, w *webhook.Webhook, ev event.Event) 
 
 func (a *App) newEngine() *engine.Engine {
 	return engine.New(engine.Config{
-		Settled: a.live.Tell,
+		Settled: a.live.Tell, NoRollups: a.cfg.NoRollups,
 		Journal: a.store, Sender: a.sender, Disable: a.disable, Broken: a.fail, Logger: a.log, Registerer: a.registry,
 		Concurrency: a.cfg.Concurrency, Retention: a.cfg.Retention,
 	})

@@ -16,11 +16,13 @@ import (
 
 type benchCmd struct {
 	JSON      bool          `name:"json" help:"Print one JSON object in place of the table."`
-	Only      []string      `help:"Measure only these: ceiling, one, updates, batch, flood, latency, stored, hang, memory; with --database also nodes, takeover. Ratios bring the ceiling with them." placeholder:"NAME"`
+	Only      []string      `help:"Measure only these: ceiling, one, updates, batch, flood, latency, stored, hang, memory, rollups, pages; with --database also nodes, takeover. Ratios bring the ceiling with them." placeholder:"NAME"`
 	Duration  time.Duration `default:"6s" help:"Length of one measurement of throughput."`
 	Latency   time.Duration `default:"20s" help:"Length of the measurement of latency."`
 	Events    int           `default:"1000000" help:"Events stored, and deliveries waiting, in the measurements of history and memory." placeholder:"N"`
 	Window    int64         `default:"4000" help:"Most events published and not yet arrived, where the load is steady." placeholder:"N"`
+	Fill      string        `help:"Measure nothing, but fill a new data folder or an empty database (with QHOOK_MASTER_KEYSET) with --events events and their deliveries." placeholder:"PLACE"`
+	Filled    string        `help:"Measure the pages on this store, which --fill made, in place of one of --events events." placeholder:"PLACE"`
 	Database  string        `help:"Measure on PostgreSQL: URL of a server, as a user who may make databases. Each measurement makes one and drops it." placeholder:"URL"`
 	Dir       string        `help:"Folder for the data; by default the system's temporary one. It should be on a real disk." placeholder:"DIR"`
 	ServeFlag []string      `help:"A further flag for the server under test, such as --serve-flag=--concurrency=64." placeholder:"FLAG" sep:"none"`
@@ -39,10 +41,11 @@ Examples:
     qhook bench
     qhook bench --only one,batch --duration 10s
     qhook bench --json > bench.json
-    qhook bench --database postgres://postgres@127.0.0.1/postgres`
+    qhook bench --database postgres://postgres@127.0.0.1/postgres
+    qhook bench --fill ./full --events 10000000 && qhook bench --only pages --filled ./full`
 }
 
-var benchNames = []string{"ceiling", "one", "updates", "batch", "flood", "latency", "stored", "hang", "memory", "nodes", "takeover"}
+var benchNames = []string{"ceiling", "one", "updates", "batch", "flood", "latency", "stored", "hang", "memory", "rollups", "pages", "nodes", "takeover"}
 
 // benchRow is one line of the table.
 type benchRow struct {
@@ -96,6 +99,9 @@ func (c *benchCmd) Run(r *run) error {
 	}
 	if c.Duration < 100*time.Millisecond || c.Latency < 100*time.Millisecond || c.Events < 1000 || c.Window < 1000 {
 		return usageError("--duration and --latency: at least 100ms; --events and --window: at least 1000")
+	}
+	if c.Fill != "" {
+		return c.fillStore(r)
 	}
 	binary := c.Binary
 	if binary == "" {
@@ -187,6 +193,8 @@ func (g *rig) all(ctx context.Context, b *benchReport, say func(string)) error {
 		{"stored", "with many stored events against an empty store", g.benchStored},
 		{"hang", "20 webhooks, every fifth hanging, against none", g.benchHang},
 		{"memory", "memory, idle and with many deliveries waiting", g.benchMemory},
+		{"rollups", "with the dashboard's numbers and without, in turn", g.benchRollups},
+		{"pages", "the dashboard's pages on a filled store", g.benchPages},
 	} {
 		if want(s.name) {
 			say(s.says)
