@@ -28,7 +28,7 @@ type Config struct {
 	EmbedIn       []string      `help:"Origins whose pages may show the dashboard in a frame, e.g. https://portal.example.com; the dashboard must be behind TLS then." placeholder:"ORIGIN"`
 	Advisory      bool          `help:"Serve the advisory platform too: advisors, investors, advice sessions and reports, whose changes are the events."`
 	UndeleteTime  time.Duration `help:"How long soft-deleted investors and advice sessions can be restored; then they are deleted permanently." default:"720h"`
-	NoRollups     bool          `hidden:"" help:"Keep no numbers for the dashboard; for measuring what they cost."`
+	NoRollups     bool          `help:"Keep no numbers for the dashboard; for measuring what they cost."`
 	Retention     time.Duration `help:"How long events and attempts are kept; never one that still waits." default:"720h"`
 	Concurrency   int           `help:"Attempts under way at once, per webhook." default:"32"`
 	StopTimeout   time.Duration `help:"How long a stop waits for attempts under way." default:"20s"`

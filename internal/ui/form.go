@@ -44,9 +44,6 @@ type formPage struct {
 	Action  string
 }
 
-// secretText stands for a secret that is kept; the API takes it back as: unchanged.
-const secretText = "[secret]"
-
 func newForm() form {
 	return form{Method: http.MethodPost, AuthType: client.AuthNone, Signing: "generate", Timeout: "15s",
 		RetrySchedule: "5s, 30s, 2m, 10m, 30m, 1h, 2h, 4h, 8h, 12h, 12h, 12h, 12h, 12h"}

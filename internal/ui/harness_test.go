@@ -32,6 +32,7 @@ type rig struct {
 	url       string
 	link      string // that signs in once
 	operator  *client.Client
+	tenant    string // that filled fills; empty: default
 	receivers *httptest.Server
 	failing   atomic.Bool // /flaky answers 503
 
@@ -42,12 +43,18 @@ type rig struct {
 // newRig starts a server on a file of its own.
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	return rigOn(t, t.TempDir())
+}
+
+// rigOn starts a server on a data folder.
+func rigOn(t *testing.T, data string) *rig {
+	t.Helper()
 	r := &rig{t: t, got: map[string]int{}}
 	r.receivers = httptest.NewServer(http.HandlerFunc(r.receive))
 	t.Cleanup(r.receivers.Close)
 	a, err := app.New(t.Context(), app.Config{
-		Listen: "127.0.0.1:0", Data: t.TempDir(), AdminKey: adminKey, AllowNetwork: []string{"127.0.0.0/8"}, Advisory: true,
-		UndeleteTime: 24 * time.Hour, Retention: 24 * time.Hour, Concurrency: 16, StopTimeout: 3 * time.Second,
+		Listen: "127.0.0.1:0", Data: data, AdminKey: adminKey, AllowNetwork: []string{"127.0.0.0/8"}, Advisory: true,
+		UndeleteTime: 24 * time.Hour, Retention: 1000 * time.Hour, Concurrency: 16, StopTimeout: 3 * time.Second,
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

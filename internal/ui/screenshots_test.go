@@ -1,8 +1,10 @@
 package ui_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/quantfolio/qhook/client"
+	"github.com/quantfolio/qhook/internal/app"
 )
 
 // filled gives the server something to show, and returns the paths of all pages by name.
@@ -35,11 +38,13 @@ func (r *rig) filled() map[string]string {
 		RiskProfile: "balanced", HorizonYears: 15, Recommendation: "60 % equities, 40 % bonds."}, ""))(r.t)
 	must(r.operator.CompleteAdviceSession(ctx, s.ID))(r.t)
 	must(r.operator.CreateReport(ctx, s.ID, ""))(r.t)
-	must(r.operator.CreateAPIKey(ctx, client.NewAPIKey{Tenant: "default", Role: client.RolePublisher, Name: "advice service"}))(r.t)
-	must(r.operator.CreateTenant(ctx, client.Tenant{ID: "acme", Name: "Acme Advisory"}))(r.t)
+	must(r.operator.CreateAPIKey(ctx, client.NewAPIKey{Role: client.RolePublisher, Name: "advice service"}))(r.t)
+	if r.tenant == "" {
+		must(r.operator.CreateTenant(ctx, client.Tenant{ID: "acme", Name: "Acme Advisory"}))(r.t)
+	}
 	eventually(r.t, "the numbers are there", func() bool { return must(r.operator.Stats(ctx, client.Hour, bank.ID))(r.t).Delivered > 0 })
 	late := must(r.operator.Deliveries(ctx, client.DeliveryQuery{WebhookID: crm.ID, LastStatus: "503", Limit: 1}))(r.t).Deliveries[0]
-	const t = "/t/default"
+	t := "/t/" + cmp.Or(r.tenant, "default")
 	return map[string]string{
 		"sign-in": "/sign-in", "overview": t + "/?period=1h", "webhooks": t + "/webhooks", "webhook": t + "/webhooks/" + crm.ID + "?period=1h",
 		"webhook-new": t + "/webhooks/new", "webhook-edit": t + "/webhooks/" + portal.ID + "/edit", "webhook-test": t + "/webhooks/" + bank.ID + "/test",
@@ -73,9 +78,26 @@ func TestScreenshots(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t)
+	data := t.TempDir()
+	if err := app.Fill(t.Context(), app.FillConfig{To: data, Events: 40_000, Progress: func(app.CopyProgress) {}}, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	r := rigOn(t, data)
 	ctx := r.browser()
+	// What has a history is shown of the tenant default, and what is done of another.
+	hooks, _, err := r.operator.WebhookStats(t.Context(), client.Day, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := must(r.operator.Deliveries(t.Context(), client.DeliveryQuery{Status: client.StatusExhausted, Limit: 1}))(t).Deliveries[0]
+	must(r.operator.CreateTenant(t.Context(), client.Tenant{ID: "northwind", Name: "Northwind Advisory"}))(t)
+	must(r.operator.CreateTenant(t.Context(), client.Tenant{ID: "acme", Name: "Acme Advisory"}))(t)
+	r.tenant = "northwind"
+	r.operator = client.New(r.url, adminKey, client.WithTenant(r.tenant))
 	pages := r.filled()
+	pages["busy-overview"], pages["busy-webhooks"], pages["busy-events"] = "/t/default/?period=24h", "/t/default/webhooks", "/t/default/events"
+	pages["busy-webhook"], pages["busy-delivery"] = "/t/default/webhooks/"+hooks[0].ID+"?period=7d", "/t/default/deliveries/"+gone.ID
+	pages["busy-deliveries"] = "/t/default/deliveries?status=exhausted"
 	r.signIn(ctx)
 	for _, scheme := range []string{"light", "dark"} {
 		for form, width := range map[string]int64{"wide": 1280, "phone": 390} {
