@@ -53,6 +53,9 @@ type webhookStats struct {
 func (s *webhookStats) read(ctx context.Context, from store.Stats, p period) error {
 	s.sums, s.days, s.last = map[int64]store.Counts{}, map[int64][]store.Rollup{}, map[int64]store.Rollup{}
 	q := store.RollupQuery{Tenant: s.tenant, Webhooks: s.nums, Span: p.span, Since: p.since(s.now), Until: s.now.Add(time.Hour)}
+	if length := time.Duration(p.points) * p.step; length > time.Hour { // whole hours: a day of minutes of many webhooks is much to read
+		q.Span, q.Since = store.PerHour, s.now.UTC().Truncate(time.Hour).Add(time.Hour-length)
+	}
 	q.Step = 2 * time.Duration(p.points) * p.step // all in one
 	rows, err := from.Rollups(ctx, q)
 	if err != nil {

@@ -133,7 +133,7 @@ func TestTenNodesStartTogether(t *testing.T) {
 		want int
 	}{
 		{`SELECT count(*) FROM tenants`, 1},
-		{`SELECT count(*) FROM api_keys`, 1},
+		{`SELECT count(*) FROM api_keys WHERE kind = ''`, 1},
 		{`SELECT count(*) FROM nodes`, 10},
 		{`SELECT count(*) FROM fences`, 10},
 	} {

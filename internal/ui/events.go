@@ -68,7 +68,7 @@ func (u *UI) events(v *visit) error {
 		}
 	}
 	q := client.EventQuery{Type: f.Get("type"), ObjectID: f.Get("object_id"), ObjectOwnerID: f.Get("object_owner_id"), OwnerID: f.Get("owner_id"),
-		Cursor: f.Get("cursor"), Limit: 50}
+		Cursor: f.Get("cursor"), Limit: 25}
 	q.Since, q.Until = f.times()
 	list, err := v.c.Events(v.r.Context(), q)
 	if err != nil {
