@@ -20,7 +20,7 @@ func (f filter) Get(name string) string { return url.Values(f).Get(name) }
 // Any tells whether anything is filtered.
 func (f filter) Any() bool {
 	for name, v := range f {
-		if name != "cursor" && len(v) > 0 && v[0] != "" {
+		if name != "cursor" && len(v) > 0 && v[0] != "" && v[0] != "any" {
 			return true
 		}
 	}
@@ -51,6 +51,9 @@ func (f filter) times() (since, until time.Time) {
 	return since, until
 }
 
+// searchSpan is how far back a search by ID goes unless the visitor says.
+const searchSpan = "168h"
+
 type eventsPage struct {
 	Filter filter
 	Events []client.StoredEvent
@@ -66,6 +69,10 @@ func (u *UI) events(v *visit) error {
 			v.redirect(v.base() + "/events/" + url.PathEscape(id))
 			return nil
 		}
+	}
+	ids := f.Get("object_id") + f.Get("object_owner_id") + f.Get("owner_id")
+	if _, said := f["span"]; !said && ids != "" && f.Get("since") == "" {
+		f["span"] = []string{searchSpan} // of a long history, the part that is likely; the page offers the rest
 	}
 	q := client.EventQuery{Type: f.Get("type"), ObjectID: f.Get("object_id"), ObjectOwnerID: f.Get("object_owner_id"), OwnerID: f.Get("owner_id"),
 		Cursor: f.Get("cursor"), Limit: 25}

@@ -52,7 +52,7 @@ func (u *UI) overview(v *visit) error {
 	if p.Numbers, err = v.numbers(""); err != nil {
 		return err
 	}
-	hooks, _, err := v.c.WebhookStats(v.r.Context(), v.period(), "")
+	hooks, _, err := v.c.WebhookStats(v.r.Context(), client.Day, "")
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"encoding/binary"
 	"slices"
@@ -218,7 +219,7 @@ func (db *DB) parts(ctx context.Context, want [][]uint64, low, high store.Seq, r
 		rows, err := db.read.partsDown.QueryContext(ctx, int64(top), partsRead+1)
 		err = each(rows, err, func() error {
 			var s span
-			var filter []byte
+			var filter sql.RawBytes // read in place: there may be ten thousand
 			err := rows.Scan(&s.last, &filter)
 			s.may = !slices.ContainsFunc(want, func(any []uint64) bool { return !mayHave(filter, any) })
 			list = append(list, s)
