@@ -116,7 +116,7 @@ type DeliveryCount struct {
 
 // RetryMany says which deliveries are tried again: those with the IDs (at most 200), or those that the query selects.
 type RetryMany struct {
-	IDs   []string
+	IDs   []string      // nil: the query; empty: none
 	Query DeliveryQuery // Limit: at most 200
 }
 
@@ -158,10 +158,10 @@ func (c *Client) CountDeliveries(ctx context.Context, q DeliveryQuery) (out Deli
 // until that is empty, or stop.
 func (c *Client) RetryDeliveries(ctx context.Context, m RetryMany) (out RetriedMany, err error) {
 	in := struct {
-		IDs []string `json:"ids,omitempty"`
+		IDs []string `json:"ids,omitzero"`
 	}{m.IDs}
 	var v url.Values
-	if len(m.IDs) == 0 {
+	if m.IDs == nil {
 		v = m.Query.values()
 	}
 	_, err = c.do(ctx, request{method: http.MethodPost, path: "/v1/deliveries/retry", query: v, in: in, out: &out})

@@ -122,9 +122,11 @@ func (s *selection) outcome(f *DeliveriesFilter) {
 		}
 	}
 	if f.LastClass != "" {
-		s.classes = []string{f.LastClass}
-		if f.LastClass == classAddress {
+		switch s.classes = []string{f.LastClass}; f.LastClass {
+		case classAddress:
 			s.classes = []string{attempt.ClassRefused, attempt.ClassDNS}
+		case attempt.ClassRefused, attempt.ClassDNS:
+			s.none = true // a filter must not tell apart what answers do not
 		}
 	}
 	if f.Status == "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -45,12 +46,13 @@ func (a *api) registerRetryMany() {
 
 func (a *api) retryDeliveries(ctx context.Context, in *retryManyInput) (*output[retriedView], error) {
 	var ids []string
+	named := false // an empty list names none; it does not stand for all
 	if len(in.RawBody) > 0 {
 		o, err := parseObject(in.RawBody, "a retry of many")
 		if err != nil {
 			return nil, err
 		}
-		ids, _, _ = take[[]string](o, "ids", "a list of deliveries' IDs")
+		ids, named, _ = take[[]string](o, "ids", "a list of deliveries' IDs")
 		o.finish()
 		if len(ids) > maxRetryMany {
 			o.v.Add("ids", fmt.Sprintf("must be at most %d", maxRetryMany))
@@ -59,8 +61,9 @@ func (a *api) retryDeliveries(ctx context.Context, in *retryManyInput) (*output[
 			return nil, err
 		}
 	}
-	if len(ids) > 0 {
-		list, gone, err := a.namedDeliveries(ctx, ids)
+	if named {
+		slices.Sort(ids)
+		list, gone, err := a.namedDeliveries(ctx, slices.Compact(ids))
 		if err != nil {
 			return nil, err
 		}
