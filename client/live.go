@@ -25,11 +25,11 @@ type LiveAttempt struct {
 	EventID    string `json:"event_id"`
 	EventType  string `json:"event_type"`
 	WebhookID  string `json:"webhook_id"`
-	Attempt
-	Missed int `json:"missed,omitempty"` // attempts before this one that were left out since there were too many
+	Attempt           // without response, timings and headers
+	Missed     int    `json:"missed,omitempty"` // attempts before this one that were left out since there were too many
 }
 
-// Live follows attempts as they happen on all nodes, until ctx ends or the loop is left; an error ends it.
+// Live follows attempts as they happen on the node that answers, until ctx ends or the loop is left; an error ends it.
 func (c *Client) Live(ctx context.Context, q LiveQuery) iter.Seq2[LiveAttempt, error] {
 	return func(yield func(LiveAttempt, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -14,14 +15,14 @@ import (
 
 const (
 	livePath = "/v1/attempts/live"
-	liveIdle = 15 * time.Second // then a comment keeps the connection, and finds out whether it is still there
+	liveIdle = 5 * time.Second // then a comment keeps the connection, and finds out whether it, and the key, are still good
 )
 
 // registerLive documents the stream and puts it on the mux: it is no call with an answer.
 func (a *api) registerLive() {
 	a.document(operation{
 		id: "watch-attempts", method: http.MethodGet, path: livePath, tag: "Deliveries", summary: "Attempts as they happen",
-		text:   "Server-sent events: each line that begins with data: has an attempt as JSON. Parameters: webhook_id, event_type (a pattern), outcome (delivered, retry or exhausted).",
+		text:   "Of the node that answers. Server-sent events: each line that begins with data: has an attempt as JSON. Parameters: webhook_id, event_type (a pattern), outcome (delivered, retry or exhausted).",
 		status: http.StatusOK, errors: []int{http.StatusNotFound},
 	}, LiveAttempt{})
 	a.mux.HandleFunc("GET "+livePath, func(w http.ResponseWriter, r *http.Request) {
@@ -40,6 +41,7 @@ type LiveAttempt struct {
 	Number     int    `json:"number"`
 	At         string `json:"at" format:"date-time"`
 	DurationMS int64  `json:"duration_ms"`
+	Sent       bool   `json:"sent"`
 	Outcome    string `json:"outcome" enum:"delivered,retry,exhausted"`
 	Status     int    `json:"status,omitempty"`
 	Class      string `json:"class,omitempty"`
@@ -56,33 +58,49 @@ func (a *api) watchAttempts(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	watcher := a.live.Watch(c.tenant, want)
-	defer watcher.Close()
-	rc := http.NewResponseController(w)
-	_ = rc.SetWriteDeadline(time.Time{}) // where it cannot be lifted, the caller connects again
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // where it cannot be lifted, the caller connects again
 	w.Header().Set("Content-Type", "text/event-stream")
+	s := stream{w: w, watcher: a.live.Watch(c.tenant, want), id: ids, may: func() bool {
+		key, err := a.keys.find(context.WithoutCancel(r.Context()), c.key.Hash, a.now())
+		return err == nil && !key.Expired(a.now())
+	}}
+	s.run(r.Context(), a.stopping)
+	return nil
+}
+
+// stream writes attempts to one who watches.
+type stream struct {
+	w       http.ResponseWriter
+	watcher *live.Watcher
+	id      func(num int64) string // of a webhook
+	may     func() bool            // the key is still good
+}
+
+// run writes until ctx ends, stopping is closed, the caller has gone, or their key is no longer good.
+func (s *stream) run(ctx context.Context, stopping <-chan struct{}) {
+	defer s.watcher.Close()
+	rc := http.NewResponseController(s.w)
 	send := func(text string) bool {
-		_, err := fmt.Fprint(w, text)
+		_, err := fmt.Fprint(s.w, text)
 		return err == nil && rc.Flush() == nil
 	}
 	idle := time.NewTicker(liveIdle)
 	defer idle.Stop()
 	for ok := send(": connected\n\n"); ok; {
 		select {
-		case <-r.Context().Done():
-			return nil
-		case <-a.stopping:
-			return nil
+		case <-ctx.Done():
+			return
+		case <-stopping:
+			return
 		case <-idle.C:
-			ok = send(": \n\n")
-		case x := <-watcher.C:
-			v := LiveAttempt{EncodeDeliveryID(x.DeliveryKey), x.EventID.String(), x.EventType, ids(x.Webhook), x.Attempt, formatTime(x.At),
-				int64(x.Duration / time.Millisecond), string(x.Kind), x.Status, outsideClass(x.Class), x.Missed}
+			ok = s.may() && send(": \n\n")
+		case x := <-s.watcher.C:
+			v := LiveAttempt{EncodeDeliveryID(x.DeliveryKey), x.EventID.String(), x.EventType, s.id(x.Webhook), x.Attempt, formatTime(x.At),
+				int64(x.Duration / time.Millisecond), x.Sent, string(x.Kind), x.Status, outsideClass(x.Class), x.Missed}
 			b, err := json.Marshal(v)
-			ok = err == nil && send("data: "+string(b)+"\n\n")
+			ok = err == nil && s.may() && send("data: "+string(b)+"\n\n")
 		}
 	}
-	return nil
 }
 
 // liveFilter reads what is watched. ids names webhooks.
