@@ -124,9 +124,9 @@ func (r *rig) publish(times int) (ids []string) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("in 15 seconds not: %s", what)
+			t.Fatalf("in 30 seconds not: %s", what)
 		}
 	}
 }
@@ -165,7 +165,7 @@ func (r *rig) browser() context.Context {
 }
 
 // stepTime is how long one step may take.
-const stepTime = 15 * time.Second
+const stepTime = 30 * time.Second
 
 // inert fails the test when something on the page did what it should not, or could.
 func (r *rig) inert(ctx context.Context, where string) {
