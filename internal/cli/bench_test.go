@@ -2,11 +2,15 @@ package cli
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/quantfolio/qhook/client"
+	"github.com/quantfolio/qhook/internal/app"
 )
 
 // TestBenchReceiver holds what the rest of bench relies on: counts, latencies by path, hanging, and the stream.
@@ -98,5 +102,50 @@ func TestBenchBody(t *testing.T) {
 	path, body := benchBody(benchType, 3)
 	if path != "/v1/events/batch" || strings.Count(string(body), benchType) != 3 || body[len(body)-3] != '}' {
 		t.Errorf("benchBody(3) = %s %s", path, body)
+	}
+}
+
+// TestFilledStore fills a store and looks at its pages as bench does: all answer, and the numbers agree with the record.
+func TestFilledStore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := app.Fill(t.Context(), app.FillConfig{To: dir, Events: 3000, Progress: func(app.CopyProgress) {}}, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	a, err := app.New(t.Context(), app.Config{Listen: "127.0.0.1:0", Data: dir, AdminKey: benchKey, Retention: 20000 * time.Hour, UndeleteTime: time.Hour,
+		Concurrency: 1, StopTimeout: time.Second}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = a.Stop(context.Background()) }()
+	if err := a.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c := client.New(a.URL(), benchKey)
+	signed, err := c.SignIn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := pagesOf(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pages {
+		if _, _, err := fetchPage(t.Context(), a.URL()+p, signed.Key); err != nil {
+			t.Error(err)
+		}
+	}
+	stats, err := c.Stats(t.Context(), client.Month, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for status, got := range map[string]int64{client.StatusDelivered: stats.Delivered, client.StatusExhausted: stats.Exhausted, client.StatusWaiting: int64(stats.Waiting)} {
+		n, err := c.CountDeliveries(t.Context(), client.DeliveryQuery{Status: status})
+		if err != nil || int64(n.Count) != got && status != client.StatusDelivered || int64(n.Count)-got > 60 || got == 0 { // the period begins up to six hours later
+			t.Errorf("%s: the numbers say %d, the record %d (%v)", status, got, n.Count, err)
+		}
+	}
+	if size, err := firstView(t.Context(), a.URL(), signed.Key); err != nil || size > 60_000 {
+		t.Errorf("the first view has %d bytes (%v), want at most 60,000", size, err)
 	}
 }

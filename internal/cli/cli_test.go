@@ -65,6 +65,8 @@ func fakeAPI(w http.ResponseWriter, r *http.Request) {
 	case "POST /v1/api-keys":
 		w.WriteHeader(http.StatusCreated)
 		_, _ = io.WriteString(w, `{"id":"key-2","tenant":"default","role":"publisher","key":"the-new-key"}`)
+	case "POST /v1/links":
+		_, _ = io.WriteString(w, `{"token":"the-token","path":"/sign-in?token=the-token","expires_at":"2023-03-15T13:46:00.000Z"}`)
 	case "DELETE /v1/api-keys/key-1":
 		w.WriteHeader(http.StatusNoContent)
 	default:
