@@ -292,6 +292,10 @@ func TestEngineOnRealStores(t *testing.T) {
 			}
 		},
 	} {
+		if kind == "postgres" && testing.Short() {
+			t.Log("-short: the ways are gone on SQLite only; a node that is slowed down is fenced, and there is no app here to join again")
+			continue
+		}
 		names := []string{}
 		for name := range ways {
 			names = append(names, name)
