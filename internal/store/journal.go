@@ -100,6 +100,12 @@ type Due struct {
 	Event event.Event
 }
 
+// Backlog says that a webhook has waiting deliveries, and when the earliest is due.
+type Backlog struct {
+	Webhook int64
+	DueAt   time.Time
+}
+
 // Unsettled is an accepted event with the webhooks whose delivery has neither an outcome nor a waiting row.
 type Unsettled struct {
 	Seq      Seq
