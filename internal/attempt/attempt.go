@@ -39,6 +39,7 @@ const (
 	Success                // 2xx
 	Gone                   // 410: the webhook is to be disabled
 	Refused                // the target must not be dialled: not worth an attempt soon
+	Local                  // this machine had no resources for it: no attempt of the receiver's schedule
 )
 
 // Error classes of attempts.
@@ -54,6 +55,7 @@ const (
 	ClassTooLarge       = "too_large"       // the answer's head, or the request's URL, is over its limit
 	ClassRefused        = "refused"         // by the address guard
 	ClassCancelled      = "cancelled"       // broken off by this side
+	ClassLocal          = "local"           // this machine had no descriptor, port or memory for it; nothing was sent
 )
 
 // Result is what is known of an attempt.
@@ -133,6 +135,9 @@ func (s *Sender) Send(ctx context.Context, t *Target, e *event.Event) Result {
 	}
 	r.Err = err
 	r.Verdict, r.Class = classify(ctx, err)
+	if !r.Sent && r.Class != ClassCancelled && netguard.Shortage(err) {
+		r.Verdict, r.Class = Local, ClassLocal
+	}
 	return r
 }
 

@@ -15,7 +15,8 @@ import (
 )
 
 // Dial connects to a target: its name is resolved, every answer is judged, and the address is judged once more when it
-// is dialled. It also tells how long the resolving took. Errors: *RefusedError, *ResolveError, or the dialer's.
+// is dialled. It also tells how long the resolving took. Errors: *RefusedError, *ResolveError, or the dialer's; one for
+// which Shortage holds tells nothing of the target.
 func (g *Guard) Dial(ctx context.Context, host string, port uint16, plainHTTP bool) (net.Conn, time.Duration, error) {
 	if host == "" {
 		return nil, 0, &RefusedError{Reason: "no host"}
@@ -54,7 +55,11 @@ func (g *Guard) dialOne(ctx context.Context, to netip.AddrPort, left int, plainH
 	d := net.Dialer{KeepAlive: keepAlive, ControlContext: func(_ context.Context, network, address string, _ syscall.RawConn) error {
 		return g.control(network, address, plainHTTP)
 	}}
-	return d.DialContext(ctx, networkOf(to), to.String())
+	c, err := d.DialContext(ctx, networkOf(to), to.String())
+	if lacksFamily(ctx, to, err) {
+		return nil, errors.New("this machine has no address of the target's family")
+	}
+	return c, err
 }
 
 func networkOf(to netip.AddrPort) string {

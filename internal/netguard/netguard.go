@@ -82,7 +82,7 @@ const (
 // New makes a guard.
 func New(cfg Config) (*Guard, error) {
 	if cfg.Resolver == nil {
-		cfg.Resolver = &net.Resolver{PreferGo: true}
+		cfg.Resolver = newResolver()
 	}
 	if cfg.DNSTimeout <= 0 {
 		cfg.DNSTimeout = 5 * time.Second
@@ -129,7 +129,8 @@ var badPorts = []uint16{0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 
 // dataPorts are data stores that a plain http request can talk to.
 var dataPorts = []uint16{3306, 5432, 6379, 9200, 11211, 27017}
 
-// Judge is the verdict on one address: nil, or a *RefusedError. The first rule that matches wins.
+// Judge is the verdict on one address: nil, a *RefusedError, or a *ShortageError when it cannot be told now. The first
+// rule that matches wins.
 func (g *Guard) Judge(to netip.AddrPort, plainHTTP bool) error {
 	a := to.Addr().Unmap()
 	if !a.IsValid() || a.Zone() != "" {
@@ -141,8 +142,12 @@ func (g *Guard) Judge(to netip.AddrPort, plainHTTP bool) error {
 	if within(metadata, a) {
 		return &RefusedError{Reason: "cloud metadata"}
 	}
-	if slices.Contains(*g.self.Load(), to.Port()) && local(a) {
-		return &RefusedError{Reason: "this program's own listener"}
+	if slices.Contains(*g.self.Load(), to.Port()) {
+		if is, err := local(a); err != nil {
+			return &ShortageError{err}
+		} else if is {
+			return &RefusedError{Reason: "this program's own listener"}
+		}
 	}
 	if nat64own.Contains(a) {
 		return &RefusedError{Reason: "a local translation prefix (NAT64)"}
@@ -181,25 +186,25 @@ func within(list []netip.Prefix, a netip.Addr) bool {
 }
 
 // local tells whether an address is this machine's.
-func local(a netip.Addr) bool {
+func local(a netip.Addr) (bool, error) {
 	if a.IsLoopback() || a.IsUnspecified() {
-		return true
+		return true, nil
 	}
-	addrs, err := net.InterfaceAddrs()
+	addrs, err := net.InterfaceAddrs() // takes a descriptor
 	if err != nil {
-		return true // better safe
+		return false, fmt.Errorf("list this machine's addresses: %w", err)
 	}
 	return slices.ContainsFunc(addrs, func(x net.Addr) bool {
 		p, err := netip.ParsePrefix(x.String())
 		return err == nil && p.Addr().Unmap() == a
-	})
+	}), nil
 }
 
-// CheckTarget judges a target when it is saved: *RefusedError, or nil. A name that cannot be resolved now is let pass,
+// CheckTarget judges a target when it is saved: *RefusedError, or nil. What cannot be resolved or judged now is let pass,
 // since every dial judges again.
 func (g *Guard) CheckTarget(ctx context.Context, host string, port uint16, plainHTTP bool) error {
 	_, err := g.resolve(ctx, host, port, plainHTTP)
-	if errors.As(err, new(*ResolveError)) {
+	if errors.As(err, new(*ResolveError)) || Shortage(err) {
 		return g.judgePort(port, plainHTTP)
 	}
 	return err
@@ -216,7 +221,9 @@ func (g *Guard) resolve(ctx context.Context, host string, port uint16, plainHTTP
 		if host[len(host)-1] != '.' {
 			host += "." // absolute: no search domains
 		}
-		if addrs, err = g.cfg.Resolver.LookupNetIP(ctx, "ip", host); err != nil {
+		if addrs, err = g.cfg.Resolver.LookupNetIP(ctx, "ip", host); Shortage(err) {
+			return nil, err
+		} else if err != nil {
 			return nil, &ResolveError{err}
 		}
 		if len(addrs) == 0 {
