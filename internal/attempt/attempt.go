@@ -4,6 +4,7 @@
 package attempt
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -81,7 +82,8 @@ type Timings struct{ DNS, Connect, TLS, FirstByte time.Duration }
 type Config struct {
 	Guard          *netguard.Guard
 	RootCAs        *x509.CertPool // nil: the system's
-	MaxIdlePerHost int            // default 64
+	MaxIdlePerHost int            // connections kept without use, of one origin; default 64
+	MaxIdle        int            // of all origins together; default 512
 	UserAgent      string
 }
 
@@ -96,10 +98,19 @@ func New(cfg Config) *Sender {
 	if cfg.MaxIdlePerHost <= 0 {
 		cfg.MaxIdlePerHost = 64
 	}
+	if cfg.MaxIdle <= 0 {
+		cfg.MaxIdle = 512
+	}
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "Quantfolio-Webhooks/1"
 	}
-	s := &Sender{cfg: cfg, pools: pools{idleLimit: idleLimit, maxIdle: cfg.MaxIdlePerHost, byKey: map[string]*pool{}}}
+	if cfg.RootCAs == nil {
+		// crypto/tls reads the files once; without a descriptor then, it would trust nobody for as long as the process runs.
+		_, _ = x509.SystemCertPool()
+	}
+	s := &Sender{cfg: cfg, pools: pools{
+		idleLimit: idleLimit, maxIdle: cfg.MaxIdlePerHost, maxKept: cfg.MaxIdle, byKey: map[string]*pool{}, kept: list.New(),
+	}}
 	s.pools.timer = time.AfterFunc(idleLimit, s.pools.sweep)
 	return s
 }
@@ -202,7 +213,10 @@ func (s *Sender) exchange(ctx context.Context, t *Target, req *request, deadline
 	c, gen := s.pools.take(t.poolKey)
 	if c == nil {
 		var err error
-		if c, err = s.connect(ctx, t, deadline, r); err != nil {
+		if c, err = s.connect(ctx, t, deadline, r); netguard.Shortage(err) && s.pools.relieve() {
+			c, err = s.connect(ctx, t, deadline, r)
+		}
+		if err != nil {
 			return err
 		}
 		c.gen = gen

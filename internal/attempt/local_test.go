@@ -13,27 +13,24 @@ import (
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
-// withoutDescriptors runs f while this process can open nothing. A test that calls it must not be parallel.
-func withoutDescriptors(t *testing.T, f func()) {
+// withoutDescriptors runs f while this process can open nothing; what is open goes on. A test that calls it must not be
+// parallel.
+func withoutDescriptors(t *testing.T, f func()) { t.Helper(); underLimit(t, 0, f) }
+
+// underLimit runs f while the numbers of descriptors that are opened are below most.
+func underLimit(t *testing.T, most uint64, f func()) {
 	t.Helper()
-	next, err := os.Open(os.DevNull) // gets the lowest that is free
-	if err != nil {
-		t.Fatal(err)
-	}
-	fd := next.Fd()
-	next.Close()
 	var had syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &had); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: uint64(fd), Max: had.Max}); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &had); err != nil {
+	set := func(l syscall.Rlimit) {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
 			t.Fatal(err)
 		}
-	}()
+	}
+	set(syscall.Rlimit{Cur: most, Max: had.Max})
+	defer set(had)
 	f()
 }
 
@@ -80,4 +77,82 @@ func TestKeptConnectionNeedsNoDescriptor(t *testing.T) {
 	s, tt := mustSender(t, netguard.Config{}), w.target(t, webhook.POST, nil)
 	mustSucceed(t, s, tt)
 	withoutDescriptors(t, func() { mustSucceed(t, s, tt) })
+}
+
+// When all places for kept connections are taken, the one that was not used for longest goes, whosever it is.
+func TestMostIdleConnectionsInAll(t *testing.T) {
+	t.Parallel()
+	const most = 3
+	s := wireSender(t)
+	s.pools.maxKept = most
+	var at []*wire
+	var to []*Target
+	for range most + 1 {
+		w := newWire(t, say(ok204))
+		at, to = append(at, w), append(to, w.target(t, webhook.POST, nil))
+	}
+	for i := range most {
+		mustSucceed(t, s, to[i])
+	}
+	mustSucceed(t, s, to[0])    // now the second was not used for longest
+	mustSucceed(t, s, to[most]) // and has to make room
+	if n := idle(s); n != most {
+		t.Errorf("%d connections are kept, want %d", n, most)
+	}
+	if n := origins(s); n != most {
+		t.Errorf("%d origins are kept, want %d", n, most)
+	}
+	for _, i := range []int{0, 2, 3, 1} {
+		mustSucceed(t, s, to[i])
+	}
+	for i, want := range []int64{1, 2, 1, 1} {
+		if n := at[i].conns.Load(); n != want {
+			t.Errorf("receiver %d saw %d connections, want %d", i, n, want)
+		}
+	}
+}
+
+// HTTP/2 connections count too, and one that has to go ends.
+func TestMostIdleConnectionsHTTP2(t *testing.T) {
+	t.Parallel()
+	srv, s := newSecure(t, true, nil, hello)
+	s.pools.maxKept = 1
+	mustSucceed(t, s, srv.target(t, 5*time.Second))
+	w := newWire(t, say(ok204))
+	mustSucceed(t, s, w.target(t, webhook.POST, nil))
+	select {
+	case <-srv.closed:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the connection is still open")
+	}
+	if n := idle(s); n != 1 {
+		t.Errorf("%d connections are kept, want 1", n)
+	}
+}
+
+// A dial that finds no descriptor takes those of kept connections.
+func TestDialTakesDescriptorsOfKeptConnections(t *testing.T) {
+	s := mustSender(t, netguard.Config{})
+	for range 2 * relieved {
+		mustSucceed(t, s, newWire(t, say(ok204)).target(t, webhook.POST, nil))
+	}
+	to := newWire(t, say(ok204)).target(t, webhook.POST, nil)
+	last, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer last.Close()
+	underLimit(t, uint64(last.Fd()), func() {
+		for { // what others closed meanwhile
+			f, err := os.Open(os.DevNull)
+			if err != nil {
+				break
+			}
+			defer f.Close()
+		}
+		mustSucceed(t, s, to) // its receiver takes a descriptor as well
+	})
+	if n := idle(s); n != relieved+1 {
+		t.Errorf("%d connections are kept, want %d", n, relieved+1)
+	}
 }
