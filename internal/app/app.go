@@ -321,22 +321,23 @@ func (a *App) Stop(ctx context.Context) error {
 
 // disable persists that a webhook is disabled; it does nothing to one that is disabled or deleted already.
 func (a *App) disable(ctx context.Context, num int64, reason string) error {
-	hooks, err := a.store.AllWebhooks(ctx)
-	if err != nil {
-		return fmt.Errorf("find the webhook: %w", err)
-	}
-	for _, w := range hooks {
-		if w.Num != num || !w.Enabled || w.Deleted() {
-			continue
+	for {
+		w, err := a.store.WebhookByNum(ctx, num)
+		if err != nil {
+			return fmt.Errorf("find the webhook: %w", err)
+		}
+		if !w.Enabled || w.Deleted() {
+			return nil
 		}
 		w.Enabled, w.DisabledReason, w.UpdatedAt = false, reason, time.Now().UTC()
-		if err := a.store.UpdateWebhook(ctx, w); err != nil && !errors.Is(err, store.ErrVersion) {
+		err = a.store.UpdateWebhook(ctx, w)
+		if errors.Is(err, store.ErrVersion) {
+			continue // changed meanwhile; look again
+		}
+		if err != nil {
 			return fmt.Errorf("disable webhook %s: %w", w.ID, err)
-		} else if err != nil {
-			return a.disable(ctx, num, reason) // changed meanwhile; look again
 		}
 		a.log.Warn("webhook disabled", "webhook", w.ID, "reason", reason)
 		return a.engine.SetWebhook(w)
 	}
-	return nil
 }

@@ -20,7 +20,8 @@ var house = []string{
 	"internal/arch", "internal/crashtest", "internal/pgtest",
 	"cmd/qhook", "internal/cli", "qhooktest", "internal/app", "internal/server", "internal/ui", "internal/api", "internal/advisory",
 	"internal/engine", "internal/attempt", "internal/live", "internal/relay", "outbox", "client", "internal/receivers", "internal/netguard",
-	"internal/store/storetest", "internal/store/sqlite", "internal/store/postgres", "internal/store", "internal/webhook", "internal/event", "signature",
+	"internal/store/storetest", "internal/store/sqlite", "internal/store/postgres", "internal/store", "internal/webhook", "internal/event",
+	"internal/failpoint", "signature",
 }
 
 type pkg struct {

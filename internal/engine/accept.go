@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/failpoint"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -46,7 +47,7 @@ func (e *Engine) Change(ctx context.Context, tenant string, c *store.Change, evs
 }
 
 func (e *Engine) accept(ctx context.Context, tenant string, evs []event.Event, c *store.Change) ([]Receipt, error) {
-	if !e.accepting.Load() {
+	if !e.is(running) {
 		return nil, ErrStopping
 	}
 	a, size, err := e.submission(tenant, evs)
@@ -65,6 +66,7 @@ func (e *Engine) accept(ctx context.Context, tenant string, evs []event.Event, c
 		e.gate.Release(a.size)
 		return nil, err
 	}
+	failpoint.Hit(failpoint.Submitted)
 	// Not ended by ctx: once the writer has it, it will be committed, and gate counts it until then.
 	t := time.NewTimer(acceptTime)
 	defer t.Stop()
@@ -153,17 +155,18 @@ func (e *Engine) dispatch(a *accepted) {
 			e.unplaceOne(a, i)
 			continue
 		}
-		var ev *event.Event
-		for _, h := range a.hooks[i] {
-			if ev == nil {
-				ev = new(event.Event) // a copy, so that one late delivery does not keep the whole batch in memory
-				*ev = s.Event
+		if hooks := a.hooks[i]; len(hooks) > 0 {
+			ev := new(event.Event) // a copy, so that one late delivery does not keep the whole batch in memory
+			*ev = s.Event
+			o := newOwed(s.Seq, a.sub.Tenant, ev, hooks)
+			e.writer.ledger.enter(o)
+			for _, d := range o.deliveries {
+				d.hook.push(d)
 			}
-			h.push(&delivery{key: store.DeliveryKey{Webhook: h.num, Event: s.Seq}, tenant: a.sub.Tenant, event: ev})
 		}
 		for _, num := range s.Spilled {
 			e.metrics.spilled.Inc()
-			t.byNum[num].dueAt(s.Seq.Time())
+			t.byNum(num).dueAt(e.firstDue(s.Seq))
 		}
 	}
 }
@@ -179,6 +182,3 @@ func receipts(evs []store.Submitted) []Receipt {
 	}
 	return out
 }
-
-// weight is what an event costs in memory, bytes, roughly.
-func weight(ev *event.Event) int64 { return int64(len(ev.Data)) + 512 }

@@ -3,12 +3,22 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
+
+	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/failpoint"
+	"github.com/quantfolio/qhook/internal/store"
 )
 
 // loadLimit is how many waiting deliveries of one webhook are read at a time, so that the others get their turn.
 const loadLimit = 256
+
+// firstLoad is the same while it is not known how large they are.
+const firstLoad = 32
+
+var farFuture = time.UnixMilli(math.MaxInt64 >> store.SeqShift).UTC()
 
 // readyList is the hooks to look at, each once, first come first served.
 type readyList struct {
@@ -63,7 +73,7 @@ func (e *Engine) due() {
 		}
 		if err := e.load(e.running, h); err != nil && e.running.Err() == nil {
 			e.log.Error("waiting deliveries could not be read", "webhook", h.conf.Load().webhook.ID, "error", err)
-			time.AfterFunc(tick, func() { e.ready.add(h) })
+			e.later(h, tick)
 		}
 	}
 }
@@ -78,13 +88,13 @@ func (e *Engine) load(ctx context.Context, h *hook) error {
 		return nil // held; enabling it comes back here
 	}
 	h.mu.Lock()
-	room := e.cfg.QueueLength - len(h.active) - h.reserved
-	if room <= 0 || e.room.Load() <= 0 {
-		h.backlog = true // settled comes back here
+	limit := h.room()
+	if limit <= 0 {
+		h.backlog = true // forget comes back here
 		stuck := len(h.active) == 0
 		h.mu.Unlock()
-		if stuck { // the memory is others'; nothing of this hook will settle
-			time.AfterFunc(tick/10, func() { e.ready.add(h) })
+		if stuck { // the memory is others', and nothing of this hook will settle
+			e.later(h, tick/10)
 		}
 		return nil
 	}
@@ -95,7 +105,7 @@ func (e *Engine) load(ctx context.Context, h *hook) error {
 	skip := h.skip(from)
 	h.mu.Unlock()
 
-	limit := min(room, loadLimit)
+	failpoint.Hit(failpoint.Due)
 	found, err := e.cfg.Journal.Due(ctx, h.tenant, h.num, from, now, limit, skip)
 	if err != nil {
 		h.mu.Lock()
@@ -103,45 +113,74 @@ func (e *Engine) load(ctx context.Context, h *hook) error {
 		h.mu.Unlock()
 		return fmt.Errorf("read due deliveries: %w", err)
 	}
-	h.mu.Lock()
-	for i := range found {
-		f := &found[i]
-		if _, ok := h.active[f.DeliveryKey.Event]; ok {
-			continue
-		}
-		e.room.Add(-weight(&f.Event))
-		h.enqueue(&delivery{key: f.DeliveryKey, tenant: f.Tenant, event: &f.Event, attempts: f.Attempts, stored: true, due: f.DueAt})
-	}
-	more := len(found) == limit
-	if more && found[limit-1].DueAt.Before(h.loaded) {
-		h.loaded = found[limit-1].DueAt
-	}
-	h.backlog = more
-	again := more && len(h.active) <= e.cfg.QueueLength/2
-	h.mu.Unlock()
-	if again {
-		e.ready.add(h)
-	}
+	failpoint.Hit(failpoint.Dued)
+	more := h.take(found, limit)
 	if !more && !c.webhook.Deleted() {
 		return e.schedule(ctx, h)
 	}
 	return nil
 }
 
-// adopt looks at the waiting deliveries that other nodes wrote or left behind.
-func (e *Engine) adopt() {
-	nums, err := e.cfg.Journal.Unclaimed(e.running)
-	if err != nil {
-		if e.running.Err() == nil {
-			e.log.Warn("the deliveries of other nodes could not be read", "error", err)
-		}
-		return
+// room is how many waiting deliveries can be read now: as many as fit the queue and the webhook's part of the memory, going
+// by the size of those that were read last. h.mu is held.
+func (h *hook) room() int {
+	n := min(h.e.cfg.QueueLength-len(h.active)-h.reserved, loadLimit)
+	mean := h.mean
+	if mean == 0 {
+		mean, n = weight(&event.Event{}), min(n, firstLoad)
 	}
-	for _, num := range nums {
-		if h := e.table.Load().byNum[num]; h != nil {
-			h.again()
-		}
+	if !h.e.memory.would(h, mean) {
+		return 0
 	}
+	return min(n, max(1, int(h.e.memory.part(h)/mean)))
+}
+
+// take queues what was read, as far as there is memory for it, and tells whether more may be due.
+func (h *hook) take(found []store.Due, limit int) (more bool) {
+	h.mu.Lock()
+	more = len(found) == limit
+	next := h.loaded // where the next read begins
+	if more {
+		next = found[limit-1].DueAt
+	}
+	var sum int64
+	taken, ask := 0, false
+	for i := range found {
+		f := &found[i]
+		if _, ok := h.active[f.DeliveryKey.Event]; ok {
+			continue
+		}
+		d := stored(h, f)
+		sum += d.weight()
+		h.mean = sum / int64(taken+1)
+		if !h.e.memory.take(h, d.weight()) {
+			more, next = true, f.DueAt
+			break
+		}
+		taken++
+		ask = h.enqueue(d)
+	}
+	if next.Before(h.loaded) {
+		h.loaded = next
+	}
+	h.backlog = more
+	again := more && taken > 0 && len(h.active) <= h.e.cfg.QueueLength/2
+	stuck := more && len(h.active) == 0
+	h.mu.Unlock()
+	if ask {
+		h.e.places.ask(h)
+	}
+	if again {
+		h.e.ready.add(h)
+	} else if stuck {
+		h.e.later(h, tick/10)
+	}
+	return more
+}
+
+// later has the hook looked at after a while.
+func (e *Engine) later(h *hook, d time.Duration) {
+	time.AfterFunc(d, func() { e.ready.add(h) })
 }
 
 // schedule sets the hook's timer to the earliest delivery that waits and is not in memory.

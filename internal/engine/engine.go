@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +18,7 @@ import (
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
-// ErrStopping is what Accept answers once the engine is stopping: the publisher should try another node or later.
+// ErrStopping is what every method answers while the engine does not run: the caller should try another node or later.
 var ErrStopping = errors.New("the server is stopping")
 
 // Sender makes one attempt: one HTTP request on the wire. *attempt.Sender is one.
@@ -37,11 +36,12 @@ type Config struct {
 	// Settled, unless nil, is called with each outcome that was committed; it must not wait.
 	Settled func(o *store.Outcome, ev *event.Event)
 	// Broken is called once, when the journal can no longer be written: with store.ErrBroken the process must end, with
-	// store.ErrFenced this engine must be stopped, and another may take its place.
+	// store.ErrFenced this engine must be stopped, and another may take its place. It must not wait.
 	Broken func(error)
 
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer // nil: metrics are kept but not exported
+	Attempts    int                   // attempts under way, all webhooks; default 1024
 	Concurrency int                   // attempts under way per webhook; default 32
 	QueueLength int                   // deliveries in memory per webhook; default 8192
 	QueueBytes  int64                 // deliveries in memory, all webhooks; default 32 MiB
@@ -60,6 +60,9 @@ func (c *Config) setDefaults() {
 	if c.Broken == nil {
 		c.Broken = func(error) {}
 	}
+	if c.Attempts <= 0 {
+		c.Attempts = 1024
+	}
 	if c.Concurrency <= 0 {
 		c.Concurrency = 32
 	}
@@ -75,7 +78,6 @@ func (c *Config) setDefaults() {
 }
 
 const (
-	tick            = time.Second      // how often the recovery mark is moved
 	acceptBytes     = 64 << 20         // of events that wait for their commit
 	acceptTime      = 10 * time.Second // that a publisher waits for the commit
 	lastCommit      = 5 * time.Second  // that the journal has after Stop's time is over
@@ -83,35 +85,48 @@ const (
 	retryWriteAfter = 250 * time.Millisecond
 )
 
-var farFuture = time.UnixMilli(math.MaxInt64 >> store.SeqShift).UTC()
+// state is where an engine stands. It only ever goes forward.
+type state int32
 
-// Engine takes events and delivers them. Make one with New, then Start, then Stop.
+const (
+	idle     state = iota // made, not started
+	starting              // what a former run left is looked for; no event is accepted yet
+	running
+	stopping
+	stopped
+)
+
+// Engine takes events and delivers them. Make one with New, then Start, then Stop. Its methods may be called at any time,
+// by any number of goroutines; while it does not run they answer ErrStopping.
 type Engine struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
+	state   atomic.Int32
 
-	table  atomic.Pointer[table] // which webhooks want what; replaced whole
-	tableM sync.Mutex            // held while a new table is made
-	room   atomic.Int64          // bytes left in all queues
+	table  atomic.Pointer[table] // which webhooks want what
+	tableM sync.Mutex            // held while it changes
+	memory *share                // bytes of the deliveries in memory
+	places *places               // attempts under way
 	gate   *semaphore.Weighted   // bytes of events that wait for their commit
+	byHand *share                // retries by hand under way
 
-	writer *writer
-	ready  readyList // hooks whose waiting deliveries should be looked at
+	writer  *writer
+	ready   readyList // hooks whose waiting deliveries should be looked at
+	trimmed store.Seq // where the round of removal that is under way goes on; only trim uses it
 
-	commits   context.Context // of every commit; ends a little after Stop's time is over
-	giveUp    context.CancelFunc
-	attempts  context.Context // of every attempt; ends when Stop's time is over
-	abort     context.CancelFunc
-	running   context.Context // of the background loops; ends when Stop begins
-	halt      context.CancelFunc
-	accepting atomic.Bool
-	loops     sync.WaitGroup // due and upkeep
-	written   sync.WaitGroup // the writer
-	workers   sync.WaitGroup
-	stopOnce  sync.Once
-	stopErr   error
-	started   bool
+	commits  context.Context // of every commit; ends a little after Stop's time is over
+	giveUp   context.CancelFunc
+	attempts context.Context // of every attempt; ends when Stop's time is over
+	abort    context.CancelFunc
+	running  context.Context // of the background loops and of Start; ends when Stop begins
+	halt     context.CancelFunc
+	loops    sync.WaitGroup // due and the upkeep's
+	written  sync.WaitGroup // the writer
+	workers  sync.WaitGroup
+	startM   sync.Mutex // held by Start, so that Stop waits for it
+	stopOnce sync.Once
+	stopErr  error
 }
 
 // New makes an engine; nothing runs yet.
@@ -119,7 +134,8 @@ func New(cfg Config) *Engine {
 	cfg.setDefaults()
 	e := &Engine{cfg: cfg, log: cfg.Logger, gate: semaphore.NewWeighted(acceptBytes)}
 	e.metrics = newMetrics(cfg.Registerer)
-	e.room.Store(cfg.QueueBytes)
+	e.memory, e.byHand = newShare(cfg.QueueBytes), newShare(retriesByHand)
+	e.places = newPlaces(int64(cfg.Attempts), e.startWorker)
 	e.table.Store(newTable(nil))
 	e.commits, e.giveUp = context.WithCancel(context.Background())
 	e.attempts, e.abort = context.WithCancel(context.Background())
@@ -129,12 +145,42 @@ func New(cfg Config) *Engine {
 	return e
 }
 
+// is tells whether the engine stands there now.
+func (e *Engine) is(s state) bool { return state(e.state.Load()) == s }
+
 // Start loads the webhooks, finds what a former run left unsettled, and begins to deliver. After it Accept may be called.
+// A second call does nothing. Errors: the store's, and ErrStopping once Stop was called; Stop must be called after an error, too.
 func (e *Engine) Start(ctx context.Context, webhooks []*webhook.Webhook) error {
-	if e.started {
+	e.startM.Lock()
+	defer e.startM.Unlock()
+	if !e.state.CompareAndSwap(int32(idle), int32(starting)) {
+		if e.running.Err() != nil {
+			return ErrStopping
+		}
 		return nil
 	}
-	e.started = true
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.running, cancel)()
+	if err := e.begin(ctx, webhooks); err != nil {
+		if e.running.Err() != nil {
+			return ErrStopping
+		}
+		return err
+	}
+	e.loops.Go(e.due)
+	e.loops.Go(func() { e.every(tick, "mark", e.writer.askMark) })
+	e.loops.Go(func() { e.every(tick, "memory", e.shed) })
+	e.loops.Go(func() { e.every(tick, "adopt", e.adopt) })
+	e.loops.Go(func() { e.every(trimEvery, "retention", e.trim) })
+	if !e.state.CompareAndSwap(int32(starting), int32(running)) {
+		return ErrStopping
+	}
+	return nil
+}
+
+// begin brings the engine to where a former run was.
+func (e *Engine) begin(ctx context.Context, webhooks []*webhook.Webhook) error {
 	hooks := make([]*hook, 0, len(webhooks))
 	for _, w := range webhooks {
 		h, err := e.newHook(w)
@@ -152,75 +198,108 @@ func (e *Engine) Start(ctx context.Context, webhooks []*webhook.Webhook) error {
 	if err != nil {
 		return fmt.Errorf("read the recovery mark: %w", err)
 	}
-	e.writer.last = max(last, from-1)
-	e.written.Go(e.writer.run)
-	if err := e.recover(ctx); err != nil {
+	if err := e.recall(ctx); err != nil {
+		return err
+	}
+	e.writer.last, e.writer.marked = max(last, from-1), from
+	if !e.writer.start() {
+		return ErrStopping
+	}
+	if err := e.recover(ctx, from); err != nil {
 		return fmt.Errorf("recover unsettled deliveries: %w", err)
 	}
-	for _, h := range hooks {
-		e.ready.add(h)
-	}
-	e.loops.Go(e.due)
-	e.loops.Go(e.upkeep)
-	e.accepting.Store(true)
-	return nil
+	return e.backlogs(ctx)
 }
 
 // now is the journal's time: what is stored is compared with it.
 func (e *Engine) now() time.Time { return e.cfg.Journal.Now() }
 
 // Stop ends the engine: no new events, no new attempts; attempts under way may finish until ctx ends and are then
-// broken off, on record as such. What is queued stays in the journal. Safe to call twice and unstarted.
+// broken off, on record as such. What is queued stays in the journal. It returns at most a few seconds after ctx ends,
+// whatever is broken, slow or away; what did not end by then is left behind, and the error says so. Safe to call at any
+// time and any number of times.
 func (e *Engine) Stop(ctx context.Context) error {
-	e.stopOnce.Do(func() {
-		e.accepting.Store(false)
-		e.halt()
-		for _, h := range e.table.Load().byNum {
-			h.stop()
-		}
-		done := make(chan struct{})
-		go func() { e.workers.Wait(); close(done) }()
-		select {
-		case <-done:
-		case <-ctx.Done():
-			e.abort()
-			<-done
-		}
-		e.abort()
-		e.loops.Wait()
-		end := context.AfterFunc(ctx, func() { time.AfterFunc(lastCommit, e.giveUp) })
-		e.writer.close()
-		e.written.Wait()
-		end()
-		e.giveUp()
-		for _, h := range e.table.Load().byNum {
-			h.release()
-		}
-		e.stopErr = e.writer.failure()
-	})
+	e.stopOnce.Do(func() { e.stopErr = e.stop(ctx) })
 	return e.stopErr
 }
 
-// SetWebhook tells the engine that a webhook was created, changed or deleted.
+func (e *Engine) stop(ctx context.Context) error {
+	e.state.Store(int32(stopping))
+	e.halt()
+	e.places.close()
+	bound, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastCommit, cancel) })()
+	var left []error
+	finish := func(ctx context.Context, what string, wait func()) {
+		if !ends(ctx, wait) {
+			left = append(left, fmt.Errorf("%s did not end in time", what))
+		}
+	}
+	finish(bound, "the start", func() { e.startM.Lock(); defer e.startM.Unlock() })
+	hooks := e.table.Load().list()
+	for _, h := range hooks {
+		h.stop()
+	}
+	if !ends(ctx, e.workers.Wait) {
+		e.abort()
+		finish(bound, "attempts", e.workers.Wait)
+	}
+	e.abort()
+	end := context.AfterFunc(bound, e.giveUp)
+	e.writer.close()
+	finish(bound, "the journal's last commit", e.written.Wait)
+	end()
+	e.giveUp()
+	e.writer.end()
+	finish(bound, "the upkeep", e.loops.Wait)
+	for _, h := range hooks {
+		h.release()
+	}
+	e.state.Store(int32(stopped))
+	return errors.Join(append(left, e.writer.failure())...)
+}
+
+// ends tells whether wait returned before ctx ended.
+func ends(ctx context.Context, wait func()) bool {
+	done := make(chan struct{})
+	go func() { wait(); close(done) }()
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	}
+}
+
+// SetWebhook tells the engine that a webhook was created, changed or deleted. Before Start it does nothing: Start is told
+// of all webhooks.
 func (e *Engine) SetWebhook(w *webhook.Webhook) error {
 	e.tableM.Lock()
 	defer e.tableM.Unlock()
 	t := e.table.Load()
-	if h, ok := t.byNum[w.Num]; ok {
-		if h.conf.Load().webhook.Version > w.Version {
-			return nil // a later change overtook this one
-		}
-		if err := h.configure(w); err != nil {
+	h := t.byNum(w.Num)
+	if h == nil {
+		h, err := e.newHook(w)
+		if err != nil {
 			return err
 		}
-		e.table.Store(t.rebuilt(h.tenant))
+		t.set(h)
 		return nil
 	}
-	h, err := e.newHook(w)
-	if err != nil {
+	if h.conf.Load().webhook.Version > w.Version {
+		return nil // a later change overtook this one
+	}
+	if err := h.configure(w); err != nil {
 		return err
 	}
-	e.table.Store(t.with(h))
+	t.set(h)
+	h.reconfigured()
 	return nil
 }
 
@@ -230,15 +309,35 @@ func (e *Engine) Test(ctx context.Context, w *webhook.Webhook, ev event.Event) (
 	if err != nil {
 		return attempt.Result{}, attempt.Preview{}, fmt.Errorf("prepare webhook %s: %w", w.ID, err)
 	}
+	if e.attempts.Err() != nil {
+		return attempt.Result{}, attempt.Preview{}, ErrStopping
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.attempts, cancel)()
 	return e.cfg.Sender.Send(ctx, t.ForTest(), &ev), t.Preview(&ev, time.Now()), nil
 }
 
-// RetryNow makes the delivery due at once, whatever its state; one that is under way already is left alone.
+// retriesByHand is how many RetryNow may be under way; others are told to come later.
+const retriesByHand = 256
+
+// ErrBusy says that the tenant asks for more at once than its part of what there is; it may try again in a moment.
+var ErrBusy = errors.New("too much at once")
+
+// RetryNow makes the delivery due at once, whatever its state; one that is under way already is left alone. Errors:
+// store.ErrNotFound, ErrBusy, ErrStopping, the store's.
 func (e *Engine) RetryNow(ctx context.Context, key store.DeliveryKey) error {
-	h := e.table.Load().byNum[key.Webhook]
+	if !e.is(running) {
+		return ErrStopping
+	}
+	h := e.table.Load().byNum(key.Webhook)
 	if h == nil {
 		return store.ErrNotFound
 	}
+	if !e.byHand.take(h, 1) {
+		return ErrBusy
+	}
+	defer e.byHand.give(h, 1)
 	if !h.hold(key.Event) {
 		return nil
 	}
@@ -250,6 +349,7 @@ func (e *Engine) RetryNow(ctx context.Context, key store.DeliveryKey) error {
 	if n == 0 {
 		return nil // never tried: it is due already, or in another node's memory
 	}
-	now := e.now().Truncate(time.Millisecond)
-	return e.writer.wait(ctx, h, store.Waiting{Tenant: h.tenant, DeliveryKey: key, Attempts: n, DueAt: now})
+	now := e.now().UTC().Truncate(time.Millisecond)
+	row := store.Waiting{Tenant: h.tenant, DeliveryKey: key, Attempts: n, DueAt: now}
+	return e.writer.writeAndWait(ctx, writing{wait: row, hook: h})
 }

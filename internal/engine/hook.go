@@ -12,22 +12,15 @@ import (
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
-// delivery is one event owed to one webhook, in memory.
-type delivery struct {
-	key      store.DeliveryKey
-	tenant   string
-	event    *event.Event
-	attempts int       // made so far
-	stored   bool      // it has a waiting row, or one is in the writer's hands; guarded by the hook's lock
-	due      time.Time // of the waiting row that was read, or that was written because the delivery was late
-}
-
 // conf is a webhook as the engine uses it; replaced whole when the webhook changes.
 type conf struct {
 	webhook *webhook.Webhook
 	target  *attempt.Target
 	wants   []bool // by index of the event type in the catalogue
 }
+
+// open tells whether attempts are made now.
+func (c *conf) open() bool { return c.webhook.Enabled && !c.webhook.Deleted() }
 
 // hook is a webhook's bounded queue and its workers.
 type hook struct {
@@ -42,15 +35,17 @@ type hook struct {
 	active   map[store.Seq]*delivery // queued, under way, or waiting for their commit; nil value: held back by RetryNow
 	reserved int                     // places promised to events that are being committed
 	workers  int
+	pace     pace
 	loaded   time.Time   // waiting deliveries due before are in memory; new ones that are not lower it
 	backlog  bool        // more waiting deliveries are due than fit
+	mean     int64       // size of those read last, bytes; 0: none was read yet
 	timer    *time.Timer // fires when the next waiting delivery is due
 	timerAt  time.Time   // zero: no timer is set
 	stopped  bool
 }
 
 func (e *Engine) newHook(w *webhook.Webhook) (*hook, error) {
-	h := &hook{e: e, num: w.Num, tenant: w.Tenant, active: map[store.Seq]*delivery{}}
+	h := &hook{e: e, num: w.Num, tenant: w.Tenant}
 	return h, h.configure(w)
 }
 
@@ -73,18 +68,21 @@ func (h *hook) configure(w *webhook.Webhook) error {
 		}
 	}
 	h.conf.Store(c)
-	if !w.Enabled && !w.Deleted() {
-		h.holdQueue()
-	}
-	h.mu.Lock()
-	h.backlog, h.loaded = true, time.Time{}
-	h.mu.Unlock()
-	h.e.ready.add(h)
 	return nil
 }
 
-// open tells whether attempts are made now.
-func (c *conf) open() bool { return c.webhook.Enabled && !c.webhook.Deleted() }
+// reconfigured does what follows from a change: what a disabled webhook has queued is written down, and what waits is looked
+// at with the new settings.
+func (h *hook) reconfigured() {
+	if w := h.conf.Load().webhook; !w.Enabled && !w.Deleted() {
+		h.holdQueue()
+	}
+	h.mu.Lock()
+	h.backlog = true
+	h.pace.reset()
+	h.mu.Unlock()
+	h.again()
+}
 
 // reserve promises a place in the queue. False: it is full, or the webhook is disabled. While there is a backlog, new
 // events get half of the queue and the backlog the rest: so both move, and when the backlog is gone nothing is spilled.
@@ -92,23 +90,16 @@ func (h *hook) reserve(size int64) bool {
 	if !h.conf.Load().open() {
 		return false
 	}
-	if h.e.room.Add(-size) < 0 {
-		h.e.room.Add(size)
-		return false
-	}
 	h.mu.Lock()
 	limit := h.e.cfg.QueueLength
 	if h.backlog {
 		limit = (limit + 1) / 2
 	}
-	ok := !h.stopped && len(h.active)+h.reserved < limit
+	ok := !h.stopped && len(h.active)+h.reserved < limit && h.e.memory.take(h, size)
 	if ok {
 		h.reserved++
 	}
 	h.mu.Unlock()
-	if !ok {
-		h.e.room.Add(size)
-	}
 	return ok
 }
 
@@ -116,60 +107,90 @@ func (h *hook) unreserve(size int64) {
 	h.mu.Lock()
 	h.reserved--
 	h.mu.Unlock()
-	h.e.room.Add(size)
+	h.e.memory.give(h, size)
 }
 
 // push fills a reserved place.
 func (h *hook) push(d *delivery) {
 	h.mu.Lock()
 	h.reserved--
-	h.enqueue(d)
+	ask := h.enqueue(d)
 	h.mu.Unlock()
+	if ask {
+		h.e.places.ask(h)
+	}
 }
 
-// enqueue adds d and sees to it that a worker comes; h.mu is held, and d's size is taken off the room already.
-func (h *hook) enqueue(d *delivery) {
+// enqueue adds d and tells whether a worker should be asked for; h.mu is held, and d's size is taken off the memory already.
+func (h *hook) enqueue(d *delivery) bool {
+	if h.active == nil {
+		h.active = map[store.Seq]*delivery{}
+	}
 	h.active[d.key.Event] = d
 	h.queue = append(h.queue, d)
-	if h.workers < h.e.cfg.Concurrency && !h.stopped {
-		h.workers++
-		h.e.workers.Go(h.work)
+	return h.wantsWorker()
+}
+
+// wantsWorker tells whether a worker more would have something to do now; h.mu is held.
+func (h *hook) wantsWorker() bool {
+	if h.stopped || h.head == len(h.queue) || h.workers >= h.pace.workers(h.e.cfg.Concurrency) {
+		return false
+	}
+	return !h.pace.resting(h)
+}
+
+// next takes a delivery out of the queue; nil: there is none, or no more workers should go on. h.mu is held.
+func (h *hook) next() *delivery {
+	if h.stopped || h.head == len(h.queue) || h.workers > h.pace.workers(h.e.cfg.Concurrency) || h.pace.resting(h) {
+		return nil
+	}
+	d := h.queue[h.head]
+	h.queue[h.head] = nil
+	if h.head++; h.head == len(h.queue) {
+		h.queue, h.head = h.queue[:0], 0
+	} else if h.head >= 1024 && h.head*2 >= len(h.queue) {
+		n := copy(h.queue, h.queue[h.head:])
+		clear(h.queue[n:])
+		h.queue, h.head = h.queue[:n], 0
+	}
+	return d
+}
+
+// committed notes that a row of the delivery is on record, and forgets it if it leaves.
+func (h *hook) committed(d *delivery, leaves bool) {
+	h.mu.Lock()
+	d.place = committed
+	h.mu.Unlock()
+	if leaves {
+		h.forget(d)
 	}
 }
 
-// work attempts deliveries until the queue is empty.
-func (h *hook) work() {
-	for {
-		owns := h.e.cfg.Journal.Lease(h.e.attempts) == nil
-		h.mu.Lock()
-		if !owns || h.stopped || h.head == len(h.queue) {
-			h.workers--
-			h.mu.Unlock()
-			return
-		}
-		d := h.queue[h.head]
-		h.queue[h.head] = nil
-		if h.head++; h.head == len(h.queue) {
-			h.queue, h.head = h.queue[:0], 0
-		} else if h.head >= 1024 && h.head*2 >= len(h.queue) {
-			n := copy(h.queue, h.queue[h.head:])
-			clear(h.queue[n:])
-			h.queue, h.head = h.queue[:n], 0
-		}
-		h.mu.Unlock()
-		h.e.attempt(h, d)
-	}
-}
-
-// settled forgets a delivery whose outcome is committed.
-func (h *hook) settled(d *delivery) {
+// forget drops a delivery that the journal has all of.
+func (h *hook) forget(d *delivery) {
 	h.mu.Lock()
 	delete(h.active, d.key.Event)
 	refill := h.backlog && len(h.active) <= h.e.cfg.QueueLength/2
 	h.mu.Unlock()
-	h.e.room.Add(weight(d.event))
+	h.e.memory.give(h, d.weight())
 	if refill {
 		h.e.ready.add(h)
+	}
+}
+
+// wrote looks again at the waiting deliveries when the row may have changed when the next one is due.
+func (h *hook) wrote(x *writing) {
+	c := h.conf.Load()
+	switch {
+	case x.trim != nil:
+	case x.outcome == nil:
+		if c.open() {
+			h.dueAt(x.wait.DueAt)
+		}
+	case x.outcome.Kind == store.Retry && c.webhook.Deleted():
+		h.dueAt(h.e.now())
+	case x.outcome.Kind == store.Retry:
+		h.dueAt(x.outcome.NextAt)
 	}
 }
 
@@ -202,80 +223,12 @@ func (h *hook) dueAt(at time.Time) {
 	})
 }
 
-// hold keeps the delivery from being loaded; false if it is in memory already.
-func (h *hook) hold(ev store.Seq) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if _, ok := h.active[ev]; ok {
-		return false
-	}
-	h.active[ev] = nil
-	return true
-}
-
-func (h *hook) unhold(ev store.Seq) {
-	h.mu.Lock()
-	delete(h.active, ev)
-	h.loaded = time.Time{} // its row may have been passed over meanwhile
-	h.mu.Unlock()
-	h.dueAt(h.e.now())
-}
-
 // again has all waiting deliveries looked at, those too that are due before what was read last.
 func (h *hook) again() {
 	h.mu.Lock()
 	h.loaded = time.Time{}
 	h.mu.Unlock()
 	h.e.ready.add(h)
-}
-
-// holdQueue writes down what is queued for a webhook that was disabled, and forgets it.
-func (h *hook) holdQueue() {
-	h.mu.Lock()
-	taken := append([]*delivery(nil), h.queue[h.head:]...)
-	clear(h.queue)
-	h.queue, h.head = h.queue[:0], 0
-	h.mu.Unlock()
-	for _, d := range taken {
-		h.e.writer.hold(h, d)
-	}
-}
-
-// oldest is the smallest Seq of the deliveries that only memory knows of, as far as late: those accepted before
-// `late` are handed to the writer for a waiting row. False: there is none.
-func (h *hook) oldest(late store.Seq) (store.Seq, bool) {
-	h.mu.Lock()
-	var least store.Seq
-	var rows []*delivery
-	for seq, d := range h.active {
-		if d == nil || d.stored {
-			continue
-		}
-		if least == 0 || seq < least {
-			least = seq
-		}
-		if seq < late {
-			d.stored, d.due = true, seq.Time()
-			rows = append(rows, d)
-		}
-	}
-	h.mu.Unlock()
-	for _, d := range rows {
-		h.e.writer.write(writing{wait: store.Waiting{Tenant: d.tenant, DeliveryKey: d.key, Attempts: d.attempts, DueAt: d.key.Event.Time(), Held: true}})
-	}
-	return least, least != 0
-}
-
-// skip is what Due passes over from a time on: the deliveries in memory that have a waiting row, and those that RetryNow
-// holds back. h.mu is held.
-func (h *hook) skip(from time.Time) map[store.Seq]struct{} {
-	out := map[store.Seq]struct{}{}
-	for seq, d := range h.active {
-		if d == nil || d.stored && !d.due.Before(from) {
-			out[seq] = struct{}{}
-		}
-	}
-	return out
 }
 
 // stop keeps workers from taking more.
@@ -286,6 +239,7 @@ func (h *hook) stop() {
 	if h.timer != nil {
 		h.timer.Stop()
 	}
+	h.pace.stop()
 }
 
 // release drops what is queued; the journal has it.

@@ -13,6 +13,8 @@ import (
 // metrics is what an operator watches of the engine. No label has an unbounded number of values.
 type metrics struct {
 	accepted, spilled, recovered, trimmed prometheus.Counter
+	local                                 prometheus.Counter
+	upkeep                                *prometheus.GaugeVec
 	outcomes                              *prometheus.CounterVec
 	byKind                                map[store.OutcomeKind]prometheus.Counter
 	classes                               *prometheus.CounterVec
@@ -26,6 +28,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return register(r, prometheus.NewCounter(prometheus.CounterOpts{Name: "qhook_" + name, Help: help}))
 	}
+	gauges := func(name, help, label string) *prometheus.GaugeVec {
+		return register(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "qhook_" + name, Help: help}, []string{label}))
+	}
 	vector := func(name, help, label string) *prometheus.CounterVec {
 		return register(r, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "qhook_" + name, Help: help}, []string{label}))
 	}
@@ -37,6 +42,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		spilled:      counter("deliveries_spilled_total", "Deliveries written down at once because they did not fit their queue."),
 		recovered:    counter("deliveries_recovered_total", "Deliveries made again after a start because they were unsettled."),
 		trimmed:      counter("events_removed_total", "Events removed because they were older than the retention."),
+		local:        counter("attempts_local_total", "Attempts that were not made since this machine had no descriptors or memory."),
+		upkeep:       gauges("upkeep_timestamp_seconds", "When a periodic job was done last.", "job"),
 		outcomes:     vector("outcomes_total", "What attempts came to.", "outcome"),
 		classes:      vector("attempt_failures_total", "Failed attempts by error class.", "class"),
 		duration:     histogram("attempt_duration_seconds", "Duration of an attempt.", 0.0005, 2, 18),

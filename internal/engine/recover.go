@@ -2,36 +2,46 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/failpoint"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
 // recoverChunk is how many events are looked at in one read.
 const recoverChunk = 1000
 
-// recover dispatches again what was accepted but has neither an outcome nor a waiting row. What does not fit the queue
-// gets a waiting row.
-func (e *Engine) recover(ctx context.Context) error {
-	from, err := e.cfg.Journal.RecoverFrom(ctx)
-	if err != nil {
-		return err
-	}
-	e.writer.marked = from
+// recover dispatches again what was accepted from the mark on but has neither an outcome nor a waiting row. What does not
+// fit the queue gets a waiting row. Only when all of it is found is there a mark again: until then it stays where it was.
+func (e *Engine) recover(ctx context.Context, from store.Seq) error {
+	failpoint.Hit(failpoint.Recover)
 	n := 0
 	for {
 		found, next, err := e.cfg.Journal.Unsettled(ctx, from, recoverChunk)
 		if err != nil {
 			return err
 		}
+		var list []*owed
+		var rows []writing
 		for i := range found {
-			u := &found[i]
-			n += len(u.Webhooks)
-			for _, num := range u.Webhooks {
-				if err := e.resume(ctx, u, num); err != nil {
-					return err
-				}
+			o, more := e.resume(&found[i])
+			n += len(found[i].Webhooks)
+			rows = append(rows, more...)
+			if o != nil {
+				list = append(list, o)
+			}
+		}
+		e.writer.recovered(list, next == 0)
+		for _, o := range list {
+			for _, d := range o.deliveries {
+				d.hook.push(d)
+			}
+		}
+		if len(rows) > 0 {
+			if err := e.writer.writeAndWait(ctx, rows...); err != nil {
+				return err
 			}
 		}
 		if next == 0 {
@@ -43,91 +53,64 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.log.Info("deliveries left unsettled by a former run are made again", "count", n)
 	}
 	e.metrics.recovered.Add(float64(n))
+	failpoint.Hit(failpoint.Recovered)
 	return nil
 }
 
-func (e *Engine) resume(ctx context.Context, u *store.Unsettled, num int64) error {
-	h := e.table.Load().byNum[num]
-	if h == nil {
-		e.log.Error("an event names a webhook that is not on record", "event", u.Event.ID, "webhook_num", num)
-		return nil
+// resume finds places for an event's unsettled deliveries; those that get none are to be written down.
+func (e *Engine) resume(u *store.Unsettled) (o *owed, rows []writing) {
+	var fit []*hook
+	size := weight(&u.Event)
+	for _, num := range u.Webhooks {
+		h := e.table.Load().byNum(num)
+		switch {
+		case h == nil:
+			e.log.Error("an event names a webhook that is not on record", "event", u.Event.ID, "webhook_num", num)
+		case h.reserve(size):
+			fit = append(fit, h)
+		default:
+			key := store.DeliveryKey{Webhook: num, Event: u.Seq}
+			row := store.Waiting{Tenant: u.Tenant, DeliveryKey: key, DueAt: e.firstDue(u.Seq)}
+			rows = append(rows, writing{wait: row, hook: h})
+		}
 	}
-	key := store.DeliveryKey{Webhook: num, Event: u.Seq}
-	h.mu.Lock()
-	fits := h.conf.Load().open() && len(h.active) < e.cfg.QueueLength && e.room.Load() > 0
-	if fits {
+	if len(fit) > 0 {
 		ev := new(event.Event)
 		*ev = u.Event
-		e.room.Add(-weight(ev))
-		h.enqueue(&delivery{key: key, tenant: u.Tenant, event: ev})
+		o = newOwed(u.Seq, u.Tenant, ev, fit)
 	}
-	h.mu.Unlock()
-	if fits {
-		return nil
-	}
-	return e.writer.wait(ctx, h, store.Waiting{Tenant: u.Tenant, DeliveryKey: key, DueAt: u.Seq.Time()})
+	return o, rows
 }
 
-// settledBelow is the recovery mark: every event below it is settled or has its waiting rows. Deliveries that are late
-// are handed to the writer for a waiting row, so that one slow webhook does not hold the mark back for long.
-func (e *Engine) settledBelow(next store.Seq) store.Seq {
-	late := store.SeqAt(e.now().Add(-e.cfg.LateAfter))
-	mark := next
-	for _, h := range e.table.Load().byNum {
-		if seq, ok := h.oldest(late); ok && seq < mark {
-			mark = seq
+// backlogs sees to it that what waits is looked at when it is due.
+func (e *Engine) backlogs(ctx context.Context) error {
+	list, err := e.cfg.Journal.Backlogs(ctx)
+	if err != nil {
+		return fmt.Errorf("find what waits: %w", err)
+	}
+	t := e.table.Load()
+	for _, b := range list {
+		h := t.byNum(b.Webhook)
+		switch {
+		case h == nil:
+		case h.conf.Load().webhook.Deleted():
+			h.again()
+		case h.conf.Load().open():
+			h.dueAt(b.DueAt)
 		}
 	}
-	return mark
+	return nil
 }
 
-// upkeep moves the recovery mark and removes what is older than the retention.
-func (e *Engine) upkeep() {
-	t := time.NewTicker(tick)
-	defer t.Stop()
-	var trimmed store.Seq
-	for n := 0; ; n++ {
-		select {
-		case <-e.running.Done():
-			return
-		case <-t.C:
-		}
-		e.writer.mu.Lock()
-		e.writer.mark = true
-		e.writer.mu.Unlock()
-		e.writer.poke()
-		e.adopt()
-		if e.cfg.Retention > 0 && n%60 == 0 {
-			trimmed = e.trim(trimmed)
-		}
+// recall brings back what a clock that was ahead has written, and says so.
+func (e *Engine) recall(ctx context.Context) error {
+	n, ahead, err := e.cfg.Journal.Recall(ctx, e.now())
+	if err != nil {
+		return fmt.Errorf("look for what a wrong clock has written: %w", err)
 	}
-}
-
-const (
-	trimStep  = 200
-	trimPause = 20 * time.Millisecond // lets the hot path have nine tenths of the disk meanwhile
-)
-
-// trim removes old events in small steps, each in one of the writer's transactions, and returns where it ended.
-func (e *Engine) trim(after store.Seq) store.Seq {
-	before := store.SeqAt(e.now().Add(-e.cfg.Retention))
-	for e.running.Err() == nil {
-		t := &store.Trim{After: after, Before: before, Limit: trimStep, Minutes: e.now().Add(-store.MinutesKept)}
-		done := make(chan error, 1)
-		e.writer.write(writing{trim: t, done: done})
-		if err := <-done; err != nil {
-			e.log.Warn("old events could not be removed", "error", err)
-			return after
-		}
-		e.metrics.trimmed.Add(float64(t.Removed))
-		if t.Done {
-			return 0
-		}
-		after = t.Next
-		select {
-		case <-e.running.Done():
-		case <-time.After(trimPause):
-		}
+	if ahead > 0 {
+		e.log.Warn("the clock was ahead when events were accepted; what waited for its time was brought back",
+			"ahead", ahead.Round(time.Second), "deliveries", n)
 	}
-	return after
+	return nil
 }

@@ -1,10 +1,14 @@
 package engine
 
 import (
+	"context"
+	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
 	"github.com/quantfolio/qhook/internal/attempt"
+	"github.com/quantfolio/qhook/internal/failpoint"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -14,18 +18,25 @@ const MaxRetryAfter = 24 * time.Hour
 // refusedDelay is the least wait after an attempt that the address guard refused: only an operator's or DNS change helps.
 const refusedDelay = time.Hour
 
+// goneDelay is the least wait after a 410 when the webhook could not be disabled.
+const goneDelay = time.Minute
+
+// localDelay is the wait after this machine had no resources for an attempt.
+const localDelay = time.Second
+
 // jitter is how far a delay may be off the schedule, as a part of it.
 const jitter = 0.10
 
 // decide is the policy: what an attempt came to, and when the next one is due. attempt counts from 1; u is random in
 // [0,1). A receiver's Retry-After is never undercut, and neither is the schedule, so that one that always asks for a
-// second does not use the schedule up in a minute.
+// second does not use the schedule up in a minute. A state that this side has to change first (disabled, for one) never
+// makes a delivery due again at once: what fails for good would go round and round.
 func decide(r attempt.Result, number int, schedule []time.Duration, now time.Time, u float64) (store.OutcomeKind, time.Time) {
 	switch r.Verdict {
 	case attempt.Success:
 		return store.Delivered, time.Time{}
 	case attempt.Gone:
-		return store.Retry, now // held: the webhook is disabled
+		return store.Retry, now.Add(goneDelay) // held: the webhook is disabled
 	}
 	if r.Class == attempt.ClassCancelled {
 		return store.Retry, now // broken off by a shutdown
@@ -49,21 +60,33 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 		return
 	}
 	if !c.open() {
-		e.writer.hold(h, d)
+		h.putBack(d, h.rowDue(d))
 		return
 	}
-	e.metrics.inFlight.Inc()
-	r := e.cfg.Sender.Send(e.attempts, c.target, d.event)
-	e.metrics.inFlight.Dec()
-	number := d.attempts + 1
+	failpoint.Hit(failpoint.Attempt)
+	r := e.send(c, d)
+	failpoint.Hit(failpoint.Attempted)
 	now := e.now()
+	if r.Verdict == attempt.Local {
+		// No attempt of the receiver's schedule: nothing left for it. The webhook comes back soon.
+		e.metrics.local.Inc()
+		e.log.Warn("this machine had no resources for an attempt", "webhook", c.webhook.ID, "error", r.Err)
+		h.putBack(d, now.Add(localDelay).UTC().Truncate(time.Millisecond))
+		return
+	}
+	h.mu.Lock()
+	if r.Class != attempt.ClassCancelled {
+		h.pace.note(r.Verdict == attempt.Success)
+	}
+	h.mu.Unlock()
+	number := d.attempts + 1
 	kind, next := decide(r, number, c.webhook.RetrySchedule, now, rand.Float64())
 	e.metrics.settled(kind, r, now, d)
 	if r.Err != nil {
 		e.log.Debug("attempt failed", "webhook", c.webhook.ID, "event", d.event.ID, "attempt", number, "class", r.Class, "error", r.Err)
 	}
-	if r.Verdict == attempt.Gone {
-		e.disable(h, "the receiver answered 410 Gone")
+	if r.Verdict == attempt.Gone && e.disable(h, "the receiver answered 410 Gone") {
+		next = now
 	}
 	e.settle(h, d, &store.Outcome{
 		Tenant: d.tenant, DeliveryKey: d.key, Attempt: number, Kind: kind, At: r.At.UTC().Truncate(time.Millisecond), Duration: r.Duration,
@@ -72,27 +95,54 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 	})
 }
 
+// send asks the receiver. A panic on the way, by whatever it answered, is an attempt that failed.
+func (e *Engine) send(c *conf, d *delivery) (r attempt.Result) {
+	e.metrics.inFlight.Inc()
+	began := time.Now()
+	defer func() {
+		e.metrics.inFlight.Dec()
+		if p := recover(); p != nil {
+			e.log.Error("panic in an attempt", "webhook", c.webhook.ID, "event", d.event.ID, "panic", p, "stack", string(debug.Stack()))
+			r = attempt.Result{At: began, Duration: time.Since(began), Sent: true, Class: attempt.ClassBadResponse,
+				Err: fmt.Errorf("panic: %v", p)}
+		}
+	}()
+	return e.cfg.Sender.Send(e.attempts, c.target, d.event)
+}
+
 func (e *Engine) settle(h *hook, d *delivery, o *store.Outcome) {
 	if o.Kind != store.Retry {
 		o.NextAt = time.Time{}
 	}
+	failpoint.Hit(failpoint.Settle)
 	h.mu.Lock()
-	o.Stored = d.stored
-	d.stored = true // from here on the outcome is what is written; no late waiting row
+	o.Stored = d.row
+	if d.place == inMemory {
+		d.place = handedOver // no late waiting row: the outcome is what is written
+	}
 	h.mu.Unlock()
-	e.writer.write(writing{outcome: o, hook: h, settled: d})
+	e.writer.write(writing{outcome: o, hook: h, delivery: d, leaves: true})
+	failpoint.Hit(failpoint.Settled)
 }
 
 // cancel records that the delivery will not be made, since its webhook was deleted.
 func (e *Engine) cancel(h *hook, d *delivery) {
 	e.settle(h, d, &store.Outcome{
-		Tenant: d.tenant, DeliveryKey: d.key, Attempt: d.attempts + 1, Kind: store.Cancelled, At: time.Now().UTC().Truncate(time.Millisecond),
-		Class: attempt.ClassCancelled,
+		Tenant: d.tenant, DeliveryKey: d.key, Attempt: d.attempts + 1, Kind: store.Cancelled,
+		At: e.now().UTC().Truncate(time.Millisecond), Class: attempt.ClassCancelled,
 	})
 }
 
-func (e *Engine) disable(h *hook, reason string) {
-	if err := e.cfg.Disable(e.attempts, h.num, reason); err != nil {
+// disableTime bounds how long an attempt's settling waits for the webhook to be disabled.
+const disableTime = 5 * time.Second
+
+// disable tells whether the webhook is disabled now.
+func (e *Engine) disable(h *hook, reason string) bool {
+	ctx, cancel := context.WithTimeout(e.attempts, disableTime)
+	defer cancel()
+	if err := e.cfg.Disable(ctx, h.num, reason); err != nil {
 		e.log.Error("a webhook could not be disabled", "webhook", h.conf.Load().webhook.ID, "reason", reason, "error", err)
+		return false
 	}
+	return true
 }

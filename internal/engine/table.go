@@ -1,70 +1,106 @@
 package engine
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/quantfolio/qhook/internal/event"
 )
 
-// table finds the webhooks that want an event. It is never changed: a new one replaces it.
+// table finds the webhooks that want an event. A tenant's part is never changed: a new one replaces it, so that a change
+// costs what the tenant has and not what all have.
 type table struct {
-	byNum    map[int64]*hook
-	byTenant map[string][][]*hook // by index of the event type in the catalogue; ascending by num
+	mu      sync.RWMutex
+	hooks   map[int64]*hook
+	tenants map[string]*tenantHooks
+}
+
+// tenantHooks are a tenant's webhooks: all of them, and those that want each event type, by its index in the catalogue;
+// ascending by num.
+type tenantHooks struct {
+	all  []*hook
+	rows [][]*hook
 }
 
 func newTable(hooks []*hook) *table {
-	t := &table{byNum: make(map[int64]*hook, len(hooks)), byTenant: map[string][][]*hook{}}
+	t := &table{hooks: make(map[int64]*hook, len(hooks)), tenants: map[string]*tenantHooks{}}
 	for _, h := range hooks {
-		t.byNum[h.num] = h
-	}
-	for _, h := range hooks {
-		if _, ok := t.byTenant[h.tenant]; !ok {
-			t.index(h.tenant)
+		t.hooks[h.num] = h
+		p := t.tenants[h.tenant]
+		if p == nil {
+			p = &tenantHooks{}
+			t.tenants[h.tenant] = p
 		}
+		p.all = append(p.all, h)
+	}
+	for _, p := range t.tenants {
+		slices.SortFunc(p.all, func(a, b *hook) int { return cmp.Compare(a.num, b.num) })
+		p.index()
 	}
 	return t
 }
 
-func (t *table) with(h *hook) *table {
-	n := &table{byNum: maps.Clone(t.byNum), byTenant: maps.Clone(t.byTenant)}
-	n.byNum[h.num] = h
-	n.index(h.tenant)
-	return n
-}
-
-func (t *table) rebuilt(tenant string) *table {
-	n := &table{byNum: t.byNum, byTenant: maps.Clone(t.byTenant)}
-	n.index(tenant)
-	return n
-}
-
-func (t *table) index(tenant string) {
-	types := event.Catalogue()
-	rows := make([][]*hook, len(types))
-	for _, num := range slices.Sorted(maps.Keys(t.byNum)) {
-		h := t.byNum[num]
+// index makes the rows.
+func (p *tenantHooks) index() {
+	p.rows = make([][]*hook, len(event.Catalogue()))
+	for _, h := range p.all {
 		c := h.conf.Load()
-		if h.tenant != tenant || c.webhook.Deleted() {
+		if c.webhook.Deleted() {
 			continue
 		}
 		for i, ok := range c.wants {
 			if ok {
-				rows[i] = append(rows[i], h)
+				p.rows[i] = append(p.rows[i], h)
 			}
 		}
 	}
-	t.byTenant[tenant] = rows
+}
+
+// set adds a webhook, or takes over what changed of it.
+func (t *table) set(h *hook) {
+	t.mu.RLock()
+	old := t.tenants[h.tenant]
+	t.mu.RUnlock()
+	p := &tenantHooks{}
+	if old != nil {
+		p.all = slices.Clone(old.all)
+	}
+	i, found := slices.BinarySearchFunc(p.all, h.num, func(x *hook, num int64) int { return cmp.Compare(x.num, num) })
+	if !found {
+		p.all = slices.Insert(p.all, i, h)
+	}
+	p.index()
+	t.mu.Lock()
+	t.hooks[h.num], t.tenants[h.tenant] = h, p
+	t.mu.Unlock()
+}
+
+// byNum finds a webhook; nil: there is none.
+func (t *table) byNum(num int64) *hook {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.hooks[num]
+}
+
+// list is all webhooks.
+func (t *table) list() []*hook {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Collect(maps.Values(t.hooks))
 }
 
 // match appends the hooks that want the event.
 func (t *table) match(dst []*hook, tenant string, ev *event.Event) []*hook {
-	rows := t.byTenant[tenant]
+	t.mu.RLock()
+	p := t.tenants[tenant]
+	t.mu.RUnlock()
 	i := event.Index(ev.Type)
-	if i < 0 || i >= len(rows) {
+	if p == nil || i < 0 || i >= len(p.rows) {
 		return dst
 	}
-	for _, h := range rows[i] {
+	for _, h := range p.rows[i] {
 		if o := h.conf.Load().webhook.OwnerID; o == "" || o == ev.OwnerID || o == ev.ObjectOwnerID {
 			dst = append(dst, h)
 		}

@@ -2,23 +2,43 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/quantfolio/qhook/internal/failpoint"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
 // writing is one row, other than an event, that waits for the next commit.
 type writing struct {
-	outcome *store.Outcome
-	wait    store.Waiting // if outcome is nil and trim is nil
-	trim    *store.Trim
-	hook    *hook     // told when it is committed; may be nil
-	settled *delivery // leaves the hook's memory then; may be nil
-	done    chan error
+	outcome  *store.Outcome
+	wait     store.Waiting // if outcome is nil and trim is nil
+	trim     *store.Trim
+	hook     *hook      // told when it is committed; may be nil
+	delivery *delivery  // in memory, of which this is a row; may be nil
+	leaves   bool       // the delivery leaves memory then
+	done     chan error // capacity 1: sent to once by the writer; nil: nobody waits
 }
+
+// writerState is where the writer stands. It only ever goes forward.
+type writerState uint8
+
+const (
+	writerIdle    writerState = iota // its goroutine does not run yet; what comes in waits
+	writerRunning                    //
+	writerClosing                    // what is there is written; no publisher's request comes in any more
+	writerEnded                      // nothing is written; whoever comes is answered with an error
+)
+
+// Limits of what one commit takes and of what waits for it, so that none takes long and nothing grows without end.
+const (
+	commitBytes  = 4 << 20  // of events in one commit; the rest waits for the next, each tenant having its part
+	commitRows   = 4096     // other rows in one commit
+	lateRows     = 512      // waiting rows of late deliveries that one commit adds
+	outcomeBytes = 16 << 20 // of outcomes that wait; beyond, no attempt is begun
+)
 
 // writer commits everything that waits in one transaction, as often as the disk allows: the batch is what arrived
 // while the last commit ran. It is the one place that writes to the journal.
@@ -26,24 +46,33 @@ type writer struct {
 	e *Engine
 
 	mu      sync.Mutex
+	state   writerState
 	accepts []*accepted
 	writes  []writing
-	mark    bool // move the recovery mark with the next commit
-	closed  bool
+	found   []*owed // by recovery, for the ledger
+	whole   bool    // recovery has found everything: only then is there a mark
+	mark    bool    // move the recovery mark with the next commit
 	broken  error
+	began   time.Time     // of the commit under way; zero: none is
 	wake    chan struct{} // capacity 1: sent to by whoever adds something; never closed
-	last    store.Seq     // the last one given; only the writer's goroutine uses it after Start
-	marked  store.Seq     // the recovery mark last committed
+	ended   chan struct{} // closed when state becomes writerEnded
+	eased   chan struct{} // closed when there is room for outcomes again, and made anew
+	bytes   atomic.Int64  // of outcomes that are not committed
+
+	// Only the writer's goroutine uses these once it runs.
+	ledger  ledger
+	last    store.Seq // the last one given
+	marked  store.Seq // the recovery mark last committed
 	batch   store.Batch
-	rollups map[rollupKey]*store.Rollup // counted since the last commit that took them; only the writer's goroutine uses it
-	began   time.Time                   // of the commit under way; zero: none is
+	rollups map[rollupKey]*store.Rollup // counted since the last commit that took them
 }
 
 // rollupKey is a webhook's minute.
 type rollupKey struct{ webhook, minute int64 }
 
 func newWriter(e *Engine) *writer {
-	return &writer{e: e, wake: make(chan struct{}, 1), rollups: map[rollupKey]*store.Rollup{}}
+	return &writer{e: e, wake: make(chan struct{}, 1), ended: make(chan struct{}), eased: make(chan struct{}),
+		rollups: map[rollupKey]*store.Rollup{}}
 }
 
 func (w *writer) poke() {
@@ -53,13 +82,15 @@ func (w *writer) poke() {
 	}
 }
 
+// submit hands a publisher's request over.
 func (w *writer) submit(a *accepted) error {
+	failpoint.Hit(failpoint.Submit)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case w.broken != nil:
 		return w.broken
-	case w.closed:
+	case w.state != writerRunning:
 		return ErrStopping
 	case !w.began.IsZero() && time.Since(w.began) > stalledAfter:
 		return fmt.Errorf("the commit under way takes long: %w", store.ErrAway)
@@ -67,6 +98,168 @@ func (w *writer) submit(a *accepted) error {
 	w.accepts = append(w.accepts, a)
 	w.poke()
 	return nil
+}
+
+// write hands rows over, to be committed in their order. They are answered also when the writer has ended.
+func (w *writer) write(list ...writing) {
+	w.mu.Lock()
+	if w.state == writerEnded {
+		err := w.reason()
+		w.mu.Unlock()
+		refuse(list, err)
+		return
+	}
+	for i := range list {
+		w.bytes.Add(list[i].size())
+	}
+	w.writes = append(w.writes, list...)
+	w.mu.Unlock()
+	w.poke()
+}
+
+// writeAndWait hands rows over and returns after their commit, or when ctx ends or the writer does.
+func (w *writer) writeAndWait(ctx context.Context, list ...writing) error {
+	done := make(chan error, 1)
+	list[len(list)-1].done = done
+	w.write(list...)
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// size is what an outcome holds in memory until it is committed, bytes.
+func (x *writing) size() int64 {
+	if x.outcome == nil {
+		return 0
+	}
+	return int64(len(x.outcome.Response)) + 256
+}
+
+// room waits until an outcome more may wait for its commit, or the engine stops.
+func (w *writer) room() {
+	for w.bytes.Load() > outcomeBytes {
+		w.mu.Lock()
+		eased := w.eased
+		w.mu.Unlock()
+		if w.bytes.Load() <= outcomeBytes {
+			return
+		}
+		select {
+		case <-eased:
+		case <-w.ended:
+			return
+		case <-w.e.running.Done():
+			return
+		}
+	}
+}
+
+// ease takes committed outcomes off what waits.
+func (w *writer) ease(n int64) {
+	if after := w.bytes.Add(-n); after <= outcomeBytes && after+n > outcomeBytes {
+		w.mu.Lock()
+		close(w.eased)
+		w.eased = make(chan struct{})
+		w.mu.Unlock()
+	}
+}
+
+// askMark has the next commit move the recovery mark.
+func (w *writer) askMark() {
+	w.mu.Lock()
+	w.mark = true
+	w.mu.Unlock()
+	w.poke()
+}
+
+// recovered hands over what recovery found, in the order of acceptance; whole says that this was all. The deliveries are
+// put to work after this.
+func (w *writer) recovered(list []*owed, whole bool) {
+	w.mu.Lock()
+	w.found = append(w.found, list...)
+	w.whole = w.whole || whole
+	w.mu.Unlock()
+}
+
+// stalled tells how long the commit under way has been taking.
+func (w *writer) stalled() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.began.IsZero() {
+		return 0
+	}
+	return time.Since(w.began)
+}
+
+// start lets publishers' requests in and runs the writer's goroutine; false: it was closed before.
+func (w *writer) start() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.state != writerIdle {
+		return false
+	}
+	w.state = writerRunning
+	w.e.written.Go(w.run)
+	return true
+}
+
+// close lets the writer finish what waits and end. One that never ran ends at once.
+func (w *writer) close() {
+	w.mu.Lock()
+	idle := w.state == writerIdle
+	if w.state == writerRunning {
+		w.state, w.mark = writerClosing, true
+	}
+	w.mu.Unlock()
+	if idle {
+		w.end()
+	}
+	w.poke()
+}
+
+// end answers everybody who waits, and from then on whoever comes. It is the one end of the writer, however it came about.
+func (w *writer) end() {
+	w.mu.Lock()
+	if w.state == writerEnded {
+		w.mu.Unlock()
+		return
+	}
+	w.state = writerEnded
+	accepts, writes, err := w.accepts, w.writes, w.reason()
+	w.accepts, w.writes = nil, nil
+	close(w.ended)
+	w.mu.Unlock()
+	if n := refuse(writes, err); n > 0 {
+		w.e.log.Warn("outcomes could not be written; their deliveries will be made again", "count", n)
+	}
+	for _, a := range accepts {
+		w.e.unplace(a)
+		a.err = err
+		w.answer(a)
+	}
+}
+
+// reason is what is said to whoever comes too late; w.mu is held.
+func (w *writer) reason() error {
+	if w.broken != nil {
+		return w.broken
+	}
+	return ErrStopping
+}
+
+// refuse answers rows that will not be written, and counts those that nobody waits for.
+func refuse(list []writing, err error) (lost int) {
+	for _, x := range list {
+		if x.done != nil {
+			x.done <- err
+		} else if x.outcome != nil {
+			lost++
+		}
+	}
+	return lost
 }
 
 // answer tells the publisher what became of the submission.
@@ -82,226 +275,85 @@ func (w *writer) busy(since time.Time) {
 	w.mu.Unlock()
 }
 
-func (w *writer) write(x writing) {
-	w.mu.Lock()
-	w.writes = append(w.writes, x)
-	w.mu.Unlock()
-	w.poke()
-}
-
-// hold writes a waiting row for a queued delivery and then forgets it.
-func (w *writer) hold(h *hook, d *delivery) {
-	h.mu.Lock()
-	had := d.stored
-	d.stored = true
-	h.mu.Unlock()
-	if had {
-		h.settled(d)
-		return
-	}
-	w.write(writing{wait: store.Waiting{Tenant: d.tenant, DeliveryKey: d.key, Attempts: d.attempts, DueAt: d.key.Event.Time()}, hook: h, settled: d})
-}
-
-// wait writes a waiting row and returns after the commit.
-func (w *writer) wait(ctx context.Context, h *hook, row store.Waiting) error {
-	done := make(chan error, 1)
-	w.mu.Lock()
-	if w.closed || w.broken != nil {
-		w.mu.Unlock()
-		return ErrStopping
-	}
-	w.writes = append(w.writes, writing{wait: row, hook: h, done: done})
-	w.mu.Unlock()
-	w.poke()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// close lets the writer finish what waits and end.
-func (w *writer) close() {
-	w.mu.Lock()
-	w.closed = true
-	w.mark = true
-	w.mu.Unlock()
-	w.poke()
-}
-
 func (w *writer) failure() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.broken != nil {
-		return w.broken
+	return w.broken
+}
+
+// taken is what one commit takes.
+type taken struct {
+	accepts []*accepted
+	writes  []writing
+	mark    bool // once a second: numbers are written, and the recovery mark moves
+	whole   bool // there can be a mark
+	state   writerState
+}
+
+// take is what waits, as far as one commit takes it.
+func (w *writer) take() (t taken) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t.accepts, w.accepts = divide(w.accepts, commitBytes)
+	n := min(len(w.writes), commitRows)
+	t.writes, w.writes = w.writes[:n:n], w.writes[n:]
+	if len(w.writes) == 0 {
+		w.writes = nil
 	}
-	if n := len(w.writes); n > 0 {
-		return fmt.Errorf("%d outcomes could not be written; their deliveries will be made again", n)
+	t.mark, t.whole, t.state = w.mark, w.whole, w.state
+	w.mark = false
+	for _, o := range w.found {
+		w.ledger.enter(o)
 	}
-	return nil
+	w.found = nil
+	return t
+}
+
+// divide splits what waits into what the next commit takes and the rest. Each tenant has its part of the bytes, and its
+// requests keep their order; a request alone may be larger.
+func divide(list []*accepted, limit int64) (now, rest []*accepted) {
+	var total int64
+	for _, a := range list {
+		total += a.size
+	}
+	if total <= limit {
+		return list, nil
+	}
+	sizes := map[string]int64{}
+	for _, a := range list {
+		sizes[a.sub.Tenant] = 0
+	}
+	part := limit / int64(len(sizes))
+	for _, a := range list {
+		if n := sizes[a.sub.Tenant]; n < 0 || n > 0 && n+a.size > part {
+			sizes[a.sub.Tenant] = -1 // full
+			rest = append(rest, a)
+			continue
+		}
+		sizes[a.sub.Tenant] += a.size
+		now = append(now, a)
+	}
+	return now, rest
 }
 
 func (w *writer) run() {
+	defer w.end()
 	for {
-		w.mu.Lock()
-		accepts, writes, mark, closed := w.accepts, w.writes, w.mark, w.closed
-		w.accepts, w.writes, w.mark = nil, nil, false
-		w.mu.Unlock()
-		if len(accepts) == 0 && len(writes) == 0 && !mark {
+		t := w.take()
+		if len(t.accepts) == 0 && len(t.writes) == 0 && !t.mark {
 			switch {
-			case closed && len(w.rollups) == 0:
+			case t.state == writerEnded, t.state == writerClosing && len(w.rollups) == 0:
 				return
-			case closed:
-				mark = true
+			case t.state == writerClosing:
+				t.mark = true
 			default:
 				<-w.wake
 				continue
 			}
 		}
-		err := w.commit(accepts, writes, mark)
-		if fatal(err) || err != nil && closed {
-			return // when closed, nobody waits any more: what is not written will be done again
-		}
-	}
-}
-
-// commit writes one batch.
-func (w *writer) commit(accepts []*accepted, writes []writing, mark bool) error {
-	b := &w.batch
-	b.Submissions, b.Outcomes, b.Wait, b.Rollups, b.Trim, b.RecoverFrom = b.Submissions[:0], b.Outcomes[:0], b.Wait[:0], b.Rollups[:0], nil, 0
-	if mark {
-		w.takeRollups()
-		if m := w.e.settledBelow(w.next()); m != w.marked {
-			b.RecoverFrom = m
-			w.last = max(w.last, m-1) // nothing is accepted below the mark, also when the clock goes back
-		} else if len(accepts) == 0 && len(writes) == 0 && len(b.Rollups) == 0 {
-			return nil
-		}
-	}
-	for _, a := range accepts {
-		w.e.place(a)
-		for i := range a.sub.Events {
-			w.last = w.next()
-			a.sub.Events[i].Seq = w.last
-		}
-		b.Submissions = append(b.Submissions, &a.sub)
-	}
-	for _, x := range writes {
-		switch {
-		case x.outcome != nil:
-			b.Outcomes = append(b.Outcomes, *x.outcome)
-		case x.trim != nil:
-			b.Trim = x.trim
-		default:
-			b.Wait = append(b.Wait, x.wait)
-		}
-	}
-	began := time.Now()
-	w.busy(began)
-	err := w.e.cfg.Journal.Commit(w.e.commits, b)
-	w.busy(time.Time{})
-	w.e.metrics.committed(began, len(accepts), len(writes), err)
-	if err != nil {
-		w.failed(accepts, writes, err)
-		return err
-	}
-	if b.RecoverFrom != 0 {
-		w.marked = b.RecoverFrom
-	}
-	if len(b.Rollups) > 0 {
-		clear(w.rollups)
-	}
-	for _, a := range accepts {
-		if a.err = a.sub.Err; a.err != nil {
-			w.e.unplace(a)
-		} else {
-			w.e.dispatch(a)
-		}
-		w.answer(a)
-	}
-	for i := range writes {
-		w.committed(&writes[i])
-		if o := writes[i].outcome; o != nil {
-			w.count(o)
-			if w.e.cfg.Settled != nil {
-				w.e.cfg.Settled(o, writes[i].settled.event)
-			}
-		}
-	}
-	clear(b.Submissions)
-	clear(b.Outcomes)
-	return nil
-}
-
-// next is a Seq greater than every one given so far.
-func (w *writer) next() store.Seq { return w.e.cfg.Journal.Next(w.last) }
-
-func (w *writer) committed(x *writing) {
-	if x.settled != nil {
-		x.hook.settled(x.settled)
-	}
-	if x.hook != nil {
-		if x.outcome == nil {
-			if x.trim == nil && x.hook.conf.Load().open() {
-				x.hook.dueAt(x.wait.DueAt)
-			}
-		} else if x.outcome.Kind == store.Retry {
-			if x.hook.conf.Load().webhook.Deleted() {
-				x.hook.dueAt(w.e.now())
-			} else {
-				x.hook.dueAt(x.outcome.NextAt)
-			}
-		}
-	}
-	if x.done != nil {
-		x.done <- nil
-	}
-}
-
-// fatal tells whether nothing can be written after err.
-func fatal(err error) bool { return errors.Is(err, store.ErrBroken) || errors.Is(err, store.ErrFenced) }
-
-// failed answers the publishers with the error and keeps the other rows for the next try.
-func (w *writer) failed(accepts []*accepted, writes []writing, err error) {
-	err = fmt.Errorf("commit to the journal: %w", err)
-	broken := fatal(err)
-	keep := writes[:0:0]
-	for _, x := range writes {
-		if x.done != nil {
-			x.done <- err
-		} else if x.trim == nil {
-			keep = append(keep, x)
-		}
-	}
-	w.mu.Lock()
-	if broken {
-		w.broken = err
-		accepts = append(accepts, w.accepts...)
-		w.accepts = nil
-	}
-	w.writes = append(keep, w.writes...)
-	w.mu.Unlock()
-	for _, a := range accepts {
-		w.e.unplace(a)
-		a.err = err
-	}
-	if broken {
-		w.e.log.Error("nothing can be written any more", "error", err)
-		w.e.cfg.Broken(err)
-	} else {
-		w.e.log.Warn("nothing could be written", "events_refused", len(accepts), "outcomes_kept", len(keep), "error", err)
-	}
-	for _, a := range accepts {
-		w.answer(a)
-	}
-	if !broken && len(accepts) == 0 {
-		// Only what is kept is left to write: give the disk a moment.
-		t := time.NewTimer(retryWriteAfter)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-w.wake:
+		err := w.commit(t)
+		if fatal(err) || err != nil && t.state >= writerClosing {
+			return // when it closes, nobody waits any more: what is not written will be done again
 		}
 	}
 }

@@ -49,3 +49,7 @@ func (c *Clock) look() (now, wall time.Time) {
 	c.now, c.read = c.now.Add(passed+min(max(behind, -passed/follow), passed/follow)), t
 	return c.now, wall
 }
+
+// LongestWait is more than any delivery waits for its next attempt: a longest wait that a receiver may ask for, and some.
+// What is due later was written by a clock that was ahead.
+const LongestWait = 26 * time.Hour

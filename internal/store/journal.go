@@ -48,7 +48,7 @@ type Submitted struct {
 	IDGiven   bool        // the publisher gave the ID: it may be a repetition and is looked up; else it is a UUIDv7 of about Seq.Time()
 	TimeGiven bool        // the publisher gave the time: a repetition must have the same
 	Webhooks  []int64     // the webhooks that it matched, ascending
-	Spilled   []int64     // those of them whose delivery does not fit the queue: a waiting row is written at once, due at Seq.Time()
+	Spilled   []int64     // those of them whose delivery does not fit the queue: a waiting row is written at once, due at Seq.Time() or, if that is earlier, at the batch's Now
 	// Set by Commit. Duplicate: the tenant has an event with this ID and the same content; nothing was written for
 	// this one, and Stored* are what the first one was answered with.
 	Duplicate      bool
@@ -128,6 +128,8 @@ type Trim struct {
 
 // Batch is everything that one transaction writes.
 type Batch struct {
+	// Now is when it was put together, by the journal's time: no first attempt is due later. Zero: not told.
+	Now         time.Time
 	Submissions []*Submission
 	Outcomes    []Outcome
 	// Wait is inserted, or replaces the row of the same delivery.
@@ -165,6 +167,13 @@ type Journal interface {
 	// NextDue tells when the earliest of the webhook's waiting deliveries is due that is due at from or later, not in skip
 	// and not another node's; false: there is none.
 	NextDue(ctx context.Context, tenant string, webhook int64, from time.Time, skip map[Seq]struct{}) (time.Time, bool, error)
+	// Backlogs lists the webhooks with waiting deliveries that no other node has in memory, and when the earliest is due; its
+	// cost goes with their number, not with the webhooks'.
+	Backlogs(ctx context.Context) ([]Backlog, error)
+	// Recall brings back what was written while the clock was ahead: a waiting delivery that was never tried is due now at the
+	// latest, and one whose last attempt lies after now comes due after as long as its outcome says. n is how many rows it
+	// changed, ahead how far the clock was; 0: there is no sign that it was. It may be called again, and changes nothing then.
+	Recall(ctx context.Context, now time.Time) (n int, ahead time.Duration, err error)
 	// Attempts is the largest attempt number on record for the delivery; 0 when there is none.
 	Attempts(ctx context.Context, tenant string, key DeliveryKey) (int, error)
 	// LastSeq is the largest Seq stored; 0 when there is none.

@@ -37,7 +37,7 @@ func (r *RowOps) Collect(b *Batch) {
 				continue
 			}
 			for _, num := range e.Spilled {
-				r.add(RowOp{Tenant: s.Tenant, DeliveryKey: DeliveryKey{num, e.Seq}, DueAt: e.Seq.Time()})
+				r.add(RowOp{Tenant: s.Tenant, DeliveryKey: DeliveryKey{num, e.Seq}, DueAt: b.firstDue(e.Seq)})
 			}
 		}
 	}
@@ -69,4 +69,12 @@ func (r *RowOps) add(op RowOp) {
 	}
 	r.index[op.DeliveryKey] = len(r.List)
 	r.List = append(r.List, op)
+}
+
+// firstDue is when a delivery that was never tried is due; see Now.
+func (b *Batch) firstDue(seq Seq) time.Time {
+	if at := seq.Time(); b.Now.IsZero() || !at.After(b.Now) {
+		return at
+	}
+	return b.Now.UTC().Truncate(time.Millisecond)
 }

@@ -50,6 +50,8 @@ type Webhooks interface {
 	UpdateWebhook(ctx context.Context, w *webhook.Webhook) error
 	// WebhookByID finds the tenant's webhook. Errors: ErrNotFound.
 	WebhookByID(ctx context.Context, tenant, id string) (*webhook.Webhook, error)
+	// WebhookByNum finds a webhook of whatever tenant, a deleted one too. Errors: ErrNotFound.
+	WebhookByNum(ctx context.Context, num int64) (*webhook.Webhook, error)
 	// ListWebhooks lists the tenant's webhooks by Num, those after the given Num, up to limit.
 	ListWebhooks(ctx context.Context, tenant string, after int64, limit int) ([]*webhook.Webhook, error)
 	// AllWebhooks lists every tenant's webhooks, the deleted ones included.

@@ -27,6 +27,8 @@ type Memory struct {
 	waiting  map[store.DeliveryKey]store.Waiting
 	mark     store.Seq
 	fail     error
+
+	Clock store.Clock // what Now tells
 }
 
 type memoryID struct {
@@ -87,7 +89,7 @@ func (m *Memory) Commit(ctx context.Context, b *store.Batch) error {
 		return err
 	}
 	for _, s := range b.Submissions {
-		m.submit(s)
+		m.submit(b, s)
 	}
 	for _, w := range b.Wait {
 		w.DueAt, w.Held = floor(w.DueAt), false
@@ -154,7 +156,7 @@ func floor(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Millisecond)
 }
 
-func (m *Memory) submit(s *store.Submission) {
+func (m *Memory) submit(b *store.Batch, s *store.Submission) {
 	s.Err = nil
 	fresh := map[uuid.UUID]*store.Submitted{}
 	for i := range s.Events {
@@ -193,7 +195,11 @@ func (m *Memory) submit(s *store.Submission) {
 		m.ids[memoryID{s.Tenant, e.Event.ID}] = e.Seq
 		for _, num := range e.Spilled {
 			key := store.DeliveryKey{Webhook: num, Event: e.Seq}
-			m.waiting[key] = store.Waiting{DeliveryKey: key, DueAt: e.Seq.Time()}
+			due := e.Seq.Time()
+			if !b.Now.IsZero() && due.After(b.Now) {
+				due = floor(b.Now)
+			}
+			m.waiting[key] = store.Waiting{DeliveryKey: key, DueAt: due}
 		}
 	}
 }
@@ -282,10 +288,57 @@ func (m *Memory) NextDue(ctx context.Context, tenant string, webhook int64, from
 }
 
 // Now is the time.
-func (m *Memory) Now() time.Time { return time.Now() }
+func (m *Memory) Now() time.Time { return m.Clock.Now() }
 
 // Next is the next Seq; see store.Journal.
-func (m *Memory) Next(last store.Seq) store.Seq { return store.NextSeq(last, time.Now()) }
+func (m *Memory) Next(last store.Seq) store.Seq { return store.NextSeq(last, m.Now()) }
+
+// Backlogs lists the webhooks with waiting deliveries; see store.Journal.
+func (m *Memory) Backlogs(ctx context.Context) (list []store.Backlog, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	first := map[int64]time.Time{}
+	for key, w := range m.waiting {
+		if at, ok := first[key.Webhook]; !ok || w.DueAt.Before(at) {
+			first[key.Webhook] = w.DueAt
+		}
+	}
+	for num, at := range first {
+		list = append(list, store.Backlog{Webhook: num, DueAt: at})
+	}
+	slices.SortFunc(list, func(a, b store.Backlog) int { return cmp.Compare(a.Webhook, b.Webhook) })
+	return list, ctx.Err()
+}
+
+// Recall brings back what a clock that was ahead has written; see store.Journal.
+func (m *Memory) Recall(ctx context.Context, now time.Time) (n int, ahead time.Duration, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now = floor(now)
+	for seq := range m.events {
+		ahead = max(ahead, seq.Time().Sub(now))
+	}
+	for key, w := range m.waiting {
+		if w.DueAt.After(now.Add(store.LongestWait)) {
+			ahead = max(ahead, w.DueAt.Sub(now.Add(store.LongestWait)))
+		}
+		due := w.DueAt
+		if list := m.outcomes[key]; w.Attempts == 0 {
+			due = now
+		} else if last := list[len(list)-1]; last.At.After(now) && last.Kind == store.Retry {
+			due = now.Add(last.NextAt.Sub(last.At))
+		}
+		if due.Before(w.DueAt) {
+			w.DueAt = due
+			m.waiting[key] = w
+			n++
+		}
+	}
+	if ahead <= time.Second {
+		ahead = 0
+	}
+	return n, ahead, ctx.Err()
+}
 
 // Lease returns at once: there is no other node.
 func (m *Memory) Lease(context.Context) error { return nil }

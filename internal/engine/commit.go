@@ -1,0 +1,197 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/quantfolio/qhook/internal/failpoint"
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+// commit writes one batch.
+func (w *writer) commit(t taken) error {
+	failpoint.Hit(failpoint.Assemble)
+	if !w.assemble(&t) {
+		return nil
+	}
+	failpoint.Hit(failpoint.Commit)
+	b := &w.batch
+	began := time.Now()
+	w.busy(began)
+	err := w.e.cfg.Journal.Commit(w.e.commits, b)
+	w.busy(time.Time{})
+	w.e.metrics.committed(began, len(t.accepts), len(t.writes), err)
+	if err != nil {
+		w.failed(t, err)
+		return err
+	}
+	failpoint.Hit(failpoint.Committed)
+	if b.RecoverFrom != 0 {
+		w.marked = b.RecoverFrom
+	}
+	if len(b.Rollups) > 0 {
+		clear(w.rollups)
+	}
+	for _, a := range t.accepts {
+		if a.err = a.sub.Err; a.err != nil {
+			w.e.unplace(a)
+		} else {
+			w.e.dispatch(a)
+		}
+		w.answer(a)
+	}
+	w.committed(t.writes)
+	clear(b.Submissions)
+	clear(b.Outcomes)
+	failpoint.Hit(failpoint.Answered)
+	return nil
+}
+
+// assemble makes the batch; false: there is nothing to write.
+func (w *writer) assemble(t *taken) bool {
+	b := &w.batch
+	b.Submissions, b.Outcomes, b.Wait, b.Rollups = b.Submissions[:0], b.Outcomes[:0], b.Wait[:0], b.Rollups[:0]
+	b.Trim, b.RecoverFrom, b.Now = nil, 0, w.e.now()
+	if t.mark {
+		w.takeRollups()
+	}
+	if t.mark && t.whole {
+		w.addLate(t)
+		failpoint.Hit(failpoint.Mark)
+		if m := w.ledger.mark(t.writes, w.next()); m != w.marked {
+			b.RecoverFrom = m
+			w.last = max(w.last, m-1) // nothing is accepted below the mark, also when the clock goes back
+		}
+		failpoint.Hit(failpoint.Marked)
+	}
+	if len(t.accepts) == 0 && len(t.writes) == 0 && len(b.Rollups) == 0 && b.RecoverFrom == 0 {
+		return false
+	}
+	for _, a := range t.accepts {
+		w.e.place(a)
+		for i := range a.sub.Events {
+			w.last = w.next()
+			a.sub.Events[i].Seq = w.last
+		}
+		b.Submissions = append(b.Submissions, &a.sub)
+	}
+	for _, x := range t.writes {
+		switch {
+		case x.outcome != nil:
+			b.Outcomes = append(b.Outcomes, *x.outcome)
+		case x.trim != nil:
+			b.Trim = x.trim
+		default:
+			b.Wait = append(b.Wait, x.wait)
+		}
+	}
+	return true
+}
+
+// addLate adds waiting rows for deliveries that take long, so that one slow webhook does not hold the mark back.
+func (w *writer) addLate(t *taken) {
+	list, more := w.ledger.late(store.SeqAt(w.e.now().Add(-w.e.cfg.LateAfter)), lateRows)
+	var rows []writing
+	for _, d := range list {
+		if row, ok := d.hook.late(d); ok {
+			rows = append(rows, writing{wait: row, hook: d.hook, delivery: d})
+		}
+	}
+	// Before the rows that came later: one of them may be the outcome of a delivery that was handed over meanwhile.
+	t.writes = slices.Concat(rows, t.writes)
+	if more {
+		w.askMark()
+	}
+}
+
+// next is a Seq greater than every one given so far.
+func (w *writer) next() store.Seq { return w.e.cfg.Journal.Next(w.last) }
+
+// committed does what follows from rows that are on record.
+func (w *writer) committed(list []writing) {
+	var size int64
+	for i := range list {
+		x := &list[i]
+		size += x.size()
+		if x.delivery != nil {
+			w.ledger.settle(x.delivery)
+			x.hook.committed(x.delivery, x.leaves)
+		}
+		if x.hook != nil {
+			x.hook.wrote(x)
+		}
+		if o := x.outcome; o != nil {
+			w.count(o)
+			if w.e.cfg.Settled != nil {
+				w.e.cfg.Settled(o, x.delivery.event)
+			}
+		}
+		if x.done != nil {
+			x.done <- nil
+		}
+	}
+	w.ease(size)
+}
+
+// fatal tells whether nothing can be written after err.
+func fatal(err error) bool { return errors.Is(err, store.ErrBroken) || errors.Is(err, store.ErrFenced) }
+
+// failed answers the publishers with the error and keeps the other rows for the next try.
+func (w *writer) failed(t taken, err error) {
+	err = fmt.Errorf("commit to the journal: %w", err)
+	keep := make([]writing, 0, len(t.writes))
+	for _, x := range t.writes {
+		switch {
+		case x.done != nil && x.outcome == nil:
+			x.done <- err
+		case x.trim == nil:
+			keep = append(keep, x)
+		}
+	}
+	broken := fatal(err)
+	w.mu.Lock()
+	if broken {
+		w.broken = err
+	}
+	w.writes = append(keep, w.writes...)
+	w.mu.Unlock()
+	for _, a := range t.accepts {
+		w.e.unplace(a)
+		a.err = err
+	}
+	if broken {
+		w.e.log.Error("nothing can be written any more", "error", err)
+		w.e.cfg.Broken(err)
+	} else {
+		w.e.log.Warn("nothing could be written", "events_refused", len(t.accepts), "rows_kept", len(keep), "error", err)
+	}
+	for _, a := range t.accepts {
+		w.answer(a)
+	}
+	if !broken && len(t.accepts) == 0 && t.state < writerClosing {
+		w.pause()
+	}
+}
+
+// pause gives the disk a moment when only what is kept is left to write.
+func (w *writer) pause() {
+	t := time.NewTimer(retryWriteAfter)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			return
+		case <-w.e.running.Done():
+			return
+		case <-w.wake:
+			w.mu.Lock()
+			news := len(w.accepts) > 0
+			w.mu.Unlock()
+			if news {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package engine
+
+import "time"
+
+const (
+	paceAfter = 5                     // attempts in a row that came to nothing, from which on a webhook is paced
+	paceFirst = 10 * time.Millisecond // between two attempts then; it doubles with each failure
+	paceMost  = time.Second
+)
+
+// pace slows a webhook down whose attempts all come to nothing, so that it costs others next to nothing: one attempt at a
+// time, with a pause between two. The first success ends it. The hook's lock guards it.
+type pace struct {
+	failures int       // in a row
+	until    time.Time // no attempt begins before
+	timer    *time.Timer
+	set      bool // the timer will ask for a worker
+}
+
+// workers is how many may be at work.
+func (p *pace) workers(most int) int {
+	if p.failures >= paceAfter {
+		return 1
+	}
+	return most
+}
+
+// resting tells whether the webhook has a pause now, and has a worker asked for at its end.
+func (p *pace) resting(h *hook) bool {
+	if p.failures < paceAfter {
+		return false
+	}
+	wait := time.Until(p.until)
+	if wait <= 0 {
+		return false
+	}
+	if p.set {
+		return true
+	}
+	p.set = true
+	if p.timer != nil {
+		p.timer.Reset(wait)
+		return true
+	}
+	p.timer = time.AfterFunc(wait, func() {
+		h.mu.Lock()
+		h.pace.set = false
+		h.mu.Unlock()
+		h.kick()
+	})
+	return true
+}
+
+// note takes in how an attempt ended.
+func (p *pace) note(ok bool) {
+	if ok {
+		p.failures = 0
+		return
+	}
+	if p.failures++; p.failures >= paceAfter {
+		pause := paceMost
+		if n := p.failures - paceAfter; n < 7 {
+			pause = min(paceMost, paceFirst<<n)
+		}
+		p.until = time.Now().Add(pause)
+	}
+}
+
+// reset forgets what was noted.
+func (p *pace) reset() { p.failures, p.until = 0, time.Time{} }
+
+func (p *pace) stop() {
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}
