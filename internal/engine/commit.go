@@ -29,8 +29,9 @@ func (w *writer) commit(t taken) error {
 	}
 	failpoint.Hit(failpoint.Committed)
 	if b.RecoverFrom != 0 {
-		w.marked = b.RecoverFrom
+		w.marked, w.accepted = b.RecoverFrom, !w.ledger.empty()
 	}
+	w.accepted = w.accepted || len(t.accepts) > 0
 	if len(b.Rollups) > 0 {
 		clear(w.rollups)
 	}
@@ -60,7 +61,7 @@ func (w *writer) assemble(t *taken) bool {
 	if t.mark && t.whole {
 		w.addLate(t)
 		failpoint.Hit(failpoint.Mark)
-		if m := w.ledger.mark(t.writes, w.next()); m != w.marked {
+		if m := w.ledger.mark(t.writes, w.next()); w.moves(m) {
 			b.RecoverFrom = m
 			w.last = max(w.last, m-1) // nothing is accepted below the mark, also when the clock goes back
 		}
@@ -88,6 +89,11 @@ func (w *writer) assemble(t *taken) bool {
 		}
 	}
 	return true
+}
+
+// moves tells whether the mark is worth writing: while nothing is accepted, a flush a minute is enough.
+func (w *writer) moves(m store.Seq) bool {
+	return m > w.marked && (w.accepted || m.Time().Sub(w.marked.Time()) >= time.Minute)
 }
 
 // addLate adds waiting rows for deliveries that take long, so that one slow webhook does not hold the mark back.

@@ -81,7 +81,7 @@ func (e *Engine) due() {
 // load brings due deliveries into the hook's queue.
 func (e *Engine) load(ctx context.Context, h *hook) error {
 	c := h.conf.Load()
-	now := e.now()
+	now := e.now().UTC().Truncate(time.Millisecond) // finer times than rows have would miss what is due in this millisecond
 	if c.webhook.Deleted() {
 		now = farFuture // all of them are cancelled
 	} else if !c.webhook.Enabled {

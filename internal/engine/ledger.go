@@ -124,3 +124,6 @@ func (l *ledger) late(before store.Seq, limit int) (list []*delivery, more bool)
 	}
 	return list, false
 }
+
+// empty tells whether everything is committed.
+func (l *ledger) empty() bool { return l.head == len(l.list) }

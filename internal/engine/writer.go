@@ -60,11 +60,12 @@ type writer struct {
 	bytes   atomic.Int64  // of outcomes that are not committed
 
 	// Only the writer's goroutine uses these once it runs.
-	ledger  ledger
-	last    store.Seq // the last one given
-	marked  store.Seq // the recovery mark last committed
-	batch   store.Batch
-	rollups map[rollupKey]*store.Rollup // counted since the last commit that took them
+	ledger   ledger
+	last     store.Seq // the last one given
+	marked   store.Seq // the recovery mark last committed
+	accepted bool      // something was accepted since, or is not committed
+	batch    store.Batch
+	rollups  map[rollupKey]*store.Rollup // counted since the last commit that took them
 }
 
 // rollupKey is a webhook's minute.
@@ -181,6 +182,7 @@ func (w *writer) recovered(list []*owed, whole bool) {
 	w.mu.Lock()
 	w.found = append(w.found, list...)
 	w.whole = w.whole || whole
+	w.mark = w.mark || whole
 	w.mu.Unlock()
 }
 
