@@ -186,7 +186,7 @@ func (w *world) answer(ctx context.Context) attempt.Result {
 	w.mu.Lock()
 	n, healthy := w.rand.IntN(100), w.healthy
 	w.mu.Unlock()
-	time.Sleep(time.Duration(n) * 100 * time.Microsecond)
+	time.Sleep(time.Duration(n) * 10 * time.Millisecond)
 	switch {
 	case healthy || n < 50:
 		return attempt.Result{Sent: true, Verdict: attempt.Success, Status: 204}
@@ -278,7 +278,7 @@ func (w *world) end() {
 	w.healthy = true
 	w.mu.Unlock()
 	w.j.with(func() { w.j.fail = 0 })
-	time.Sleep(10 * time.Second) // answers under way are over; one of them may be a 410
+	time.Sleep(20 * time.Second) // answers under way are over; one of them may be a 410
 	for num := range int64(3) {
 		if err := w.set(num+1, true); err != nil {
 			w.errorf("SetWebhook: %v", err)
