@@ -48,7 +48,7 @@ func (a *auditor) with(f func()) {
 // Next takes a moment, in which an attempt may end between what the writer takes and the mark that it computes.
 func (a *auditor) Next(last store.Seq) store.Seq {
 	var wait time.Duration
-	a.with(func() { wait = time.Duration(a.rand.IntN(2)) * time.Millisecond })
+	a.with(func() { wait = time.Duration(max(0, a.rand.IntN(60)-40)) * time.Millisecond })
 	time.Sleep(wait)
 	return a.Memory.Next(last)
 }
@@ -186,7 +186,7 @@ func (w *world) answer(ctx context.Context) attempt.Result {
 	w.mu.Lock()
 	n, healthy := w.rand.IntN(100), w.healthy
 	w.mu.Unlock()
-	time.Sleep(time.Duration(n) * 10 * time.Millisecond)
+	time.Sleep(time.Duration(n*7919) * time.Microsecond) // up to 0.8 s, over the marks
 	switch {
 	case healthy || n < 50:
 		return attempt.Result{Sent: true, Verdict: attempt.Success, Status: 204}
