@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -154,10 +155,14 @@ type world struct {
 // start starts an engine; one that cannot write what it has to is stopped, and another tries.
 func (w *world) start() {
 	for {
-		w.e = engine.New(engine.Config{Journal: w.j, Sender: senderFunc(w.answer), QueueLength: w.queue, QueueBytes: 64 << 10,
+		e := engine.New(engine.Config{Journal: w.j, Sender: senderFunc(w.answer), QueueLength: w.queue, QueueBytes: 64 << 10,
 			Attempts: 8, Concurrency: 4, LateAfter: 2 * time.Second,
 			Disable: func(_ context.Context, num int64, _ string) error { return w.set(num, false) }})
-		if w.e.Start(context.Background(), w.hooks) == nil {
+		w.mu.Lock()
+		w.e = e
+		hooks := slices.Clone(w.hooks)
+		w.mu.Unlock()
+		if e.Start(context.Background(), hooks) == nil {
 			return
 		}
 		w.stop(0)
@@ -169,6 +174,13 @@ func (w *world) stop(d time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	_ = w.e.Stop(ctx) // what could not be written is made again
+}
+
+// roll is a random number below n.
+func (w *world) roll(n int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rand.IntN(n)
 }
 
 func (w *world) errorf(format string, args ...any) { w.wrong = append(w.wrong, fmt.Sprintf(format, args...)) }
@@ -214,8 +226,9 @@ func (w *world) set(num int64, enabled bool) error {
 	c := *w.hooks[num-1]
 	c.Enabled, c.Version = enabled, c.Version+1
 	w.hooks[num-1] = &c
+	e := w.e
 	w.mu.Unlock()
-	return w.e.SetWebhook(&c)
+	return e.SetWebhook(&c)
 }
 
 func (w *world) accept(n int) {
@@ -224,7 +237,10 @@ func (w *world) accept(n int) {
 		evs[i] = newEvent()
 		evs[i].ID = uuid.Nil
 	}
-	_, _ = w.e.Accept(context.Background(), "firm", evs) // it may fail: then nothing was accepted
+	w.mu.Lock()
+	e := w.e
+	w.mu.Unlock()
+	_, _ = e.Accept(context.Background(), "firm", evs) // it may fail: then nothing was accepted
 }
 
 func (w *world) step(s int) {
@@ -232,13 +248,14 @@ func (w *world) step(s int) {
 	case 0, 1, 2:
 		w.accept(1 + s*7)
 	case 3:
-		w.j.with(func() { w.j.fail = 1 + w.rand.IntN(3) })
+		n := 1 + w.roll(3)
+		w.j.with(func() { w.j.fail = n })
 	case 4:
 		time.Sleep(time.Second)
 	case 5:
 		time.Sleep(30 * time.Second)
 	case 6, 7:
-		_ = w.set(int64(1+w.rand.IntN(3)), s == 7)
+		_ = w.set(int64(1+w.roll(3)), s == 7)
 	case 8:
 		w.j.mu.Lock()
 		var keys []store.DeliveryKey
@@ -264,7 +281,7 @@ func (w *world) step(s int) {
 // kill has another engine go on with what is on record.
 func (w *world) kill() {
 	dead := w.j
-	w.j = newAuditor(w.rand.Uint64())
+	w.j = newAuditor(uint64(w.roll(1 << 30)))
 	dead.with(func() { dead.dead = true })
 	w.j.Memory, w.j.owed = dead.Memory, dead.owed
 	w.j.passed, w.j.marks = dead.passed, dead.marks

@@ -2,10 +2,10 @@ package engine
 
 import "sync"
 
-// share divides what there is only so much of, bytes or places, among webhooks and their tenants. Each may hold as much
-// as is free, a webhook half of that: so one that takes all it can leaves a third to others, ten of them still leave
-// something, and whoever holds nothing finds room. (In switches this is known as dynamic thresholds: Choudhury and
-// Hahne, 1998.)
+// share divides what there is only so much of, bytes or places, among tenants and their webhooks. A tenant may hold as much
+// as is free, so that one alone leaves half to others, and ten still leave something. Of what its tenant could still take a
+// webhook may hold half, so that it leaves its tenant's others room, too. Whoever holds nothing finds something. (In switches
+// this is known as dynamic thresholds: Choudhury and Hahne, 1998.)
 type share struct {
 	mu      sync.Mutex
 	total   int64
@@ -32,7 +32,7 @@ func (s *share) take(h *hook, n int64) bool {
 func (s *share) allows(h *hook, n int64) bool {
 	free := s.total - s.used
 	hook, tenant := s.hooks[h], s.tenants[h.tenant]
-	return n <= free && (hook == 0 || hook+n <= free/2) && (tenant == 0 || tenant+n <= free)
+	return n <= free && (tenant == 0 || tenant+n <= free) && (hook == 0 || hook+n <= (free-tenant)/2)
 }
 
 // add gives n whether there is room or not.
@@ -63,8 +63,8 @@ func (s *share) remove(h *hook, n int64) {
 func (s *share) part(h *hook) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	free := s.total - s.used
-	return max(0, min(free/2-s.hooks[h], free-s.tenants[h.tenant]))
+	left := s.total - s.used - s.tenants[h.tenant]
+	return max(0, min(left, left/2-s.hooks[h]))
 }
 
 // over lists the webhooks that hold more than they would be given now, and how much: others came since.
@@ -74,10 +74,11 @@ func (s *share) over() map[*hook]int64 {
 	free := s.total - s.used
 	out := map[*hook]int64{}
 	for h, n := range s.hooks {
-		if n > free/2 {
-			out[h] = n - free/2
-		} else if t := s.tenants[h.tenant]; t > free {
-			out[h] = n * (t - free) / t // each of the tenant's gives in proportion
+		tenant := s.tenants[h.tenant]
+		if part := (free - tenant) / 2; tenant > free {
+			out[h] = n * (tenant - free) / tenant // each of the tenant's gives in proportion
+		} else if n > part {
+			out[h] = n - part
 		}
 	}
 	return out

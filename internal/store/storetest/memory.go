@@ -396,3 +396,10 @@ func (m *Memory) Unsettled(ctx context.Context, from store.Seq, limit int) (foun
 	}
 	return found, 0, ctx.Err()
 }
+
+// Events is how many events are on record.
+func (m *Memory) Events() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.events)
+}
