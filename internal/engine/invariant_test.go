@@ -26,18 +26,25 @@ import (
 // memory alone. Its commits take a while, and fail and die when a test says so.
 type auditor struct {
 	*storetest.Memory
+	*books
 
-	mu     sync.Mutex
-	rand   *rand.Rand
+	mu   sync.Mutex
+	rand *rand.Rand
+	fail int  // of the next commits
+	dead bool // killed: nothing is written any more
+}
+
+// books has what was accepted and marked, by whichever engine.
+type books struct {
+	all    sync.Mutex
 	owed   map[store.DeliveryKey]bool // accepted
-	fail   int                        // of the next commits
-	dead   bool                       // killed: nothing is written any more
 	passed []string                   // what a mark passed
 	marks  int
 }
 
 func newAuditor(seed uint64) *auditor {
-	return &auditor{Memory: storetest.NewMemory(), rand: rand.New(rand.NewPCG(seed, 1)), owed: map[store.DeliveryKey]bool{}}
+	return &auditor{Memory: storetest.NewMemory(), rand: rand.New(rand.NewPCG(seed, 1)),
+		books: &books{owed: map[store.DeliveryKey]bool{}}}
 }
 
 func (a *auditor) with(f func()) {
@@ -74,8 +81,8 @@ func (a *auditor) Commit(ctx context.Context, b *store.Batch) error {
 	if err != nil {
 		return err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.all.Lock()
+	defer a.all.Unlock()
 	for _, s := range b.Submissions {
 		for _, e := range s.Events {
 			if s.Err == nil && !e.Duplicate {
@@ -96,7 +103,7 @@ func (a *auditor) Commit(ctx context.Context, b *store.Batch) error {
 	return nil
 }
 
-// unknown lists accepted deliveries of which neither an outcome nor a waiting row is on record. a.mu is held.
+// unknown lists accepted deliveries of which neither an outcome nor a waiting row is on record. a.all is held.
 func (a *auditor) unknown() (list []store.DeliveryKey) {
 	waits := map[store.DeliveryKey]bool{}
 	for _, w := range a.Waiting() {
@@ -257,12 +264,12 @@ func (w *world) step(s int) {
 	case 6, 7:
 		_ = w.set(int64(1+w.roll(3)), s == 7)
 	case 8:
-		w.j.mu.Lock()
+		w.j.all.Lock()
 		var keys []store.DeliveryKey
 		for key := range w.j.owed {
 			keys = append(keys, key)
 		}
-		w.j.mu.Unlock()
+		w.j.all.Unlock()
 		for _, key := range keys[:min(3, len(keys))] {
 			_ = w.e.RetryNow(context.Background(), key)
 		}
@@ -283,8 +290,7 @@ func (w *world) kill() {
 	dead := w.j
 	w.j = newAuditor(uint64(w.roll(1 << 30)))
 	dead.with(func() { dead.dead = true })
-	w.j.Memory, w.j.owed = dead.Memory, dead.owed
-	w.j.passed, w.j.marks = dead.passed, dead.marks
+	w.j.Memory, w.j.books = dead.Memory, dead.books
 	w.stop(0)
 	w.start()
 }
@@ -305,8 +311,8 @@ func (w *world) end() {
 	if err := w.e.Stop(context.Background()); err != nil {
 		w.errorf("Stop: %v", err)
 	}
-	w.j.mu.Lock()
-	defer w.j.mu.Unlock()
+	w.j.all.Lock()
+	defer w.j.all.Unlock()
 	if list := w.j.unknown(); len(list) > 0 {
 		w.errorf("%d deliveries are known to nobody: %v", len(list), list[0])
 	}
