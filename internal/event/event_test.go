@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -235,14 +236,30 @@ func slowMatch(p, n []string) bool {
 	return (p[0] == "*" || p[0] == n[0]) && slowMatch(p[1:], n[1:])
 }
 
-func TestMatchIsTheDefinition(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		p := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "*", "**"}), 1, 6).Draw(t, "pattern")
-		n := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b"}), 1, 8).Draw(t, "name")
-		if got, want := match(p, n), slowMatch(p, n); got != want {
-			t.Fatalf("match(%v, %v) = %v, want %v", p, n, got, want)
+// sequences are all of 1 to n words.
+func sequences(n int, words ...string) [][]string {
+	all, last := [][]string{}, [][]string{nil}
+	for range n {
+		var next [][]string
+		for _, s := range last {
+			for _, w := range words {
+				next = append(next, append(slices.Clip(s), w))
+			}
 		}
-	})
+		all, last = append(all, next...), next
+	}
+	return all
+}
+
+func TestMatchIsTheDefinition(t *testing.T) {
+	names := sequences(6, "a", "b")
+	for _, p := range sequences(4, "a", "b", "*", "**") {
+		for _, n := range names {
+			if got, want := match(p, n), slowMatch(p, n); got != want {
+				t.Fatalf("match(%v, %v) = %v, want %v", p, n, got, want)
+			}
+		}
+	}
 }
 
 func TestWireFormsGolden(t *testing.T) {
