@@ -215,7 +215,7 @@ func isASCII(s string) bool {
 func SplitURL(normalised string) (Origin, string, error) {
 	scheme, rest, ok := strings.Cut(normalised, "://")
 	i := strings.IndexByte(rest, '/')
-	if !ok || i < 0 {
+	if !ok || i <= 0 { // no host, or no path
 		return Origin{}, "", errors.New("not a normalised URL")
 	}
 	o := Origin{TLS: scheme == "https", Host: rest[:i], Name: rest[:i], Port: 80}
