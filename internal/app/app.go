@@ -115,7 +115,7 @@ func (a *App) buildGuard() error {
 		return err
 	}
 	a.guard, err = netguard.New(netguard.Config{
-		Allow: allow, Deny: deny, AllowHTTP: a.cfg.AllowHTTP, NAT64: a.cfg.NAT64, EgressProxy: egress, Logger: a.log,
+		Allow: allow, Deny: deny, AllowHTTP: a.cfg.AllowHTTP, NAT64: a.cfg.NAT64, EgressProxy: egress,
 	})
 	return err
 }

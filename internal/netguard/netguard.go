@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
@@ -60,7 +59,6 @@ type Config struct {
 	Resolver    Resolver // nil: the pure Go one
 	EgressProxy *url.URL // http://[user:password@]host:port
 	DNSTimeout  time.Duration
-	Logger      *slog.Logger
 }
 
 // Guard judges and dials. Its methods may be called by any number of goroutines.
@@ -86,9 +84,6 @@ func New(cfg Config) (*Guard, error) {
 	}
 	if cfg.DNSTimeout <= 0 {
 		cfg.DNSTimeout = 5 * time.Second
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if p := cfg.EgressProxy; p != nil && (p.Scheme != "http" || p.Host == "") {
 		return nil, errors.New("the egress proxy must be of the form http://host:port")
