@@ -200,26 +200,19 @@ func readBody(r *bufio.Reader, h head) (kept []byte, ended bool) {
 		body = io.LimitReader(r, h.length)
 	}
 	kept, err := readAtMost(body, MaxKept, h.length)
-	if err == nil { // there is more
-		var n int64
-		n, err = io.CopyN(io.Discard, body, maxDrain-MaxKept)
-		if err == nil && n == maxDrain-MaxKept {
-			return kept, false
-		}
-	}
-	if err != io.EOF {
-		return kept, false
+	if err == nil { // there may be more
+		_, err = io.CopyN(io.Discard, body, maxDrain-MaxKept)
 	}
 	switch {
 	case h.chunked:
-		return kept, readTrailers(r)
+		return kept, err == io.EOF && readTrailers(r)
 	case h.length > 0:
 		return kept, body.(*io.LimitedReader).N == 0
 	}
-	return kept, false // it ended with the connection
+	return kept, false // it ends with the connection
 }
 
-// readAtMost reads up to limit bytes; io.EOF: that was all.
+// readAtMost reads up to limit bytes; io.EOF: that was all. What has a known length takes one allocation.
 func readAtMost(r io.Reader, limit int, length int64) ([]byte, error) {
 	size := 512
 	if length > 0 {
@@ -238,9 +231,6 @@ func readAtMost(r io.Reader, limit int, length int64) ([]byte, error) {
 		if err != nil {
 			return b, err
 		}
-	}
-	if length == int64(limit) {
-		return b, io.EOF
 	}
 	return b, nil
 }
