@@ -119,7 +119,7 @@ func (t *Target) build(b *buffer, e *event.Event, now time.Time, agent string) r
 		path, _, _ := strings.Cut(t.path, "?")
 		w = append(append(append(w, "GET "...), path...), '?')
 		w = append(w, b.content...)
-		r.tooLong = len(w)+len("https://")+len(t.origin.Host) > webhook.MaxGETurl
+		r.tooLong = len(t.scheme())+len(t.origin.Host)+len(w)-len("GET ") > webhook.MaxGETurl
 	} else {
 		b.content = e.AppendJSON(b.content)
 		r.body = b.content
@@ -180,11 +180,7 @@ type Preview struct {
 func (t *Target) Preview(e *event.Event, at time.Time) Preview {
 	var b buffer
 	r := t.build(&b, e, at, "Quantfolio-Webhooks/1")
-	scheme := "http://"
-	if t.origin.TLS {
-		scheme = "https://"
-	}
-	p := Preview{Method: string(t.method), URL: scheme + t.origin.Host + r.uri(), Headers: [][2]string{{"Host", t.origin.Host}}, Body: r.body}
+	p := Preview{Method: string(t.method), URL: t.scheme() + t.origin.Host + r.uri(), Headers: [][2]string{{"Host", t.origin.Host}}, Body: r.body}
 	r.each(func(name, value string, secret bool) {
 		if secret {
 			value = webhook.Secret{}.String()
@@ -192,6 +188,14 @@ func (t *Target) Preview(e *event.Event, at time.Time) Preview {
 		p.Headers = append(p.Headers, [2]string{name, value})
 	})
 	return p
+}
+
+// scheme is what the target's URL begins with.
+func (t *Target) scheme() string {
+	if t.origin.TLS {
+		return "https://"
+	}
+	return "http://"
 }
 
 // uri is the path and query of the request.
