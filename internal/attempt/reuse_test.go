@@ -91,12 +91,15 @@ func TestIdleConnectionsAreSwept(t *testing.T) {
 		return false
 	})
 	s := wireSender(t)
-	s.pools.idleLimit = 100 * time.Millisecond
+	s.pools.idleLimit = 700 * time.Millisecond
 	mustSucceed(t, s, w.target(t, webhook.POST, nil))
 	select {
 	case <-gone:
-	case <-time.After(5 * time.Second):
+	case <-time.After(5 * time.Second): // less than ten times the limit
 		t.Fatal("an idle connection is still open long after its limit")
+	}
+	if s.pools.timer.Stop() {
+		t.Error("the timer runs without a connection")
 	}
 	if n := origins(s); n != 0 {
 		t.Errorf("%d origins are kept without a connection, want 0", n)
