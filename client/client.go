@@ -74,6 +74,9 @@ type Problem struct {
 	Rule     string       `json:"rule,omitempty"` // the advisory platform's rule that was broken
 	Instance string       `json:"instance,omitempty"`
 	Errors   []FieldError `json:"errors,omitempty"`
+	// Refused is the ID of the published event, or its tenant, when that is refused for what it is: the same again would
+	// be refused again. Only the server itself sets it, no proxy before it.
+	Refused string `json:"refused,omitempty"`
 }
 
 // FieldError is one broken rule of a request: where, and what to do.
@@ -118,7 +121,11 @@ type request struct {
 	once         string // idempotency key; empty: none
 	in, out      any
 	raw          *[]byte // takes the answer as it is, in place of out
+	want         int     // the one status of success; 0: every 2xx
 }
+
+// errStranger says that an answer is no server's.
+var errStranger = errors.New("the answer is no receipt for these events; is the URL that of a qhook server?")
 
 // newRequest makes the HTTP request of a call.
 func (c *Client) newRequest(ctx context.Context, q request) (*http.Request, error) {
@@ -176,11 +183,14 @@ func (c *Client) do(ctx context.Context, q request) (http.Header, error) {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, problem(resp, b)
 	}
+	if q.want != 0 && resp.StatusCode != q.want {
+		return nil, fmt.Errorf("%s %s: %d: %w", q.method, q.path, resp.StatusCode, errStranger)
+	}
 	if q.raw != nil {
 		*q.raw = b
 	} else if q.out != nil {
 		if err := json.Unmarshal(b, q.out); err != nil {
-			return nil, fmt.Errorf("%s %s: decode the answer: %w", q.method, q.path, err)
+			return nil, fmt.Errorf("%s %s: decode the answer (is the URL that of a qhook server?): %w", q.method, q.path, err)
 		}
 	}
 	return resp.Header, nil

@@ -56,10 +56,10 @@ func TestCalls(t *testing.T) {
 			seen{method: "POST", target: "/v1/events", body: `{"type":"t","object_id":"<o>","object_owner_id":"","owner_id":"","data":{"n":12345678901234567890.10}}`}, "2"},
 		{"PublishBatch", `{"events":[{"id":"e1","deliveries":1},{"id":"e2","deliveries":0}]}`,
 			func(c *client.Client) (any, error) {
-				p, err := c.PublishBatch(t.Context(), []client.Event{{ID: "e1", Type: "t"}})
+				p, err := c.PublishBatch(t.Context(), []client.Event{{ID: "E1", Type: "t"}, {Type: "u"}})
 				return len(p), err
 			},
-			seen{method: "POST", target: "/v1/events/batch", body: `{"events":[{"id":"e1","type":"t","object_id":"","object_owner_id":"","owner_id":""}]}`}, "2"},
+			seen{method: "POST", target: "/v1/events/batch", body: `{"events":[{"id":"E1","type":"t","object_id":"","object_owner_id":"","owner_id":""},{"type":"u","object_id":"","object_owner_id":"","owner_id":""}]}`}, "2"},
 		{"Events", `{"items":[{"id":"e1","type":"t"}],"next":"c2"}`,
 			func(c *client.Client) (any, error) {
 				p, err := c.Events(t.Context(), client.EventQuery{Type: "qap.**", OwnerID: "a b", Since: since, Cursor: "c1", Limit: 10})
@@ -145,7 +145,11 @@ func TestCalls(t *testing.T) {
 			seen{method: "DELETE", target: "/v1/api-keys/k1"}, "<nil>"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, got := server(t, http.StatusOK, "application/json", tt.answer)
+			status := http.StatusOK
+			if strings.HasPrefix(tt.name, "Publish") {
+				status = http.StatusAccepted
+			}
+			c, got := server(t, status, "application/json", tt.answer)
 			result, err := tt.call(c)
 			if err != nil {
 				t.Fatalf("%s = %v, want nil", tt.name, err)
@@ -161,6 +165,37 @@ func TestCalls(t *testing.T) {
 				t.Errorf("result = %s, want %s", s, tt.result)
 			}
 		})
+	}
+}
+
+// TestOnlyAReceiptIsSuccess answers a publisher with what is none.
+func TestOnlyAReceiptIsSuccess(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, one, batch string
+		status           int
+	}{
+		{"another status of success", `{"id":"e1","deliveries":1}`, `{"events":[{"id":"e1","deliveries":1}]}`, 200},
+		{"nothing", "", "", 202},
+		{"nothing, of another status", "", "", 204},
+		{"a page", "<html>", "<html>", 202},
+		{"an empty object", "{}", "{}", 202},
+		{"an echo", `{"id":"e1","type":"t"}`, `{"events":[{"id":"e1","type":"t"}]}`, 202},
+		{"a receipt of another event", `{"id":"e2","deliveries":1}`, `{"events":[{"id":"e2","deliveries":1}]}`, 202},
+		{"a receipt without ID", `{"deliveries":1}`, `{"events":[{"deliveries":1}]}`, 202},
+		{"half a receipt", `{"id":"e1","deliv`, `{"events":[{"id":"e1","deliv`, 202},
+		{"too many", `[{"id":"e1","deliveries":1}]`,
+			`{"events":[{"id":"e1","deliveries":1},{"id":"e1","deliveries":1}]}`, 202},
+	} {
+		e := client.Event{ID: "e1", Type: "t"}
+		one, _ := server(t, tt.status, "application/json", tt.one)
+		if got, err := one.Publish(t.Context(), e); err == nil {
+			t.Errorf("%s: Publish = %+v, nil, want an error", tt.name, got)
+		}
+		batch, _ := server(t, tt.status, "application/json", tt.batch)
+		if got, err := batch.PublishBatch(t.Context(), []client.Event{e}); err == nil {
+			t.Errorf("%s: PublishBatch = %+v, nil, want an error", tt.name, got)
+		}
 	}
 }
 

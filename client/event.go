@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -67,23 +68,55 @@ type EventPage struct {
 	Next   string        `json:"next,omitempty"`
 }
 
-// Publish publishes one event; when it returns nil the event is committed and flushed.
+// Publish publishes one event; when it returns nil the event is committed and flushed. Whatever is no receipt for this
+// event, such as a login page or the answer of another program, is an error.
 func (c *Client) Publish(ctx context.Context, e Event) (Published, error) {
-	var out Published
-	_, err := c.do(ctx, request{method: http.MethodPost, path: "/v1/events", in: e, out: &out})
-	return out, err
+	var out receipt
+	q := request{method: http.MethodPost, path: "/v1/events", in: e, out: &out, want: http.StatusAccepted}
+	if _, err := c.do(ctx, q); err != nil {
+		return Published{}, err
+	}
+	return out.of(&e)
 }
 
-// PublishBatch publishes up to 1,000 events, all or none.
+// PublishBatch publishes up to 1,000 events, all or none. Its error is as Publish's.
 func (c *Client) PublishBatch(ctx context.Context, events []Event) ([]Published, error) {
 	in := struct {
 		Events []Event `json:"events"`
 	}{events}
 	var out struct {
-		Events []Published `json:"events"`
+		Events []receipt `json:"events"`
 	}
-	_, err := c.do(ctx, request{method: http.MethodPost, path: "/v1/events/batch", in: in, out: &out})
-	return out.Events, err
+	q := request{method: http.MethodPost, path: "/v1/events/batch", in: in, out: &out, want: http.StatusAccepted}
+	if _, err := c.do(ctx, q); err != nil {
+		return nil, err
+	}
+	if len(out.Events) != len(events) {
+		return nil, errStranger
+	}
+	published := make([]Published, len(events))
+	for i := range events {
+		var err error
+		if published[i], err = out.Events[i].of(&events[i]); err != nil {
+			return nil, err
+		}
+	}
+	return published, nil
+}
+
+// receipt is what the server answers to an event. It tells how many webhooks get it, which no echo of the event does.
+type receipt struct {
+	Published
+	Deliveries *int `json:"deliveries"`
+}
+
+// of gives the receipt if it is one of this event.
+func (r *receipt) of(e *Event) (Published, error) {
+	if r.Deliveries == nil || r.ID == "" || e.ID != "" && !strings.EqualFold(r.ID, e.ID) {
+		return Published{}, errStranger
+	}
+	r.Published.Deliveries = *r.Deliveries
+	return r.Published, nil
 }
 
 // Events lists events, newest first.

@@ -110,6 +110,40 @@ func TestPublishErrors(t *testing.T) {
 	r.must(400, admin, "POST", "/v1/webhooks", ``)
 }
 
+// TestWhatIsRefused shows that a refusal names what it is surely about, and only then.
+func TestWhatIsRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const id = "0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44"
+	given := strings.Replace(eventBody, "{", `{"id":"`+id+`",`, 1)
+	r.must(202, admin, "POST", publishPath, given)
+	other := strings.Replace(given, "i1", "i2", 1)
+	for _, tt := range []struct {
+		name, key, path, body, tenant string
+		status                        int
+		want                          any
+	}{
+		{"a conflict", admin, publishPath, other, "", 409, id},
+		{"a conflict in a batch", admin, batchPath, `{"events":[` + eventBody + "," + other + `]}`, "", 409, id},
+		{"a broken rule", admin, publishPath, `{"id":"` + strings.ToUpper(id) + `","type":"no"}`, "", 422, id},
+		{"an unknown tenant", operator, publishPath, given, "unknown", 404, "unknown"},
+		{"a tenant that the key is not of", admin, publishPath, given, "unknown", 404, nil},
+		{"an event without ID", admin, publishPath, `{"type":"no"}`, "", 422, nil},
+		{"no ID", admin, publishPath, `{"id":"7"}`, "", 422, nil},
+		{"no JSON", admin, publishPath, "{", "", 400, nil},
+		{"a key that may not", viewer, publishPath, given, "", 403, nil},
+		{"no such key", "nobody", publishPath, given, "", 401, nil},
+	} {
+		headers := []string{}
+		if tt.tenant != "" {
+			headers = append(headers, TenantHeader, tt.tenant)
+		}
+		if p := r.must(tt.status, tt.key, "POST", tt.path, tt.body, headers...); p.json["refused"] != tt.want {
+			t.Errorf("%s: refused = %v, want %v", tt.name, p.json["refused"], tt.want)
+		}
+	}
+}
+
 func TestEveryRefusalIsAProblem(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -129,7 +129,9 @@ func (a *api) knowTenant(ctx context.Context, id string) error {
 		return nil
 	}
 	if _, err := a.store.TenantByID(ctx, id); errors.Is(err, store.ErrNotFound) {
-		return errNotFound("tenant")
+		p := newProblem(http.StatusNotFound, "There is no such tenant.")
+		p.Refused = id
+		return p
 	} else if err != nil {
 		return fmt.Errorf("find the tenant: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
 
 	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/engine"
@@ -25,6 +26,8 @@ type Problem struct {
 	Detail string       `json:"detail,omitempty" doc:"What went wrong and what to do, in a sentence."`
 	Rule   string       `json:"rule,omitempty" doc:"The name of the advisory platform's rule that the request broke."`
 	Errors []FieldError `json:"errors,omitempty" doc:"Every rule that the request broke."`
+
+	Refused string `json:"refused,omitempty" doc:"Of a published event: its ID, or its tenant, when that is refused for what it is."`
 
 	header http.Header // sent along
 }
@@ -53,6 +56,14 @@ func newProblem(status int, detail string) *Problem {
 
 func (p *Problem) with(header, value string) *Problem {
 	p.header = http.Header{header: {value}}
+	return p
+}
+
+// refuse names the event that the problem is about, unless its ID could not be read.
+func (p *Problem) refuse(id uuid.UUID) *Problem {
+	if id != uuid.Nil {
+		p.Refused = id.String()
+	}
 	return p
 }
 
@@ -97,7 +108,9 @@ func problemOf(err error) (p *Problem, known bool) {
 	}
 	var conflict *store.ConflictError
 	if errors.As(err, &conflict) {
-		return newProblem(http.StatusConflict, "Event "+conflict.ID.String()+" was published before with other content. Give another id, or none."), true
+		p = newProblem(http.StatusConflict, "Event "+conflict.ID.String()+
+			" was published before with other content. Give another id, or none.")
+		return p.refuse(conflict.ID), true
 	}
 	for _, row := range statusTable {
 		if errors.Is(err, row.err) {

@@ -100,7 +100,8 @@ func (a *api) acceptOne(r *http.Request, c *caller, buf *buffer) (err error) {
 	}
 	ev, err := event.Parse(buf.b)
 	if err != nil {
-		return err
+		p, _ := problemOf(err)
+		return p.refuse(ev.ID)
 	}
 	receipts, err := a.engine.Accept(r.Context(), c.tenant, []event.Event{ev})
 	if err != nil {

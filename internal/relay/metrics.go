@@ -19,6 +19,7 @@ type metrics struct {
 	backlog, setAside prometheus.Gauge
 	moved             prometheus.Counter
 	errors            *prometheus.CounterVec
+	trouble           *prometheus.GaugeVec
 
 	measured time.Time // Run's goroutine uses these
 	due      bool      // measure at the next look
@@ -31,13 +32,30 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		moved:    prometheus.NewCounter(prometheus.CounterOpts{Name: "qhook_relay_moved_total", Help: "Rows moved to the server."}),
 		errors:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "qhook_relay_errors_total", Help: "Failures, by the side that failed."}, []string{"side"}),
 	}
+	m.trouble = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "qhook_relay_waiting", Help: "1 while rows wait for this side to work again.",
+	}, []string{"side"})
 	m.errors.WithLabelValues("source")
 	m.errors.WithLabelValues("api")
+	m.worked()
 	if reg != nil {
 		lag := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "qhook_relay_lag_seconds", Help: "Age of the oldest row that is not moved; 0 when there is none."}, m.lag)
-		reg.MustRegister(lag, m.backlog, m.setAside, m.moved, m.errors)
+		reg.MustRegister(lag, m.backlog, m.setAside, m.moved, m.errors, m.trouble)
 	}
 	return m
+}
+
+// failed counts a failure of a side, for which rows wait now.
+func (m *metrics) failed(side string) {
+	m.worked()
+	m.errors.WithLabelValues(side).Inc()
+	m.trouble.WithLabelValues(side).Set(1)
+}
+
+// worked says that rows wait for no side.
+func (m *metrics) worked() {
+	m.trouble.WithLabelValues("source").Set(0)
+	m.trouble.WithLabelValues("api").Set(0)
 }
 
 // lag grows by itself, so that it is true also while nothing can be read or published.

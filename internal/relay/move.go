@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/quantfolio/qhook/client"
+	"github.com/quantfolio/qhook/internal/event"
 )
 
 // maxBytes bounds a request, far enough below the API's 8 MiB that escapes do not matter; it is what is in memory, too.
@@ -24,13 +26,13 @@ type row struct {
 	event  client.Event
 }
 
-// read gives the first rows that are not set aside, as many as fit into one request.
-func (r *Relay) read(ctx context.Context, conn *pgx.Conn) ([]row, error) {
+// read gives the first rows that are not set aside and not passed over, as many as fit into one request.
+func (r *Relay) read(ctx context.Context, conn *pgx.Conn, passed []int64) ([]row, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
 	found, err := conn.Query(ctx, `SELECT seq, extract(epoch FROM clock_timestamp() - written_at)::float8, tenant,
 		id::text, type, object_id, object_owner_id, owner_id, time, data::text
-		FROM qhook_outbox WHERE failed_at IS NULL ORDER BY seq LIMIT $1`, r.cfg.Batch)
+		FROM qhook_outbox WHERE failed_at IS NULL AND seq <> ALL($2) ORDER BY seq LIMIT $1`, r.cfg.Batch, passed)
 	if err != nil {
 		return nil, fmt.Errorf("read rows: %w", err)
 	}
@@ -62,76 +64,69 @@ func (r *Relay) read(ctx context.Context, conn *pgx.Conn) ([]row, error) {
 }
 
 // move publishes rows in their order, those of one tenant together where they follow each other. Its error is an apiError,
-// or the source's; what is left then is still in the outbox.
-func (r *Relay) move(ctx context.Context, conn *pgx.Conn, rows []row) error {
+// or the source's; what is left then is still in the outbox. locked are the rows that it is done with and that another
+// transaction holds.
+func (r *Relay) move(ctx context.Context, conn *pgx.Conn, rows []row) (locked []int64, err error) {
 	for len(rows) > 0 {
 		n := 1
 		for n < len(rows) && rows[n].tenant == rows[0].tenant {
 			n++
 		}
-		if err := r.publish(ctx, conn, rows[:n]); err != nil {
-			return err
+		more, err := r.publish(ctx, conn, rows[:n])
+		if locked = append(locked, more...); err != nil {
+			return locked, err
 		}
 		rows = rows[n:]
 	}
-	return nil
+	return locked, nil
 }
 
 // publish publishes rows of one tenant and deletes them. A batch that is refused goes out in halves, in the same order,
 // until the refused rows are alone; they are set aside.
-func (r *Relay) publish(ctx context.Context, conn *pgx.Conn, rows []row) error {
-	err := r.send(ctx, rows)
+func (r *Relay) publish(ctx context.Context, conn *pgx.Conn, rows []row) (locked []int64, err error) {
+	err = r.send(ctx, rows)
 	switch {
 	case err == nil:
 		return r.remove(ctx, conn, rows)
-	case !r.refused(ctx, err):
-		return apiError{err}
-	case len(rows) == 1:
+	case len(rows) == 1 && refused(&rows[0], err):
 		return r.setAside(ctx, conn, rows[0], err)
+	case len(rows) == 1 || !divisible(err):
+		return nil, apiError{err}
 	}
 	half := len(rows) / 2
-	if err := r.publish(ctx, conn, rows[:half]); err != nil {
-		return err
+	if locked, err = r.publish(ctx, conn, rows[:half]); err != nil {
+		return locked, err
 	}
-	return r.publish(ctx, conn, rows[half:])
+	more, err := r.publish(ctx, conn, rows[half:])
+	return append(locked, more...), err
 }
 
-// apiError is a failure that is not due to a row: the API could not be reached, or will take the same later.
+// apiError is a failure that is not surely due to a row: the API could not be reached, will take the same later, or was
+// not what answered.
 type apiError struct{ error }
 
 // Unwrap is the failure.
 func (e apiError) Unwrap() error { return e.error }
 
-// send publishes the rows and reads the answer, which has to name each of them.
+// send publishes the rows; nil is the server's word that each of them is committed.
 func (r *Relay) send(ctx context.Context, rows []row) error {
 	c := r.client(rows[0].tenant)
-	var published []client.Published
-	var err error
 	if len(rows) == 1 {
-		published = make([]client.Published, 1)
-		published[0], err = c.Publish(ctx, rows[0].event)
-	} else {
-		events := make([]client.Event, len(rows))
-		for i := range rows {
-			events[i] = rows[i].event
-		}
-		published, err = c.PublishBatch(ctx, events)
-	}
-	if err != nil {
+		_, err := c.Publish(ctx, rows[0].event)
 		return err
 	}
+	events := make([]client.Event, len(rows))
 	for i := range rows {
-		if len(published) != len(rows) || published[i].ID != rows[i].event.ID {
-			return errors.New("the answer does not name the events that were published; is the URL that of a qhook server?")
-		}
+		events[i] = rows[i].event
 	}
-	return nil
+	_, err := c.PublishBatch(ctx, events)
+	return err
 }
 
-// refused tells whether err, of one event or more, is due to what they are: the same again would fail again.
-func (r *Relay) refused(ctx context.Context, err error) bool {
+// divisible tells whether err of several events may be due to one of them, or to how many they are.
+func divisible(err error) bool {
 	if errors.As(err, new(*json.MarshalerError)) {
-		return true // data that PostgreSQL takes for JSON and Go does not
+		return true
 	}
 	p, ok := errors.AsType[*client.Problem](err)
 	if !ok {
@@ -140,43 +135,95 @@ func (r *Relay) refused(ctx context.Context, err error) bool {
 	switch p.Status {
 	case http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 		return true
+	}
+	return p.Status == http.StatusNotFound && p.Refused != ""
+}
+
+// refused tells whether err is surely the server's refusal of this row for what it is: the answer names it, as no proxy,
+// no other program and no answer to another request does; or the row cannot be read as an event here either. A wrong key
+// is not due to the row, so what a tenant's own key may not do is no such refusal.
+func refused(w *row, err error) bool {
+	if errors.As(err, new(*json.MarshalerError)) {
+		return true // data that PostgreSQL takes for JSON and Go does not
+	}
+	p, ok := errors.AsType[*client.Problem](err)
+	if !ok {
+		return false
+	}
+	switch p.Status {
 	case http.StatusNotFound:
-		return r.knowsAPI(ctx)
+		return p.Refused == w.tenant
+	case http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		return p.Refused == w.event.ID || unreadable(&w.event)
 	}
 	return false
 }
 
-// knowsAPI tells an unknown tenant, one row's fault, from a wrong URL, which must not set every row aside: the same key
-// without a tenant finds the API.
-func (r *Relay) knowsAPI(ctx context.Context) bool {
-	_, err := r.client("").EventTypes(ctx)
-	return err == nil || client.IsStatus(err, http.StatusForbidden) // a publisher's key may not read
+// unreadable tells whether no server can find the event in what is sent of it: it is too large, or no text. What else may
+// be wrong with an event the server knows better.
+func unreadable(e *client.Event) bool {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if enc.Encode(e) != nil {
+		return true
+	}
+	_, err := event.Parse(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+	broken, _ := errors.AsType[event.Violations](err)
+	return len(broken) > 0 && broken[0].Field == ""
 }
 
 // remove deletes rows whose events are committed, by their very numbers: a transaction that commits late may bring lower
-// ones at any time.
-func (r *Relay) remove(ctx context.Context, conn *pgx.Conn, rows []row) error {
+// ones at any time. It does not wait for rows that another transaction has locked; it gives them back.
+func (r *Relay) remove(ctx context.Context, conn *pgx.Conn, rows []row) (locked []int64, err error) {
 	seqs := make([]int64, len(rows))
 	for i := range rows {
 		seqs[i] = rows[i].seq
 	}
-	if err := r.exec(ctx, conn, `DELETE FROM qhook_outbox WHERE seq = ANY($1)`, seqs); err != nil {
-		return fmt.Errorf("delete %d rows from %d on: %w", len(rows), rows[0].seq, err)
+	n, err := r.exec(ctx, conn, `DELETE FROM qhook_outbox WHERE seq IN `+free, seqs)
+	if err != nil {
+		return nil, fmt.Errorf("delete %d rows from %d on: %w", len(rows), rows[0].seq, err)
 	}
-	r.metrics.moved.Add(float64(len(rows)))
-	return nil
+	r.metrics.moved.Add(float64(n))
+	if int(n) == len(rows) {
+		return nil, nil
+	}
+	return r.locked(ctx, conn, seqs)
+}
+
+// free are those of the rows $1 that no other transaction has locked.
+const free = `(SELECT seq FROM qhook_outbox WHERE seq = ANY($1) FOR UPDATE SKIP LOCKED)`
+
+// locked gives those of the rows that another transaction has locked.
+func (r *Relay) locked(ctx context.Context, conn *pgx.Conn, seqs []int64) ([]int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	defer cancel()
+	const query = `SELECT seq FROM qhook_outbox WHERE seq = ANY($1) AND seq NOT IN ` + free
+	rows, _ := conn.Query(ctx, query, seqs) // the next call gives the error
+	list, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	return list, wrap("find locked rows", err)
 }
 
 // maxReason bounds what is written of a refusal, bytes.
 const maxReason = 2000
 
-func (r *Relay) setAside(ctx context.Context, conn *pgx.Conn, w row, refusal error) error {
-	reason := refusal.Error()
-	reason = strings.ToValidUTF8(strings.ReplaceAll(reason[:min(len(reason), maxReason)], "\x00", ""), "")
-	if err := r.exec(ctx, conn, `UPDATE qhook_outbox SET error = $2, failed_at = now() WHERE seq = $1`, w.seq, reason); err != nil {
-		return fmt.Errorf("set row %d aside: %w", w.seq, err)
+// setAside marks a row as refused, unless another transaction has locked it; then it gives it back.
+func (r *Relay) setAside(ctx context.Context, conn *pgx.Conn, w row, refusal error) (locked []int64, err error) {
+	reason := cut(refusal.Error())
+	const query = `UPDATE qhook_outbox SET error = $2, failed_at = now() WHERE seq IN ` + free
+	n, err := r.exec(ctx, conn, query, []int64{w.seq}, reason)
+	if err != nil {
+		return nil, fmt.Errorf("set row %d aside: %w", w.seq, err)
+	}
+	if n == 0 {
+		return r.locked(ctx, conn, []int64{w.seq})
 	}
 	r.metrics.due = true
 	r.log.Error("an event was refused and is set aside", "seq", w.seq, "event", w.event.ID, "tenant", w.tenant, "error", reason)
-	return nil
+	return nil, nil
+}
+
+// cut makes what others wrote short enough for a log and text for PostgreSQL.
+func cut(s string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(s[:min(len(s), maxReason)], "\x00", ""), "")
 }

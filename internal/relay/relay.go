@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +41,7 @@ type Relay struct {
 	metrics *metrics
 	trouble atomic.Pointer[error] // what is wrong now; nil: nothing
 	woken   bool                  // a notification came since the last look; only Run's goroutine uses it
+	said    string                // what is wrong, as the log says; empty: nothing; only Run's goroutine uses it
 }
 
 // New checks cfg; nothing is connected yet. Its errors never show the source, which has a password.
@@ -63,7 +66,9 @@ func New(cfg Config) (*Relay, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Relay{cfg: cfg, source: source, log: cfg.Logger, metrics: newMetrics(cfg.Registerer)}
-	r.http = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: time.Minute}
+	r.http = &http.Client{
+		Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: time.Minute, CheckRedirect: redirected,
+	}
 	r.source.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) { r.woken = true }
 	if source.ConnectTimeout == 0 {
 		source.ConnectTimeout = connectTime
@@ -75,6 +80,11 @@ func New(cfg Config) (*Relay, error) {
 	}
 	r.setTrouble(errors.New("not connected to the source yet"))
 	return r, nil
+}
+
+// redirected follows no redirect: events and their 202 go to and come from the server that was named, not a login page.
+func redirected(next *http.Request, _ []*http.Request) error {
+	return fmt.Errorf("the answer leads to %s://%s; is the URL that of a qhook server?", next.URL.Scheme, next.URL.Host)
 }
 
 const connectTime = 5 * time.Second
@@ -125,11 +135,36 @@ func (r *Relay) Run(ctx context.Context) {
 	}
 }
 
-// failed puts an error on record. Errors of pgx name the user, the database and the host, never the password.
+// failed puts an error on record, and into the log if it is another one than before. Errors of pgx name the user, the
+// database and the host, never the password.
 func (r *Relay) failed(side string, err error) {
 	r.setTrouble(fmt.Errorf("%s: %w", side, err))
-	r.metrics.errors.WithLabelValues(side).Inc()
-	r.log.Warn("rows could not be moved; it is tried again", "side", side, "error", err)
+	r.metrics.failed(side)
+	if kind := side + ": " + kindOf(err); kind != r.said {
+		r.said = kind
+		r.log.Warn("rows wait, all of them and in their order; it is tried again", "side", side, "error", cut(err.Error()))
+	}
+}
+
+// worked ends what failed began.
+func (r *Relay) worked() {
+	r.setTrouble(nil)
+	r.metrics.worked()
+	if r.said != "" {
+		r.said = ""
+		r.log.Info("what was wrong is over")
+	}
+}
+
+// port is what differs between two errors of the same kind: that of a connection's own end.
+var port = regexp.MustCompile(`:\d+`)
+
+// kindOf is what two errors have in common that are the same trouble: an answer's status, or the text without ports.
+func kindOf(err error) string {
+	if p, ok := errors.AsType[*client.Problem](err); ok {
+		return strconv.Itoa(p.Status)
+	}
+	return port.ReplaceAllString(err.Error(), "")
 }
 
 // The bounds of a backoff.

@@ -14,6 +14,7 @@ const (
 	standbyPoll = 500 * time.Millisecond // how often a second relay looks whether the first one has ended
 	queryTime   = 30 * time.Second       // bounds a query; the connection is given up then
 	closeTime   = 2 * time.Second        // bounds the goodbye to the source
+	maxPassed   = 1000                   // locked rows that are passed over; with as many the relay waits for their locks
 )
 
 // lock takes the right to move rows, for as long as the session lives. Its key is "qhoo" and the table's own number, so
@@ -35,35 +36,54 @@ func (r *Relay) session(ctx context.Context, b *backoff) error {
 	if err := r.await(ctx, conn, b); err != nil {
 		return err
 	}
-	if err := r.exec(ctx, conn, "LISTEN qhook_outbox"); err != nil { // before the first look, so that no commit goes unnoticed
+	// Before the first look, so that no commit goes unnoticed.
+	if _, err := r.exec(ctx, conn, "LISTEN qhook_outbox"); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	r.log.Info("moving rows of the outbox")
 	var api backoff
+	var passed []int64 // rows that this session is done with and another transaction has locked
 	for {
 		r.woken = false
-		rows, err := r.read(ctx, conn)
-		if err != nil {
+		if passed, err = r.stillLocked(ctx, conn, passed); err != nil {
 			return err
 		}
-		b.reset()
+		var rows []row
+		if len(passed) < maxPassed {
+			if rows, err = r.read(ctx, conn, passed); err != nil {
+				return err
+			}
+		}
 		if len(rows) == 0 {
-			r.setTrouble(nil)
+			b.reset()
+			r.worked()
 			if err := r.rest(ctx, conn); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := r.move(ctx, conn, rows); errors.As(err, new(apiError)) && ctx.Err() == nil {
+		locked, err := r.move(ctx, conn, rows)
+		passed = append(passed, locked...)
+		if errors.As(err, new(apiError)) && ctx.Err() == nil {
 			r.failed("api", err)
 			api.wait(ctx)
 		} else if err != nil {
 			return err
 		} else {
+			b.reset()
 			api.reset()
-			r.setTrouble(nil)
+			r.worked()
 		}
 	}
+}
+
+// stillLocked gives those of the passed rows that are locked as before. The others are read again, at their place, and
+// sent again: the server knows their events, unless who had locked them changed them.
+func (r *Relay) stillLocked(ctx context.Context, conn *pgx.Conn, passed []int64) ([]int64, error) {
+	if len(passed) == 0 {
+		return []int64{}, nil // not nil, which is NULL to PostgreSQL
+	}
+	return r.locked(ctx, conn, passed)
 }
 
 // await returns when no other relay moves the rows and none will while this session lives.
@@ -77,7 +97,7 @@ func (r *Relay) await(ctx context.Context, conn *pgx.Conn, b *backoff) error {
 			return wrap("take the lock", err)
 		}
 		b.reset()
-		r.setTrouble(nil)
+		r.worked()
 		if !said {
 			r.log.Info("another relay moves the rows; this one waits for its end")
 			r.metrics.standby()
@@ -96,12 +116,12 @@ func (r *Relay) tryLock(ctx context.Context, conn *pgx.Conn) (mine bool, err err
 	return mine, err
 }
 
-// exec runs a statement that returns nothing.
-func (r *Relay) exec(ctx context.Context, conn *pgx.Conn, query string, args ...any) error {
+// exec runs a statement, and tells how many rows it changed.
+func (r *Relay) exec(ctx context.Context, conn *pgx.Conn, query string, args ...any) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
-	_, err := conn.Exec(ctx, query, args...)
-	return err
+	tag, err := conn.Exec(ctx, query, args...)
+	return tag.RowsAffected(), err
 }
 
 // rest waits for a notification, at most for the time of a poll.
