@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -54,5 +55,19 @@ func TestRetryNamed(t *testing.T) {
 	}
 	if len(r.engine.retry) != 3 {
 		t.Errorf("the engine was asked %d times, want 3", len(r.engine.retry))
+	}
+}
+
+// TestARetrysPanicIsA500 panics in a goroutine that the request started, where nobody else would recover it.
+func TestARetrysPanicIsA500(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	id := newDelivery(r, attempt.ClassTimeout)
+	r.engine.panic = "canary-detail"
+	if p := r.must(500, admin, "POST", "/v1/deliveries/retry", `{"ids":["`+id+`"]}`); strings.Contains(p.body, "canary") {
+		t.Errorf("the answer %s shows the panic", p.body)
+	}
+	if log := r.log.String(); !strings.Contains(log, "canary-detail") || !strings.Contains(log, "retry_many.go") {
+		t.Errorf("the log has no panic with its stack: %s", log)
 	}
 }

@@ -41,6 +41,7 @@ type fakeEngine struct {
 	hooks map[int64]*webhook.Webhook
 	fail  error
 	retry []store.DeliveryKey
+	panic any // that RetryNow panics with; nil: it does not
 }
 
 func (e *fakeEngine) Accept(ctx context.Context, tenant string, evs []event.Event) ([]engine.Receipt, error) {
@@ -106,6 +107,9 @@ func (e *fakeEngine) SetWebhook(w *webhook.Webhook) error {
 func (e *fakeEngine) RetryNow(_ context.Context, key store.DeliveryKey) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.panic != nil {
+		panic(e.panic)
+	}
 	e.retry = append(e.retry, key)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 
@@ -129,7 +130,7 @@ func (a *api) retryAll(ctx context.Context, list []store.DeliveryRecord) (out re
 		if !exists[list[i].WebhookID] {
 			continue
 		}
-		g.Go(func() error {
+		g.Go(safely(func() error {
 			err := a.engine.RetryNow(ctx, list[i].DeliveryKey)
 			if errors.Is(err, store.ErrNotFound) {
 				return nil
@@ -138,7 +139,7 @@ func (a *api) retryAll(ctx context.Context, list []store.DeliveryRecord) (out re
 				retried.Add(1)
 			}
 			return err
-		})
+		}))
 	}
 	if err := g.Wait(); err != nil {
 		return out, fmt.Errorf("retry deliveries: %w", err)
@@ -146,4 +147,16 @@ func (a *api) retryAll(ctx context.Context, list []store.DeliveryRecord) (out re
 	out.Retried = int(retried.Load())
 	out.Skipped = len(list) - out.Retried
 	return out, nil
+}
+
+// safely makes f's panic an error: in a goroutine that a request starts, it would end the process.
+func safely(f func() error) func() error {
+	return func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		return f()
+	}
 }

@@ -92,9 +92,9 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 	} else {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", metrics)
-		a.metrics = server.HTTPServer(mux)
+		a.metrics = server.HTTPServer(server.Recovered(log, mux))
 	}
-	if sc.Dashboard, err = ui.New(ui.Config{API: h, Logger: log, EmbedIn: cfg.EmbedIn}); err != nil {
+	if sc.Dashboard, err = ui.New(ui.Config{API: server.Recovered(log, h), Logger: log, EmbedIn: cfg.EmbedIn}); err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	a.api = server.HTTPServer(server.Handler(sc))

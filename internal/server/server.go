@@ -60,7 +60,7 @@ func Handler(cfg Config) http.Handler {
 			h.ServeHTTP(w, r)
 		}
 	}
-	return logged(cfg.Logger, recovered(cfg.Logger, secured(http.HandlerFunc(routes))))
+	return logged(cfg.Logger, Recovered(cfg.Logger, secured(http.HandlerFunc(routes))))
 }
 
 // isAPI tells whether a path is the API's.
@@ -123,21 +123,29 @@ func secured(next http.Handler) http.Handler {
 	})
 }
 
-// recovered turns a panic into a 500 with a fixed sentence; what it was is in the log.
-func recovered(log *slog.Logger, next http.Handler) http.Handler {
+// Recovered turns a panic of next into a 500 with a fixed sentence; what it was is in the log. An answer that has begun
+// is broken off: nobody takes it for whole. http.ErrAbortHandler is passed on.
+func Recovered(log *slog.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &counted{ResponseWriter: w}
 		defer func() {
 			p := recover()
 			if p == nil {
 				return
 			}
 			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(p)
+				panic(http.ErrAbortHandler)
 			}
 			log.ErrorContext(r.Context(), "panic", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			if c.status != 0 {
+				panic(http.ErrAbortHandler)
+			}
+			for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified", "Set-Cookie"} {
+				w.Header().Del(name)
+			}
 			problem(w, http.StatusInternalServerError, "Something went wrong here. It is in the server's log.")
 		}()
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(c, r)
 	})
 }
 
@@ -164,9 +172,9 @@ type counted struct {
 	bytes  int64
 }
 
-// WriteHeader notes the status.
+// WriteHeader notes the status, if it is the answer's.
 func (c *counted) WriteHeader(status int) {
-	if c.status == 0 {
+	if c.status == 0 && status >= http.StatusOK {
 		c.status = status
 	}
 	c.ResponseWriter.WriteHeader(status)
@@ -180,6 +188,14 @@ func (c *counted) Write(b []byte) (int, error) {
 	n, err := c.ResponseWriter.Write(b)
 	c.bytes += int64(n)
 	return n, err
+}
+
+// FlushError sends what was written, which begins the answer.
+func (c *counted) FlushError() error {
+	if c.status == 0 {
+		c.status = http.StatusOK
+	}
+	return http.NewResponseController(c.ResponseWriter).Flush()
 }
 
 // Unwrap lets http.ResponseController reach the connection.

@@ -3,7 +3,6 @@ package server
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -57,26 +56,6 @@ func TestReadyFails(t *testing.T) {
 	w := call(h, "GET", "/readyz")
 	if w.Code != 503 || strings.Contains(w.Body.String(), "canary") || w.Header().Get("Content-Type") != "application/problem+json" {
 		t.Errorf("/readyz = %d %s %q, want a 503 problem without detail", w.Code, w.Header().Get("Content-Type"), w.Body)
-	}
-}
-
-func TestPanicIsAProblem(t *testing.T) {
-	t.Parallel()
-	var log bytes.Buffer
-	h := Handler(Config{
-		API:    http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("detail") }),
-		Logger: slog.New(slog.NewJSONHandler(&log, nil)),
-	})
-	w := call(h, "GET", "/v1/x")
-	var p struct {
-		Status int
-		Detail string
-	}
-	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != 500 || p.Status != 500 || strings.Contains(w.Body.String(), `"detail":"detail"`) {
-		t.Errorf("panic = %d %q (%v), want a 500 problem with a fixed sentence", w.Code, w.Body, err)
-	}
-	if !strings.Contains(log.String(), `"panic":"detail"`) {
-		t.Errorf("log = %s, want the panic", &log)
 	}
 }
 

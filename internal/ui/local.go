@@ -2,14 +2,15 @@ package ui
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
 )
 
-// local carries a client's requests to a handler in this process.
+// local carries a client's requests to a handler in this process. The handler's panic becomes what it is over the
+// network: a 500, or an answer that breaks off. The handler logs it.
 type local struct{ api http.Handler }
 
 // RoundTrip calls the handler. An answer of server-sent events, which has to be asked for, is given while it is written; any
@@ -23,24 +24,36 @@ func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	w := &answer{request: r, header: http.Header{}, begun: make(chan struct{})}
 	if !strings.Contains(r.Header.Get("Accept"), eventStream) {
-		l.api.ServeHTTP(w, r)
-		w.end(nil)
-		return w.response(io.NopCloser(&w.body)), nil
+		l.serve(w, r)
+	} else {
+		go l.serve(w, r)
 	}
-	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				w.end(fmt.Errorf("panic: %v", p))
-			}
-		}()
-		l.api.ServeHTTP(w, r)
-		w.end(nil)
-	}()
 	<-w.begun
 	if w.stream != nil {
 		return w.response(w.stream), nil
 	}
+	if w.broken != nil {
+		return nil, w.broken
+	}
 	return w.response(io.NopCloser(&w.body)), nil
+}
+
+// serve calls the handler and ends the answer, whatever the handler does.
+func (l local) serve(w *answer, r *http.Request) {
+	err := errors.New("the handler ended its goroutine") // unless it returns or panics
+	defer func() {
+		switch p := recover(); {
+		case p == nil:
+		case p != http.ErrAbortHandler && w.status == 0:
+			w.WriteHeader(http.StatusInternalServerError)
+			err = nil
+		default:
+			err = io.ErrUnexpectedEOF
+		}
+		w.end(err)
+	}()
+	l.api.ServeHTTP(w, r)
+	err = nil
 }
 
 const eventStream = "text/event-stream"
@@ -53,6 +66,7 @@ type answer struct {
 	body    bytes.Buffer
 	stream  io.ReadCloser // server-sent events
 	events  *io.PipeWriter
+	broken  error         // why an answer that is no stream broke off; read it after begun
 	begun   chan struct{} // closed by WriteHeader when the answer is a stream, and else by end
 }
 
@@ -83,12 +97,16 @@ func (a *answer) Write(b []byte) (int, error) {
 // Flush does nothing: what is written to a stream is there at once.
 func (a *answer) Flush() {}
 
-// end finishes the answer; err is why a stream breaks off.
+// end finishes the answer; err is why it breaks off.
 func (a *answer) end(err error) {
-	if a.WriteHeader(http.StatusOK); a.events != nil {
+	if err == nil {
+		a.WriteHeader(http.StatusOK)
+	}
+	if a.events != nil {
 		_ = a.events.CloseWithError(err) // never fails
 		return
 	}
+	a.broken = err
 	close(a.begun)
 }
 

@@ -15,7 +15,7 @@ import (
 
 // Config is what the dashboard is made of. API is required; the rest works as zero.
 type Config struct {
-	API    http.Handler // answers /v1
+	API    http.Handler // answers /v1, and logs its own panics
 	Logger *slog.Logger
 	// EmbedIn are origins, such as https://portal.example.com, whose pages may show the dashboard in a frame; none: nobody may.
 	EmbedIn []string
