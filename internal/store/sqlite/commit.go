@@ -42,6 +42,7 @@ func (db *DB) Commit(ctx context.Context, b *store.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	db.yield()
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if err := db.ready(ctx); err != nil {
@@ -61,15 +62,13 @@ func (db *DB) Commit(ctx context.Context, b *store.Batch) error {
 		}
 		written = true
 		w.part.committed()
-		return w.tidy(dc)
+		return db.tidy(dc)
 	})
 	if err == nil {
 		return nil
 	}
-	if written && !errors.Is(verdict(code(err)), store.ErrBroken) {
-		// The batch is safe in the log; moving it to the file is tried again after the next commit.
-		db.log.Warn("the log could not be moved to the database file", "error", err)
-		return nil
+	if written {
+		return db.moved(err)
 	}
 	if code(err) == 0 { // not SQLite's: what it interrupted is still open
 		db.restore()

@@ -38,7 +38,7 @@ const (
 
 // Dump opens the store for a copy; see store.Dump. Close it before the store.
 func (db *DB) Dump(ctx context.Context) (store.Dump, error) {
-	conn, err := db.rdb.Conn(ctx)
+	conn, err := db.rdb.db.Conn(ctx)
 	if err != nil {
 		return nil, wrap(err, "open for a copy")
 	}
@@ -179,7 +179,7 @@ func (d *dump) Put(ctx context.Context, t *store.Table, rows []store.Row) error 
 func (d *dump) tidy() error {
 	d.db.mu.Lock()
 	defer d.db.mu.Unlock()
-	return wrap(d.db.w.conn.Raw(d.db.w.tidy), "move the log to the database file")
+	return d.db.moved(d.db.w.conn.Raw(d.db.tidy))
 }
 
 // Finish cuts the history into parts. The store is opened anew before it is used.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
@@ -44,14 +45,18 @@ var (
 type DB struct {
 	keyring *webhook.Keyring
 	log     *slog.Logger
+	path    string
 	lock    *os.File
 
-	mu   sync.Mutex // one writer at a time: Commit or a configuration change
-	wdb  *sql.DB    // one connection, which w holds
-	w    *writer    // nil after a failure, until the next write opens it again
-	bad  error      // a store.ErrBroken, for good: nothing is written after it
-	rdb  *sql.DB
+	mu   turn    // one writer at a time: Commit or a configuration change
+	wdb  *sql.DB // one connection, which w holds
+	w    *writer // nil after a failure, until the next write opens it again
+	bad  error   // a store.ErrBroken, for good: nothing is written after it
+	wal  wal
+	rdb  *reads
 	read statements
+
+	overfull atomic.Pointer[chan struct{}] // not nil while commits wait for the log to be emptied; closed after it
 
 	closeOnce sync.Once
 	closeErr  error
@@ -66,7 +71,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database path: %w", err)
 	}
-	db := &DB{keyring: cfg.Keyring, log: cfg.Logger}
+	db := &DB{keyring: cfg.Keyring, log: cfg.Logger, path: path, mu: newTurn()}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}
@@ -102,11 +107,13 @@ func (db *DB) open(ctx context.Context, path string) error {
 	if db.w, err = newWriter(ctx, db.wdb); err != nil {
 		return err
 	}
-	if db.rdb, err = sql.Open("sqlite", dsn(path, read)); err != nil {
+	rdb, err := sql.Open("sqlite", dsn(path, read))
+	if err != nil {
 		return err
 	}
-	db.rdb.SetMaxOpenConns(readers)
-	db.rdb.SetMaxIdleConns(readers)
+	rdb.SetMaxOpenConns(readers)
+	rdb.SetMaxIdleConns(readers)
+	db.rdb = &reads{rdb, newGate()}
 	return db.read.prepare(ctx, db.rdb)
 }
 
@@ -161,7 +168,7 @@ func (db *DB) Close() error {
 		var errs []error
 		if db.rdb != nil {
 			db.read.close()
-			errs = append(errs, db.rdb.Close())
+			errs = append(errs, db.rdb.db.Close())
 		}
 		if db.w != nil {
 			errs = append(errs, db.w.close())

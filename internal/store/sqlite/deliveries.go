@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -65,20 +64,10 @@ const (
 		WHERE webhook = ? AND event = ? ORDER BY attempt`
 )
 
-// snapshot runs fn on one state of the database.
-func (db *DB) snapshot(ctx context.Context, op string, fn func(*sql.Tx) error) error {
-	tx, err := db.rdb.BeginTx(ctx, nil)
-	if err == nil {
-		err = fn(tx)
-		err = errors.Join(err, ignoreDone(tx.Rollback()))
-	}
-	return wrap(err, op)
-}
-
 // ListDeliveries lists deliveries, newest first; see store.Records.
 func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) ([]store.DeliveryRecord, error) {
 	var list []store.DeliveryRecord
-	err := db.snapshot(ctx, "list deliveries", func(tx *sql.Tx) error {
+	err := db.snapshot(ctx, "list deliveries", func(ctx context.Context, tx *sql.Tx) error {
 		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, before: before, limit: limit, now: time.Now()}
 		keys, err := q.keys(ctx)
 		if err != nil {
@@ -101,7 +90,7 @@ func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.Deliver
 
 // CountDeliveries counts deliveries; see store.Records.
 func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (n int, err error) {
-	err = db.snapshot(ctx, "count deliveries", func(tx *sql.Tx) error {
+	err = db.snapshot(ctx, "count deliveries", func(ctx context.Context, tx *sql.Tx) error {
 		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, limit: limit, before: store.DeliveryKey{Event: math.MaxInt64, Webhook: math.MaxInt64}}
 		n, err = q.count(ctx)
 		return err
@@ -193,7 +182,7 @@ func (q *deliveries) keys(ctx context.Context) ([]store.DeliveryKey, error) {
 // webhooks reads the tenant's webhooks that the list is about; the deleted ones too.
 func (q *deliveries) webhooks(ctx context.Context) error {
 	q.names = map[int64]string{}
-	rows, err := q.tx.StmtContext(ctx, q.read.tenantWebhooks).QueryContext(ctx, q.tenant, q.f.Webhook)
+	rows, err := q.tx.StmtContext(ctx, q.read.tenantWebhooks.Stmt).QueryContext(ctx, q.tenant, q.f.Webhook)
 	return each(rows, err, func() error {
 		var num int64
 		var id string
@@ -206,21 +195,21 @@ func (q *deliveries) webhooks(ctx context.Context) error {
 // webhook finds one webhook's deliveries that are on record.
 func (q *deliveries) webhook(ctx context.Context, num int64, low, high store.Seq, found map[store.DeliveryKey]struct{}) error {
 	args := []any{num, int64(high), int64(low), q.limit}
-	var stmts []*sql.Stmt
+	var stmts []*stmt
 	switch q.f.Status {
 	case "":
-		stmts = []*sql.Stmt{q.read.tried, q.read.waiting}
+		stmts = []*stmt{q.read.tried, q.read.waiting}
 	case store.StatusWaiting:
-		stmts = []*sql.Stmt{q.read.waiting}
+		stmts = []*stmt{q.read.waiting}
 	case store.StatusDelivered:
-		stmts = []*sql.Stmt{q.read.delivered}
+		stmts = []*stmt{q.read.delivered}
 	case store.StatusExhausted, store.StatusCancelled:
-		stmts, args = []*sql.Stmt{q.read.givenUp}, append(args, string(q.f.Status))
+		stmts, args = []*stmt{q.read.givenUp}, append(args, string(q.f.Status))
 	default:
 		return fmt.Errorf("unknown status %q", q.f.Status)
 	}
 	for _, stmt := range stmts {
-		rows, err := q.tx.StmtContext(ctx, stmt).QueryContext(ctx, args...)
+		rows, err := q.tx.StmtContext(ctx, stmt.Stmt).QueryContext(ctx, args...)
 		err = each(rows, err, func() error {
 			key := store.DeliveryKey{Webhook: num}
 			err := rows.Scan(&key.Event)
@@ -240,10 +229,10 @@ func (q *deliveries) memory(ctx context.Context, low, high store.Seq, found map[
 		return nil
 	}
 	var mark store.Seq
-	if err := q.tx.StmtContext(ctx, q.read.recoverFrom).QueryRowContext(ctx).Scan(&mark); err != nil {
+	if err := q.tx.StmtContext(ctx, q.read.recoverFrom.Stmt).QueryRowContext(ctx).Scan(&mark); err != nil {
 		return err
 	}
-	rows, err := q.tx.StmtContext(ctx, q.read.inMemory).QueryContext(ctx, q.tenant, int64(min(high, q.before.Event)),
+	rows, err := q.tx.StmtContext(ctx, q.read.inMemory.Stmt).QueryContext(ctx, q.tenant, int64(min(high, q.before.Event)),
 		int64(max(low, mark)), q.limit, q.f.Webhook, int64(q.before.Event), q.before.Webhook)
 	return each(rows, err, func() error {
 		var key store.DeliveryKey
@@ -262,14 +251,14 @@ func (q *deliveries) record(ctx context.Context, key store.DeliveryKey) (store.D
 	r := store.DeliveryRecord{DeliveryKey: key, WebhookID: q.names[key.Webhook]}
 	var due sql.NullInt64
 	var id []byte
-	err := q.tx.StmtContext(ctx, q.read.state).QueryRowContext(ctx, q.tenant, key.Webhook, int64(key.Event)).Scan(&due, &id, &r.EventType)
+	err := q.tx.StmtContext(ctx, q.read.state.Stmt).QueryRowContext(ctx, q.tenant, key.Webhook, int64(key.Event)).Scan(&due, &id, &r.EventType)
 	if err != nil {
 		return r, fmt.Errorf("event %d: %w", key.Event, err)
 	}
 	if r.EventID, err = uuid.FromBytes(id); err != nil {
 		return r, err
 	}
-	rows, err := q.tx.StmtContext(ctx, q.read.tries).QueryContext(ctx, key.Webhook, int64(key.Event))
+	rows, err := q.tx.StmtContext(ctx, q.read.tries.Stmt).QueryContext(ctx, key.Webhook, int64(key.Event))
 	tries, err := scanOutcomes(rows, err, key)
 	r.Sum(tries, orZero(due), q.now)
 	return r, err
@@ -277,7 +266,7 @@ func (q *deliveries) record(ctx context.Context, key store.DeliveryKey) (store.D
 
 // Delivery finds one delivery with its event and outcomes; see store.Records.
 func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey) (r store.DeliveryRecord, e store.EventRecord, list []store.Outcome, err error) {
-	err = db.snapshot(ctx, fmt.Sprintf("delivery of event %d to webhook %d", key.Event, key.Webhook), func(tx *sql.Tx) error {
+	err = db.snapshot(ctx, fmt.Sprintf("delivery of event %d to webhook %d", key.Event, key.Webhook), func(ctx context.Context, tx *sql.Tx) error {
 		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: store.DeliveryFilter{Webhook: key.Webhook}}
 		if key.Webhook == 0 {
 			return store.ErrNotFound
@@ -311,7 +300,7 @@ func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey
 	return r, e, list, nil
 }
 
-func scanOutcomes(rows *sql.Rows, err error, key store.DeliveryKey) (list []store.Outcome, _ error) {
+func scanOutcomes(rows cursor, err error, key store.DeliveryKey) (list []store.Outcome, _ error) {
 	err = each(rows, err, func() error {
 		o := store.Outcome{DeliveryKey: key}
 		var at int64

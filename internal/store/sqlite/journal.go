@@ -43,17 +43,17 @@ const (
 
 // statements are the prepared reads.
 type statements struct {
-	due, nextDue, attempts, lastSeq, recoverFrom, unsettled *sql.Stmt
-	events, partAt, partLast, partsDown                     *sql.Stmt
-	tried, waiting, delivered, givenUp, inMemory            *sql.Stmt
-	tenantWebhooks, state, tries                            *sql.Stmt
-	advisor, investor, session                              *sql.Stmt
+	due, nextDue, attempts, lastSeq, recoverFrom, unsettled *stmt
+	events, partAt, partLast, partsDown                     *stmt
+	tried, waiting, delivered, givenUp, inMemory            *stmt
+	tenantWebhooks, state, tries                            *stmt
+	advisor, investor, session                              *stmt
 
 	all []*sql.Stmt
 }
 
-func (s *statements) prepare(ctx context.Context, db *sql.DB) error {
-	for query, to := range map[string]**sql.Stmt{
+func (s *statements) prepare(ctx context.Context, r *reads) error {
+	for query, to := range map[string]**stmt{
 		selectDue: &s.due, selectNextDue: &s.nextDue, selectAttempts: &s.attempts, selectLastSeq: &s.lastSeq,
 		selectRecoverFrom: &s.recoverFrom, selectUnsettled: &s.unsettled,
 		listEvents: &s.events, selectPartAt: &s.partAt, selectPartLast: &s.partLast, selectParts: &s.partsDown,
@@ -61,12 +61,12 @@ func (s *statements) prepare(ctx context.Context, db *sql.DB) error {
 		listUnsettled: &s.inMemory, selectTenantWebhooks: &s.tenantWebhooks, selectState: &s.state, selectTries: &s.tries,
 		selectAdvisor: &s.advisor, selectInvestor: &s.investor, selectSession: &s.session,
 	} {
-		stmt, err := db.PrepareContext(ctx, query)
+		prepared, err := r.db.PrepareContext(ctx, query)
 		if err != nil {
 			return err
 		}
-		*to = stmt
-		s.all = append(s.all, stmt)
+		*to = &stmt{prepared, r}
+		s.all = append(s.all, prepared)
 	}
 	return nil
 }
@@ -98,8 +98,16 @@ func (d *eventDest) done(e *event.Event) (err error) {
 // millis is the time that a column holds.
 func millis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
+// cursor is sql.Rows, or ours.
+type cursor interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+	Close() error
+}
+
 // each calls scan for every row and closes the rows.
-func each(rows *sql.Rows, err error, scan func() error) error {
+func each(rows cursor, err error, scan func() error) error {
 	if err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func mustPlan(t *testing.T, db *DB, query string) string {
 			break
 		}
 	}
-	rows, err := db.rdb.QueryContext(context.Background(), `EXPLAIN QUERY PLAN `+query, args...)
+	rows, err := db.rdb.db.QueryContext(context.Background(), `EXPLAIN QUERY PLAN `+query, args...)
 	var plan strings.Builder
 	err = each(rows, err, func() error {
 		var id, parent, unused int

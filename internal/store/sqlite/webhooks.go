@@ -93,7 +93,7 @@ func (db *DB) AllWebhooks(ctx context.Context) ([]*webhook.Webhook, error) {
 	return list, wrap(err, "all webhooks")
 }
 
-func (db *DB) scanWebhooks(rows *sql.Rows, err error) (list []*webhook.Webhook, _ error) {
+func (db *DB) scanWebhooks(rows cursor, err error) (list []*webhook.Webhook, _ error) {
 	err = each(rows, err, func() error {
 		w, err := db.scanWebhook(rows.Scan)
 		list = append(list, w)

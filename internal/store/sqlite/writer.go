@@ -7,8 +7,6 @@ import (
 	"errors"
 	"strings"
 
-	"modernc.org/sqlite"
-
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -181,22 +179,6 @@ func (w *writer) prepare(ctx context.Context, c driver.ConnPrepareContext) (err 
 		return err
 	}
 	return w.part.load(last, tail)
-}
-
-// checkpointAt is the size of the log, in pages, from which its content is moved to the database file.
-const checkpointAt = 4000
-
-// tidy moves the log's content to the database file when there is enough of it. An fsync that fails here is an error
-// like any other: the pages that it lost would be missing once the log is overwritten.
-func (w *writer) tidy(dc any) error {
-	pages, _, err := dc.(sqlite.DBStatus).Status(sqlite.DBStatusCacheWrite, false)
-	if err != nil || pages < checkpointAt {
-		return err
-	}
-	if _, _, err := dc.(sqlite.DBStatus).Status(sqlite.DBStatusCacheWrite, true); err != nil {
-		return err
-	}
-	return w.checkpoint.query(func([]driver.Value) error { return nil })
 }
 
 // restore ends whatever transaction is open and tells whether the connection is usable.

@@ -1,0 +1,124 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"errors"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+// The log's bounds, in pages of 4 KiB. SQLite writes the log anew from its beginning when all of it has been moved to the
+// database file and no read needs it; where reads overlap without end, that moment never comes by itself.
+const (
+	checkpointAt = 4_000  // written since the last time: what can be moved is moved
+	shutAt       = 8_000  // in the log: new reads wait until those under way have ended and all is moved
+	breakAt      = 16_000 // in the log all the same: the reads under way are broken off, and commits wait for it
+
+	drainTime = time.Second            // that a read under way has to end once the gate is shut
+	stallTime = 250 * time.Millisecond // that a commit waits at most
+)
+
+// wal is what is known of the log. DB.mu guards it.
+type wal struct {
+	pages    int           // in it when it was last looked at
+	shutFrom int           // pages
+	emptying chan struct{} // nil, or closed when empty has ended
+}
+
+// tidy moves the log's content to the database file when there is enough of it. db.mu is held. An fsync that fails here
+// is an error like any other: the pages that it lost would be missing once the log is overwritten.
+func (db *DB) tidy(dc any) error {
+	pages, _, err := dc.(sqlite.DBStatus).Status(sqlite.DBStatusCacheWrite, false)
+	if err != nil || pages < checkpointAt {
+		return err
+	}
+	if err := db.move(dc); err != nil {
+		return err
+	}
+	l := &db.wal
+	if l.pages < l.shutFrom || db.rdb == nil {
+		return nil
+	}
+	if l.emptying == nil {
+		done := make(chan struct{})
+		l.emptying = done
+		go db.empty(db.rdb.gate, done)
+	}
+	if l.pages >= l.shutFrom+breakAt-shutAt {
+		db.rdb.gate.breakOff()
+		done := l.emptying
+		db.overfull.Store(&done)
+	}
+	return nil
+}
+
+// move moves as much of the log as reads allow. db.mu is held.
+func (db *DB) move(dc any) error {
+	if _, _, err := dc.(sqlite.DBStatus).Status(sqlite.DBStatusCacheWrite, true); err != nil {
+		return err
+	}
+	return db.w.checkpoint.query(func(v []driver.Value) error {
+		l := &db.wal
+		if pages := int(v[1].(int64)); pages < l.pages || l.shutFrom == 0 {
+			l.pages, l.shutFrom = pages, shutAt // it was written anew
+		} else {
+			l.pages = pages
+		}
+		return nil
+	})
+}
+
+// empty lets the reads under way end, or ends them, and moves all of the log, so that the next commit writes it anew.
+// Commits go on meanwhile.
+func (db *DB) empty(g *gate, done chan struct{}) {
+	idle := g.shut()
+	if !within(idle, drainTime) {
+		g.breakOff()
+		within(idle, drainTime)
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.w != nil && db.bad == nil {
+		if err := db.moved(db.w.conn.Raw(db.move)); err != nil {
+			db.log.Error("moving the log to the database file failed", "error", err)
+		}
+	}
+	// Where another process reads, the log goes on growing; so many pages later is the next try.
+	db.wal.shutFrom = db.wal.pages + shutAt
+	db.wal.emptying = nil
+	db.overfull.Store(nil)
+	g.open()
+	close(done)
+}
+
+// moved says what an error of tidy or move means. What was committed is safe in the log, and moving it is tried again
+// after the next commit; but not when the disk may have lied. db.mu is held.
+func (db *DB) moved(err error) error {
+	if err != nil && !errors.Is(verdict(code(err)), store.ErrBroken) {
+		db.log.Warn("the log could not be moved to the database file", "error", err)
+		return nil
+	}
+	return db.failed(err, "move the log to the database file")
+}
+
+// yield lets a log that has grown too long be emptied before more is written.
+func (db *DB) yield() {
+	if done := db.overfull.Load(); done != nil {
+		within(*done, stallTime)
+	}
+}
+
+// within tells whether c was closed within the time.
+func within(c <-chan struct{}, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-c:
+		return true
+	case <-t.C:
+		return false
+	}
+}
