@@ -44,6 +44,9 @@ func TestPlans(t *testing.T) {
 		"list given up":  {listGivenUp, []string{"outcomes_given_up (webhook=? AND kind=? AND event>? AND event<?)"}, false},
 		// Sorts by webhook within an event only.
 		"list unsettled": {listUnsettled, []string{"events_by_tenant (tenant=? AND rowid>? AND rowid<?)", "o USING PRIMARY KEY (webhook=? AND event=?)", "x USING PRIMARY KEY (webhook=? AND event=?)"}, true},
+		"backlogs":       {selectBacklogs, []string{"waiting USING COVERING INDEX waiting_due (webhook=?)"}, false},
+		"last due":       {selectLast, []string{"waiting USING COVERING INDEX waiting_due (webhook=?)"}, false},
+		"late":           {updateLate, []string{"w USING INDEX waiting_due (webhook=? AND due_at>?)", "waiting USING PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"delivery":       {selectDelivery, []string{"e USING INTEGER PRIMARY KEY (rowid=?)", "w USING PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"state":          {selectState, []string{"e USING INTEGER PRIMARY KEY (rowid=?)", "w USING PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"outcomes":       {selectOutcomes, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
@@ -89,7 +92,8 @@ func TestPlans(t *testing.T) {
 			}
 		}
 		for line := range strings.Lines(plan) {
-			grows := strings.Contains(line, "SCAN") && !strings.Contains(line, "json_each") && !strings.Contains(line, "VIRTUAL TABLE")
+			grows := strings.Contains(line, "SCAN") && !strings.Contains(line, "json_each") && !strings.Contains(line, "VIRTUAL TABLE") &&
+				!strings.Contains(line, "SCAN hook") // the webhooks that a backlog was found of
 			if grows || strings.Contains(line, "TEMP B-TREE") && !(c.sorts && strings.Contains(line, "LAST TERM")) {
 				t.Errorf("%s: plan has %s", name, line)
 			}

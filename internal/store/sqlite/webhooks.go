@@ -78,6 +78,15 @@ func (db *DB) WebhookByID(ctx context.Context, tenant, id string) (*webhook.Webh
 	return w, nil
 }
 
+// WebhookByNum finds a webhook of whatever tenant, a deleted one too; see store.Webhooks.
+func (db *DB) WebhookByNum(ctx context.Context, num int64) (*webhook.Webhook, error) {
+	w, err := db.scanWebhook(db.rdb.QueryRowContext(ctx, `SELECT `+webhookColumns+` FROM webhooks WHERE num = ?`, num).Scan)
+	if err != nil {
+		return nil, wrap(notFound(err), fmt.Sprintf("webhook %d", num))
+	}
+	return w, nil
+}
+
 // ListWebhooks lists the tenant's webhooks by Num; see store.Webhooks.
 func (db *DB) ListWebhooks(ctx context.Context, tenant string, after int64, limit int) ([]*webhook.Webhook, error) {
 	rows, err := db.rdb.QueryContext(ctx, `SELECT `+webhookColumns+` FROM webhooks
