@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -120,6 +121,59 @@ func TestFaultNoSpace(t *testing.T) {
 			underFault(t, "pwrite64:error=ENOSPC:when="+strconv.Itoa(nth)+"+", false)
 		})
 	}
+}
+
+// TestFaultHangingSync: while a flush hangs, health says within a second that nothing can be accepted, and a stop ends
+// within its bound.
+func TestFaultHangingSync(t *testing.T) {
+	n := newNode(t, t.TempDir())
+	n.more = []string{"--stop-timeout", "1s"}
+	n.wrap = []string{"strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=fdatasync",
+		"-e", "inject=fdatasync:delay_enter=60000000:when=60+"}
+	n.mustStart()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for p := (&publisher{}); ; {
+		once, end := context.WithTimeout(ctx, 2*time.Second)
+		err := p.once(once, n.client(), 1)
+		if end(); err != nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal("no flush hangs")
+		}
+	}
+	for path, want := range map[string]int{"/readyz": http.StatusServiceUnavailable, "/livez": http.StatusOK} {
+		began := time.Now()
+		resp, err := http.Get("http://" + n.addr + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if took := time.Since(began); resp.StatusCode != want || took > 1500*time.Millisecond {
+			t.Errorf("%s = %d after %v, want %d within a second", path, resp.StatusCode, took, want)
+		}
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", n.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	// What it says last; strace itself holds the process's end up.
+	for !strings.Contains(n.logs.String(), "was left; what is committed is safe") {
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("the stop did not end within 20 s of SIGTERM")
+		}
+		pause(t.Context())
+	}
+	t.Logf("stopped after %v", time.Since(began))
 }
 
 // underFault runs a node under strace with one injected fault, publishes until it shows, starts the node again without

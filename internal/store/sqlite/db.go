@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
@@ -150,37 +151,80 @@ func (db *DB) migrate(ctx context.Context) error {
 	return nil
 }
 
-// Ping fails when the database can be neither read nor written.
+// What waits for the disk waits so long at most: a disk may hang, and then nothing that began comes back.
+const (
+	pingTime  = 900 * time.Millisecond
+	closeTime = 5 * time.Second
+)
+
+// Ping fails when the database can be neither read nor written now; it answers within a second. It waits for no write: one
+// under way is a good sign, unless it takes longer than that.
 func (db *DB) Ping(ctx context.Context) error {
-	if _, err := db.RecoverFrom(ctx); err != nil {
-		return err
+	if d := db.mu.taken(); d > pingTime {
+		return fmt.Errorf("the write under way takes %v so far: %w", d.Round(time.Millisecond), store.ErrAway)
 	}
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.ready(ctx)
+	ctx, cancel := context.WithTimeout(ctx, pingTime)
+	defer cancel()
+	answer := make(chan error, 1) // sent to once, by the goroutine
+	go func() {
+		_, err := db.RecoverFrom(ctx)
+		if err == nil && db.mu.TryLock() {
+			defer db.mu.Unlock()
+			err = db.ready(ctx)
+		}
+		answer <- err
+	}()
+	select {
+	case err := <-answer:
+		if ctx.Err() == nil {
+			return err
+		}
+	case <-ctx.Done():
+	}
+	return fmt.Errorf("the database does not answer: %w", store.ErrAway)
 }
 
-// Close releases the file; safe to call twice.
+// Close releases the file; safe to call twice. It returns within 5 s: what hangs then is left to the end of the process,
+// and what was committed is safe in the log.
 func (db *DB) Close() error {
 	db.closeOnce.Do(func() {
-		db.mu.Lock()
-		defer db.mu.Unlock()
-		var errs []error
-		if db.rdb != nil {
-			db.read.close()
-			errs = append(errs, db.rdb.db.Close())
+		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+		defer cancel()
+		if !db.mu.LockWithin(ctx) {
+			db.closeErr = fmt.Errorf("the write under way takes %v so far and was left; what is committed is safe: %w",
+				db.mu.taken().Round(time.Millisecond), store.ErrAway)
+			return
 		}
-		if db.w != nil {
-			errs = append(errs, db.w.close())
-			db.w = nil
+		closed := make(chan error, 1) // sent to once, by the goroutine
+		go func() {
+			defer db.mu.Unlock()
+			closed <- db.close()
+		}()
+		select {
+		case db.closeErr = <-closed:
+		case <-ctx.Done():
+			db.closeErr = fmt.Errorf("the files of the database could not be closed in %v and were left; what is committed is "+
+				"safe: %w", closeTime, store.ErrAway)
 		}
-		if db.wdb != nil { // the last connection: SQLite empties the log into the file
-			errs = append(errs, db.wdb.Close())
-		}
-		errs = append(errs, db.lock.Close())
-		db.closeErr = errors.Join(errs...)
 	})
 	return db.closeErr
+}
+
+// close closes everything. db.mu is held.
+func (db *DB) close() error {
+	var errs []error
+	if db.rdb != nil {
+		db.read.close()
+		errs = append(errs, db.rdb.db.Close())
+	}
+	if db.w != nil {
+		errs = append(errs, db.w.close())
+		db.w = nil
+	}
+	if db.wdb != nil { // the last connection: SQLite empties the log into the file
+		errs = append(errs, db.wdb.Close())
+	}
+	return errors.Join(append(errs, db.lock.Close())...)
 }
 
 // ready makes sure that there is a usable write connection. db.mu is held.
