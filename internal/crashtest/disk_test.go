@@ -114,11 +114,47 @@ func TestFaultSync(t *testing.T) {
 	}
 }
 
-// TestFaultNoSpace lets every write from the n-th on fail for want of space.
+// TestFaultWrite fails one write as a broken disk does: the process ends.
+func TestFaultWrite(t *testing.T) { underFault(t, "pwrite64:error=EIO:when=300", true) }
+
+// TestFaultNoSpace lets every write from the n-th on fail for want of room, of whatever kind.
 func TestFaultNoSpace(t *testing.T) {
-	for _, nth := range []int{150, 300} {
-		t.Run(strconv.Itoa(nth), func(t *testing.T) {
-			underFault(t, "pwrite64:error=ENOSPC:when="+strconv.Itoa(nth)+"+", false)
+	for _, why := range []string{"ENOSPC", "EDQUOT", "EFBIG", "EROFS"} {
+		for _, nth := range []int{150, 300} {
+			t.Run(why+strconv.Itoa(nth), func(t *testing.T) {
+				underFault(t, "pwrite64:error="+why+":when="+strconv.Itoa(nth)+"+", false)
+			})
+		}
+	}
+}
+
+// TestFaultNoRoomForAWhile: what has no room for a while is a 507, and goes on without a restart.
+func TestFaultNoRoomForAWhile(t *testing.T) {
+	for _, why := range []string{"EDQUOT", "EROFS"} {
+		t.Run(why, func(t *testing.T) {
+			r := newReceiver(t, 0)
+			n := newNode(t, t.TempDir())
+			n.wrap = []string{"strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=pwrite64",
+				"-e", "inject=pwrite64:error=" + why + ":when=400..440"}
+			n.mustStart()
+			names := map[string]string{n.mustWebhook(t.Context(), r.URL+"/post", "POST"): "post"}
+			p := &publisher{hooks: []string{"post"}}
+			if err := publishUntilError(t, p, n); !client.IsStatus(err, http.StatusInsufficientStorage) {
+				t.Fatalf("publishing without room: %v, want status 507", err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			for p.once(ctx, n.client(), 1) != nil {
+				if ctx.Err() != nil {
+					t.Fatal("publishing did not recover within 30 s")
+				}
+				pause(ctx)
+			}
+			for _, f := range Check(settle(t, n, p, r, names, time.Minute), 0, 0).Findings {
+				t.Error(f)
+			}
+			n.kill()
+			mustIntegrity(t, n.data)
 		})
 	}
 }
@@ -199,7 +235,13 @@ func underFault(t *testing.T, inject string, ends bool) {
 				break
 			}
 		}
-		if ends {
+		if !ends {
+			select {
+			case <-n.done:
+				t.Error("the fault ended the process")
+			default:
+			}
+		} else {
 			select {
 			case <-n.done:
 			case <-ctx.Done():

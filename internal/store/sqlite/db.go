@@ -80,7 +80,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, err
 	}
 	if err := db.open(ctx, path); err != nil {
-		return nil, errors.Join(wrap(err, "open "+path), db.Close())
+		return nil, errors.Join(db.explain(err, "open "+path), db.Close())
 	}
 	return db, nil
 }
@@ -237,7 +237,7 @@ func (db *DB) ready(ctx context.Context) error {
 	}
 	w, err := newWriter(ctx, db.wdb)
 	if err != nil {
-		return wrap(err, "open the write connection again")
+		return db.explain(err, "open the write connection again")
 	}
 	db.w = w
 	return nil
@@ -265,7 +265,7 @@ func (db *DB) change(ctx context.Context, op string, fn func(*sql.Tx) error) err
 // db.mu is held.
 func (db *DB) failed(err error, op string) error {
 	c := code(err)
-	err = wrap(err, op)
+	err = db.explain(err, op)
 	if errors.Is(err, store.ErrBroken) {
 		db.bad = err
 	} else if c != 0 {

@@ -269,6 +269,7 @@ func TestVerdict(t *testing.T) {
 		lib.SQLITE_IOERR: store.ErrBroken, lib.SQLITE_IOERR_WRITE: store.ErrBroken, lib.SQLITE_IOERR_FSYNC: store.ErrBroken,
 		lib.SQLITE_IOERR_DIR_FSYNC: store.ErrBroken, lib.SQLITE_IOERR_READ: store.ErrBroken, lib.SQLITE_IOERR_SHORT_READ: store.ErrBroken,
 		lib.SQLITE_CORRUPT: store.ErrBroken, lib.SQLITE_CORRUPT_INDEX: store.ErrBroken, lib.SQLITE_NOTADB: store.ErrBroken,
+		lib.SQLITE_IOERR_NOMEM: nil, lib.SQLITE_IOERR_SHMMAP: nil, lib.SQLITE_IOERR_SHMOPEN: nil,
 		0: nil, lib.SQLITE_BUSY: nil, lib.SQLITE_CONSTRAINT_UNIQUE: nil, lib.SQLITE_INTERRUPT: nil, lib.SQLITE_READONLY: nil,
 	} {
 		if got := verdict(code); got != want {

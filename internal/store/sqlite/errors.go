@@ -3,6 +3,8 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"os"
+	"syscall"
 
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -20,12 +22,15 @@ func code(err error) int {
 
 // verdict says which of the store's errors a result code is; nil: none of them.
 //
-// SQLite itself tells a full disk (SQLITE_FULL for every write to the database and its log) from a failing one. The one
-// exception is the shared index of the log, which is never flushed and which it fails to lengthen on a full disk.
+// SQLite itself tells a full disk (SQLITE_FULL, for ENOSPC) from a failing one, but not other ways to have no room; see
+// explain. The shared index of the log is only in memory, and says nothing about the disk: SQLite fails to lengthen it on
+// a full one. Nor does a lack of memory.
 func verdict(code int) error {
 	switch {
 	case code&0xff == lib.SQLITE_FULL, code == lib.SQLITE_IOERR_SHMSIZE:
 		return store.ErrFull
+	case code == lib.SQLITE_IOERR_NOMEM, code == lib.SQLITE_IOERR_SHMOPEN, code == lib.SQLITE_IOERR_SHMMAP:
+		return nil
 	case code&0xff == lib.SQLITE_IOERR, code&0xff == lib.SQLITE_CORRUPT, code&0xff == lib.SQLITE_NOTADB:
 		return store.ErrBroken
 	}
@@ -37,10 +42,47 @@ func wrap(err error, op string) error {
 	if err == nil {
 		return nil
 	}
-	if v := verdict(code(err)); v != nil && !errors.Is(err, v) {
+	if v := verdict(code(err)); v != nil && !errors.Is(err, v) && !errors.Is(err, store.ErrFull) {
 		return fmt.Errorf("%s: %w: %w", op, v, err)
 	}
 	return fmt.Errorf("%s: %w", op, err)
+}
+
+// explain wraps an error of a write. Of a write that the system refused, SQLite does not tell why: it says the same for a
+// failing disk, a quota that is used up (EDQUOT), a file that has the largest size allowed (EFBIG), and a file system that
+// turned read-only (EROFS). Only the first leaves in doubt what is on the disk; so the same is tried beside the database.
+func (db *DB) explain(err error, op string) error {
+	switch c := code(err); {
+	case errors.Is(err, store.ErrFull):
+	case c == lib.SQLITE_IOERR_WRITE, c == lib.SQLITE_IOERR_TRUNCATE, c&0xff == lib.SQLITE_CANTOPEN, c&0xff == lib.SQLITE_READONLY:
+		if why := noRoom(db.path); why != nil {
+			return fmt.Errorf("%s: %w: %w: %w", op, store.ErrFull, why, err)
+		}
+	}
+	return wrap(err, op)
+}
+
+// noRoom tries to write a page beside the database, as far from the file's beginning as its largest file goes, and says
+// what is refused for lack of room; nil: nothing is, or something else.
+func noRoom(path string) (why error) {
+	var end int64
+	for _, name := range []string{path, path + "-wal"} {
+		if info, err := os.Stat(name); err == nil {
+			end = max(end, info.Size())
+		}
+	}
+	f, err := os.OpenFile(path+".probe", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err == nil {
+		_, err = f.WriteAt(make([]byte, 4096), end)
+		_ = f.Close()
+		_ = os.Remove(f.Name())
+	}
+	for _, none := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EROFS} {
+		if errors.Is(err, none) {
+			return err
+		}
+	}
+	return nil
 }
 
 // isTaken tells whether err is a broken uniqueness rule.

@@ -97,11 +97,14 @@ func (db *DB) empty(g *gate, done chan struct{}) {
 // moved says what an error of tidy or move means. What was committed is safe in the log, and moving it is tried again
 // after the next commit; but not when the disk may have lied. db.mu is held.
 func (db *DB) moved(err error) error {
-	if err != nil && !errors.Is(verdict(code(err)), store.ErrBroken) {
-		db.log.Warn("the log could not be moved to the database file", "error", err)
-		return nil
+	if err = db.explain(err, "move the log to the database file"); errors.Is(err, store.ErrBroken) {
+		db.bad = err
+		return err
 	}
-	return db.failed(err, "move the log to the database file")
+	if err != nil {
+		db.log.Warn("the log stays as long as it is", "error", err)
+	}
+	return nil
 }
 
 // yield lets a log that has grown too long be emptied before more is written.

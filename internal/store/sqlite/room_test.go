@@ -1,0 +1,137 @@
+package sqlite
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+// inChild runs the test again in a process of its own, since what it limits holds for the whole process; false in there.
+func inChild(t *testing.T) bool {
+	t.Helper()
+	const mark = "QHOOK_TEST_CHILD"
+	if os.Getenv(mark) != "" {
+		return false
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), mark+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	return true
+}
+
+// TestLargestFile: a file that may not grow (EFBIG) is a full disk, wherever it shows: in the log at a commit, or in the
+// database file when the log is moved there. Afterwards it goes on without a restart, and nothing is lost.
+func TestLargestFile(t *testing.T) {
+	t.Parallel()
+	if inChild(t) {
+		return
+	}
+	limit := func(size uint64) {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: ^uint64(0)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The last one lets the log be moved until the database file has the largest size.
+	for _, size := range []uint64{0, 40 << 10, 1 << 20, 3<<20 + 17, checkpointAt*logPage + 6<<20} {
+		ctx, dir := t.Context(), t.TempDir()
+		path := filepath.Join(dir, "q.db")
+		db := mustOpen(t, path, mustRing(t))
+		mustAccept(t, db, 1, `{}`)
+		limit(size)
+		accepted := fill(t, db)
+		for range 2 {
+			seq := store.SeqAt(time.Now())
+			if err := db.Commit(ctx, bulk(&seq)); !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrBroken) {
+				t.Fatalf("Commit at %d bytes = %v, want ErrFull", size, err)
+			}
+			if err := db.CreateTenant(ctx, store.Tenant{ID: uuid.NewString(), Name: string(make([]byte, 4<<20))}); !errors.Is(err, store.ErrFull) {
+				t.Errorf("CreateTenant at %d bytes = %v, want ErrFull", size, err)
+			}
+		}
+		limit(^uint64(0))
+		mustAccept(t, db, 2, `{}`)
+		if err := db.Ping(ctx); err != nil {
+			t.Errorf("Ping after %d bytes = %v, want nil", size, err)
+		}
+		if err := db.Close(); err != nil {
+			t.Errorf("Close after %d bytes = %v, want nil", size, err)
+		}
+		db = mustOpen(t, path, mustRing(t))
+		list, err := db.ListEvents(ctx, "a", store.EventFilter{}, 0, 100_000)
+		if err != nil || len(list) != accepted+2 {
+			t.Errorf("after %d bytes there are %d events, %v, want %d, nil", size, len(list), err, accepted+2)
+		}
+		if files, err := os.ReadDir(dir); err != nil || len(files) != 4 {
+			t.Errorf("files = %v, %v, want the database, its log, its index and its lock", files, err)
+		}
+	}
+}
+
+// fill commits until there is no room.
+func fill(t *testing.T, db *DB) (accepted int) {
+	t.Helper()
+	seq := store.SeqAt(time.UnixMilli(1_750_000_000_000))
+	for range 100 {
+		b := bulk(&seq)
+		err := db.Commit(t.Context(), b)
+		if errors.Is(err, store.ErrFull) && !errors.Is(err, store.ErrBroken) {
+			return accepted
+		} else if err != nil {
+			t.Fatalf("Commit = %v, want ErrFull", err)
+		}
+		accepted += len(b.Submissions)
+	}
+	t.Fatal("there is room without end")
+	return 0
+}
+
+// TestSmallDisk: a small file system that is full, and then made larger.
+func TestSmallDisk(t *testing.T) {
+	t.Parallel()
+	disk := t.TempDir()
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=6m"); err != nil {
+		t.Fatalf("a small file system is needed, and mounting one needs root: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
+	path := filepath.Join(disk, "q.db")
+	db := mustOpen(t, path, mustRing(t))
+	fill(t, db)
+	if why := noRoom(path); !errors.Is(why, syscall.ENOSPC) {
+		t.Errorf("noRoom = %v, want ENOSPC", why)
+	}
+	if err := syscall.Mount("", disk, "", syscall.MS_REMOUNT, "size=60m"); err != nil {
+		t.Fatal(err)
+	}
+	if why := noRoom(path); why != nil {
+		t.Errorf("noRoom where there is some = %v, want nil", why)
+	}
+	mustAccept(t, db, 2, `{}`)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// Nor does a start on a file system that is read-only say that the disk is broken.
+	if err := syscall.Mount("", disk, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	if why := noRoom(path); !errors.Is(why, syscall.EROFS) {
+		t.Errorf("noRoom on a read-only file system = %v, want EROFS", why)
+	}
+	_, err := Open(t.Context(), Config{Path: path, Keyring: mustRing(t)})
+	if err == nil || errors.Is(err, store.ErrBroken) {
+		t.Errorf("Open on a read-only file system = %v, want an error other than ErrBroken", err)
+	}
+	if err := syscall.Mount("", disk, "", syscall.MS_REMOUNT, ""); err != nil {
+		t.Fatal(err)
+	}
+	mustAccept(t, mustOpen(t, path, mustRing(t)), 3, `{}`)
+}
