@@ -45,7 +45,8 @@ func change(ctx context.Context, conn *pgx.Conn, tenant string, c *store.Change)
 	}
 	var batch pgx.Batch
 	queueChange(&batch, tenant, c)
-	return true, conn.SendBatch(ctx, &batch).Close()
+	err = conn.SendBatch(ctx, &batch).Close()
+	return err == nil, err
 }
 
 // holds looks at everything that the change expects, in one round trip.
@@ -93,7 +94,8 @@ func holds(ctx context.Context, conn *pgx.Conn, tenant string, c *store.Change) 
 	if batch.Len() == 0 {
 		return true, nil
 	}
-	return ok, conn.SendBatch(ctx, &batch).Close()
+	err := conn.SendBatch(ctx, &batch).Close() // sets ok
+	return ok && err == nil, err
 }
 
 func queueChange(batch *pgx.Batch, tenant string, c *store.Change) {

@@ -36,7 +36,8 @@ func ask[T any](t *testing.T, at, query string) (v T, err error) {
 		return v, err
 	}
 	defer conn.Close(patient(t))
-	return v, conn.QueryRow(patient(t), query).Scan(&v)
+	err = conn.QueryRow(patient(t), query).Scan(&v)
+	return v, err
 }
 
 func mustAsk(t *testing.T, at, query string) string {
