@@ -375,7 +375,7 @@ func TestCopyRefuses(t *testing.T) {
 		}
 	}}))
 	refused(t, "rows in its table events that the source has not", copyTo(app.CopyConfig{To: url}))
-	exec(t, url, `INSERT INTO nodes (id, slot, name, version, beat, joined) VALUES (gen_random_uuid(), 1, 'dead', '', 0, now())`)
+	exec(t, url, `INSERT INTO nodes (id, slot, name, version, joined) VALUES (gen_random_uuid(), 1, 'dead', '', now())`)
 	refused(t, "used by 1 nodes (dead)", copyTo(app.CopyConfig{To: url}))
 
 	copyKey(t, data, other)

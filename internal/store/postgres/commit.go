@@ -16,15 +16,19 @@ import (
 )
 
 const (
-	// fence counts the node's commits, and fails (divides by zero) when another node has taken its work over, or when this
-	// commit was given up and is late; see settleLost.
-	fence = `WITH mine AS (UPDATE fences SET commits = $2 WHERE node = $1 AND commits = $2::bigint - 1 RETURNING 1)
-		SELECT 1 / count(*) FROM mine`
+	// fence fails with fencedOff when another node has taken this one's work over, or when this commit was given up and is
+	// late; see settle.
+	fence = `SELECT hold_fence($1, $2)`
 
-	// settleLost waits for the commit after the $2nd, if it runs. One that has not taken place by then, and whose bytes may
-	// still be on their way on the lost connection, never will: the count passes it over.
-	settleLost = `UPDATE fences SET commits = CASE WHEN commits = $2::bigint THEN commits + 2 ELSE commits END
-		WHERE node = $1 RETURNING commits`
+	// newEpoch waits for the commit under way, if one runs. One that has not taken place by then, and whose bytes may
+	// still be on their way on a lost connection, finds another epoch and never will.
+	newEpoch = `UPDATE fences SET epoch = epoch + 1 WHERE node = $1 RETURNING epoch`
+
+	// moveMark replaces the row of the mark: the key is new, so that dead versions are not on the way to it.
+	moveMark = `UPDATE marks SET number = $2, recover_from = coalesce(nullif($3::bigint, 0), recover_from)
+		WHERE node = $1 AND number = $2::bigint - 1`
+
+	selectMark = `SELECT number, recover_from FROM marks WHERE node = $1 ORDER BY number DESC LIMIT 1`
 
 	insertEvents = `INSERT INTO events
 			(tenant, seq, slot, id, id_given, type, object_id, object_owner_id, owner_id, time, webhooks, data)
@@ -95,6 +99,14 @@ type writer struct {
 	repeats store.Repeats
 	ids     []store.EventID
 	rows    store.RowOps
+	proof   proof // of what was tried last
+}
+
+// proof is a row that a commit writes and nothing else does. While one is there, so is all else of the commit.
+type proof struct {
+	query  string // tells whether it is there
+	args   []any
+	number int64 // of the mark, when it is written; else 0
 }
 
 // Commit writes the batch in one transaction; see store.Journal. When the connection is lost while it is not known
@@ -112,7 +124,7 @@ func (db *DB) Commit(ctx context.Context, b *store.Batch) error {
 	soon, cancel := context.WithTimeout(ctx, commitTime)
 	defer cancel()
 	if n.unsure {
-		if _, err := db.tookPlace(soon, n); err != nil {
+		if _, err := db.settle(soon, n); err != nil {
 			return err
 		}
 	}
@@ -122,17 +134,17 @@ func (db *DB) Commit(ctx context.Context, b *store.Batch) error {
 		}
 		err := db.w.write(soon, n, b)
 		if err == nil {
-			n.commits++
+			n.number = max(n.number, db.w.proof.number)
 			db.retire(n, b.Trim)
 			return nil
 		}
-		if code(err) == divisionByZero {
+		if code(err) == fencedOff {
 			n.wake(store.ErrFenced)
 			return fmt.Errorf("commit: %w", store.ErrFenced)
 		}
 		cut := db.w.closed()
 		if cut {
-			if took, e := db.tookPlace(ctx, n); e != nil || took {
+			if took, e := db.settle(ctx, n); e != nil || took {
 				return e
 			}
 		}
@@ -176,27 +188,21 @@ func overtaken(err error) bool {
 	return false
 }
 
-// tookPlace finds out, on a new connection, whether the commit whose answer was lost took place. It tries until it is
-// known or ctx ends.
-func (db *DB) tookPlace(ctx context.Context, n *node) (bool, error) {
+// settle finds out, on a new connection, whether the commit whose answer was lost took place; if not, it never will. It
+// tries until it is known or ctx ends.
+func (db *DB) settle(ctx context.Context, n *node) (took bool, err error) {
 	n.unsure = true
 	for {
-		err := db.w.open(ctx, db.cfg.URL)
+		if err = db.w.open(ctx, db.cfg.URL); err == nil {
+			took, err = db.w.settle(ctx, n)
+		}
 		if err == nil {
-			var commits int64
-			// Being a write, it also waits for the standbys to have what came before.
-			one, cancel := context.WithTimeout(ctx, commitTime)
-			err = db.w.conn.QueryRow(one, settleLost, n.id, n.commits).Scan(&commits)
-			cancel()
-			if errors.Is(err, pgx.ErrNoRows) {
-				n.wake(store.ErrFenced)
-				return false, fmt.Errorf("find out whether a commit took place: %w", store.ErrFenced)
-			}
-			if err == nil {
-				took := commits == n.commits+1
-				n.commits, n.unsure = commits, false
-				return took, nil
-			}
+			n.unsure = false
+			return took, nil
+		}
+		if errors.Is(err, store.ErrFenced) {
+			n.wake(store.ErrFenced)
+			return false, err
 		}
 		select {
 		case <-ctx.Done():
@@ -206,9 +212,31 @@ func (db *DB) tookPlace(ctx context.Context, n *node) (bool, error) {
 	}
 }
 
+// settle makes one try, in one transaction: the proof is looked for when the commit that would have written it is over.
+// Being a write, it also waits for the standbys to have what came before.
+func (w *writer) settle(ctx context.Context, n *node) (took bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTime)
+	defer cancel()
+	var batch pgx.Batch
+	var epoch, number int64
+	batch.Queue(newEpoch, n.id).QueryRow(func(row pgx.Row) error { return row.Scan(&epoch) })
+	batch.Queue(selectMark, n.id).QueryRow(func(row pgx.Row) error { return row.Scan(&number, nil) })
+	batch.Queue(w.proof.query, w.proof.args...).QueryRow(func(row pgx.Row) error { return row.Scan(&took) })
+	err = w.conn.SendBatch(ctx, &batch).Close()
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, fmt.Errorf("find out whether a commit took place: %w", store.ErrFenced)
+	}
+	if err != nil {
+		return false, err
+	}
+	n.epoch, n.number = epoch, number
+	return took, nil
+}
+
 // write makes one try. Where nothing has to be read first, which is the happy path, it is a single round trip: statements
 // up to a Sync are one transaction.
 func (w *writer) write(ctx context.Context, n *node, b *store.Batch) error {
+	w.proof = proof{query: `SELECT false`} // until all of it is sent
 	w.ids = w.repeats.Reset(b.Submissions, w.ids[:0])
 	changes := false
 	for _, s := range b.Submissions {
@@ -219,7 +247,7 @@ func (w *writer) write(ctx context.Context, n *node, b *store.Batch) error {
 		for _, s := range b.Submissions {
 			w.repeats.Judge(s)
 		}
-		batch.Queue(fence, n.id, n.commits+1)
+		batch.Queue(fence, n.id, n.epoch)
 		w.queue(n, b, &batch)
 		return w.conn.SendBatch(ctx, &batch).Close()
 	}
@@ -239,7 +267,7 @@ func (w *writer) write(ctx context.Context, n *node, b *store.Batch) error {
 func (w *writer) steps(ctx context.Context, n *node, b *store.Batch) error {
 	var batch, rest pgx.Batch
 	batch.Queue("begin")
-	batch.Queue(fence, n.id, n.commits+1)
+	batch.Queue(fence, n.id, n.epoch)
 	w.find(&batch)
 	if err := w.conn.SendBatch(ctx, &batch).Close(); err != nil {
 		return err
@@ -319,8 +347,9 @@ func (w *writer) queue(n *node, b *store.Batch, batch *pgx.Batch) {
 	queueOutcomes(b.Outcomes, batch)
 	w.rows.Collect(b)
 	queueWaiting(n, w.rows.List, batch)
-	if b.RecoverFrom != 0 {
-		batch.Queue(`UPDATE fences SET recover_from = $2 WHERE node = $1`, n.id, int64(b.RecoverFrom))
+	w.proof = prove(n, b)
+	if w.proof.number != 0 {
+		batch.Queue(moveMark, n.id, w.proof.number, int64(b.RecoverFrom))
 	}
 	queueRollups(n, b.Rollups, batch)
 	if b.Trim != nil {
@@ -328,6 +357,28 @@ func (w *writer) queue(n *node, b *store.Batch, batch *pgx.Batch) {
 		batch.Queue(trimRollups, int16(store.PerMinute), b.Trim.Minutes)
 		batch.Queue(trimRollups, int16(store.PerHour), b.Trim.Before.Time())
 	}
+}
+
+// prove finds the proof of a batch that is judged: its mark, or its first new event, or its first outcome. One that has
+// none of them moves the mark too, to where it is.
+func prove(n *node, b *store.Batch) proof {
+	if b.RecoverFrom == 0 {
+		for _, s := range b.Submissions {
+			for i := range s.Events {
+				if s.Err == nil && !s.Events[i].Duplicate {
+					return proof{query: `SELECT EXISTS (SELECT FROM events WHERE tenant = $1 AND seq = $2)`, args: []any{s.Tenant, int64(s.Events[i].Seq)}}
+				}
+			}
+		}
+		if len(b.Outcomes) > 0 {
+			o := &b.Outcomes[0] // another node may write the same attempt's number, but not the same time
+			return proof{query: `SELECT EXISTS (SELECT FROM outcomes
+				WHERE tenant = $1 AND webhook = $2 AND event = $3 AND attempt = $4 AND at = $5 AND duration = $6)`,
+				args: []any{o.Tenant, o.Webhook, int64(o.Event), o.Attempt, o.At, int64(o.Duration)}}
+		}
+	}
+	number := n.number + 1
+	return proof{query: `SELECT EXISTS (SELECT FROM marks WHERE node = $1 AND number = $2)`, args: []any{n.id, number}, number: number}
 }
 
 func queueEvents(n *node, list []*store.Submission, batch *pgx.Batch) {

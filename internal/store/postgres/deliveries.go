@@ -78,7 +78,8 @@ const (
 	findGivenUp      = hooks + ended + givenUp + lastWord
 
 	// Of all nodes.
-	selectLeastMark = `SELECT coalesce(min(recover_from), 0) FROM fences`
+	selectLeastMark = `SELECT coalesce(min((SELECT m.recover_from FROM marks AS m WHERE m.node = f.node ORDER BY m.number DESC LIMIT 1)), 0)
+		FROM fences AS f`
 
 	// A list does not show the rest.
 	selectTries = `SELECT o.webhook, o.event, o.attempt, o.kind, o.at, o.duration, o.sent, o.status, o.next_at,

@@ -58,7 +58,7 @@ func TestDoctor(t *testing.T) {
 			mustCommit(t, db, &store.Batch{Submissions: []*store.Submission{sent(store.SeqAt(time.UnixMilli(1e12)), true, 1)}})
 		}},
 		{"2 nodes, of 2 versions", func() {
-			run(t, db, `INSERT INTO nodes VALUES (gen_random_uuid(), 1000, 'other', 'newer', 0, now())`)
+			run(t, db, `INSERT INTO nodes VALUES (gen_random_uuid(), 1000, 'other', 'newer', now())`)
 		}},
 		{"3 deliveries are due, the oldest for 1", func() {
 			if err := db.CreateTenant(patient(t), store.Tenant{ID: "a", Name: "A", CreatedAt: time.Now()}); err != nil {

@@ -23,7 +23,7 @@ func code(err error) string {
 
 // The codes on which something is decided; PostgreSQL's documentation, appendix A.
 const (
-	divisionByZero  = "22012" // the fence; see fence
+	fencedOff       = "QH001" // this program's own; see fence
 	uniqueViolation = "23505"
 	foreignKey      = "23503"
 	checkViolation  = "23514"

@@ -195,7 +195,7 @@ func TestLateItself(t *testing.T) {
 	at, ring := pgtest.Shared(t).NewDatabase(t), mustRing(t)
 	a, b := mustOpen(t, at, ring), mustOpen(t, at, ring)
 	n, other := die(a), die(b)
-	beats := number(t, a, `SELECT beat FROM nodes WHERE id = $1`, other.id)
+	beats := number(t, a, `SELECT beat FROM beats WHERE node = $1`, other.id)
 	for _, late := range []bool{true, false} {
 		h := heart{watch: watch{other.id: {beats, time.Now().Add(-time.Minute)}}}
 		n.renew(time.Now())

@@ -30,14 +30,15 @@ const (
 
 // node is one start of this process as the others see it.
 type node struct {
-	id      uuid.UUID
-	slot    int
-	commits int64 // the fence's count after the last commit that is known to have taken place, or never will; db.mu
-	unsure  bool  // whether the one after it took place; db.mu
+	id     uuid.UUID
+	slot   int
+	epoch  int64 // of its fence; db.mu
+	number int64 // of its mark; db.mu
+	unsure bool  // whether the last commit took place; db.mu
 
-	until  atomic.Int64 // end of the lease, nanoseconds since began
-	began  time.Time
-	offset atomic.Int64 // of the database's clock from this machine's, nanoseconds
+	until atomic.Int64 // end of the lease, nanoseconds since began
+	began time.Time
+	clock clock
 
 	running context.Context // ends with the node
 	stop    context.CancelFunc
@@ -56,8 +57,8 @@ func (db *DB) Join(ctx context.Context) error {
 		asked := time.Now()
 		var now time.Time
 		for range slots {
-			err := tx.QueryRow(ctx, `INSERT INTO nodes (id, slot, name, version, beat, joined)
-				VALUES ($1, nextval('node_slots'), $2, $3, 0, now()) ON CONFLICT (slot) DO NOTHING
+			err := tx.QueryRow(ctx, `INSERT INTO nodes (id, slot, name, version, joined)
+				VALUES ($1, nextval('node_slots'), $2, $3, now()) ON CONFLICT (slot) DO NOTHING
 				RETURNING slot, clock_timestamp()`, n.id, db.cfg.Name, db.cfg.Version).Scan(&n.slot, &now)
 			if errors.Is(err, pgx.ErrNoRows) {
 				continue // the slot is another's
@@ -65,9 +66,10 @@ func (db *DB) Join(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			n.tell(asked, now)
+			n.clock.tell(asked, now)
 			n.least = store.SeqAt(now) | store.Seq(n.slot)<<counterBits
-			_, err = tx.Exec(ctx, `INSERT INTO fences (node, commits, recover_from) VALUES ($1, 0, $2)`, n.id, int64(store.SeqAt(now)))
+			_, err = tx.Exec(ctx, `WITH fence AS (INSERT INTO fences (node) VALUES ($1)), beat AS (INSERT INTO beats (node, beat) VALUES ($1, 0))
+				INSERT INTO marks (node, number, recover_from) VALUES ($1, 0, $2)`, n.id, int64(store.SeqAt(now)))
 			return err
 		}
 		return fmt.Errorf("all %d slots of nodes are taken", slots)
@@ -105,23 +107,13 @@ func (db *DB) leave() error {
 		return nil
 	}
 	db.pool.Reset() // its connections may be to a server that is gone
-	_, _, err := db.takeOver(ctx, n.id)
+	_, _, err := db.takeOver(ctx, n.id, anyBeat)
 	return wrap(err, "leave the nodes")
 }
 
 func (n *node) end() {
 	n.stop()
 	n.done.Wait()
-}
-
-// tell takes over the database's clock, as answered to a question of a moment ago. Differences that are small, or that
-// the way of the question and the answer explains, are left alone, so that time does not jump.
-func (n *node) tell(asked, now time.Time) {
-	half := time.Since(asked) / 2
-	offset := now.Sub(asked.Add(half))
-	if d := offset - time.Duration(n.offset.Load()); d.Abs() > half+20*time.Millisecond {
-		n.offset.Store(int64(offset))
-	}
 }
 
 // renew extends the lease from a moment on.
@@ -177,13 +169,12 @@ func (db *DB) Lease(ctx context.Context) error {
 
 var errNotJoined = errors.New("the store has not joined the nodes")
 
-// Now is the database's time.
+// Now is the database's time; see clock. Before Join it is this machine's.
 func (db *DB) Now() time.Time {
-	now := time.Now()
 	if n := db.node.Load(); n != nil {
-		now = now.Add(time.Duration(n.offset.Load()))
+		return n.clock.Now()
 	}
-	return now
+	return time.Now()
 }
 
 // Next is the next Seq of this node; see store.Journal. It never goes back, even when a clock does.
@@ -214,7 +205,7 @@ func nextSeq(last, slot store.Seq, now time.Time) store.Seq {
 func (db *DB) beats(ctx context.Context, n *node) {
 	h := heart{watch: watch{}}
 	defer h.close()
-	dead := make(chan []uuid.UUID)
+	dead := make(chan watch)
 	defer close(dead)
 	n.done.Go(func() { db.care(ctx, dead) })
 	t := time.NewTicker(beat)
@@ -246,11 +237,11 @@ func (db *DB) beats(ctx context.Context, n *node) {
 }
 
 // care takes the work of dead nodes over, and keeps partitions ready.
-func (db *DB) care(ctx context.Context, dead <-chan []uuid.UUID) {
+func (db *DB) care(ctx context.Context, dead <-chan watch) {
 	var next time.Time // when partitions are looked at
 	for gone := range dead {
-		for _, id := range gone {
-			rows, took, err := db.takeOver(ctx, id)
+		for id, last := range gone {
+			rows, took, err := db.takeOver(ctx, id, last.beat)
 			if err != nil {
 				db.log.Warn("a dead node's work could not be taken over; it is tried again", "node", id, "error", err)
 			} else if took {
@@ -269,6 +260,19 @@ func (db *DB) care(ctx context.Context, dead <-chan []uuid.UUID) {
 	}
 }
 
+const (
+	// moveBeat replaces the row of the beat: the key is new, so that dead versions are not on the way to it.
+	moveBeat = `UPDATE beats SET beat = beat + 1
+		WHERE node = $1 AND beat = (SELECT b.beat FROM beats AS b WHERE b.node = $1 ORDER BY b.beat DESC LIMIT 1)
+		RETURNING clock_timestamp()`
+
+	selectBeats = `SELECT n.id, coalesce((SELECT b.beat FROM beats AS b WHERE b.node = n.id ORDER BY b.beat DESC LIMIT 1), 0)
+		FROM nodes AS n`
+)
+
+// errLateBeat says that one on a lost connection got in between.
+var errLateBeat = errors.New("an earlier beat came late")
+
 // seen is the last new beat of another node.
 type seen struct {
 	beat int64
@@ -285,7 +289,7 @@ type heart struct {
 }
 
 // beat says that the node lives, and returns those that have not for long.
-func (db *DB) beat(ctx context.Context, n *node, h *heart) (gone []uuid.UUID, err error) {
+func (db *DB) beat(ctx context.Context, n *node, h *heart) (gone watch, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lease)
 	defer cancel()
 	if err := h.open(ctx, db.cfg.URL); err != nil {
@@ -298,11 +302,12 @@ func (db *DB) beat(ctx context.Context, n *node, h *heart) (gone []uuid.UUID, er
 	asked := time.Now()
 	var b pgx.Batch
 	var now time.Time
-	b.Queue(`UPDATE nodes SET beat = beat + 1 WHERE id = $1 RETURNING clock_timestamp()`, n.id).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&now)
+	b.Queue(moveBeat, n.id).Query(func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&now}, func() error { return nil })
+		return err
 	})
 	others := watch{}
-	b.Queue(`SELECT id, beat FROM nodes WHERE id <> $1`, n.id).Query(func(rows pgx.Rows) error {
+	b.Queue(selectBeats).Query(func(rows pgx.Rows) error {
 		var id uuid.UUID
 		var s seen
 		_, err := pgx.ForEachRow(rows, []any{&id, &s.beat}, func() error {
@@ -316,35 +321,47 @@ func (db *DB) beat(ctx context.Context, n *node, h *heart) (gone []uuid.UUID, er
 		return err
 	})
 	if err := h.conn.SendBatch(ctx, &b).Close(); err != nil {
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil, store.ErrFenced
-		}
 		return nil, wrap(err, "beat")
 	}
-	n.tell(asked, now)
+	if _, here := others[n.id]; !here {
+		return nil, store.ErrFenced
+	}
+	if now.IsZero() {
+		return nil, errLateBeat
+	}
+	delete(others, n.id)
+	n.clock.tell(asked, now)
 	n.renew(asked)
 	clear(w)
+	gone = watch{}
 	for id, s := range others {
 		w[id] = s
 		if time.Since(s.at) > dead {
-			gone = append(gone, id)
+			gone[id] = s
 		}
 	}
 	return gone, nil
 }
 
+// anyBeat has takeOver not look at the beat.
+const anyBeat = -1
+
 // takeOver makes everything that the node has not finished free for all: what only its memory knew gets a waiting row,
-// due now. False: somebody else did it already. It waits for the node's commit under way, and lets none follow.
-func (db *DB) takeOver(ctx context.Context, id uuid.UUID) (rows int64, took bool, err error) {
+// due now. It waits for the node's commit under way, and lets none follow. False: the node has beaten since the beat that
+// was seen last, or somebody else did it already.
+func (db *DB) takeOver(ctx context.Context, id uuid.UUID, beat int64) (rows int64, took bool, err error) {
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		still, err := tx.Exec(ctx, `DELETE FROM beats WHERE node = $1 AND (beat = $2 OR $2 < 0)`, id, beat)
+		if err != nil || still.RowsAffected() == 0 {
+			return err
+		}
 		var from int64
 		var slot int
-		err := tx.QueryRow(ctx, `DELETE FROM fences WHERE node = $1 RETURNING recover_from, (SELECT slot FROM nodes WHERE id = $1)`,
-			id).Scan(&from, &slot)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
+		err = tx.QueryRow(ctx, `DELETE FROM fences WHERE node = $1 RETURNING (SELECT slot FROM nodes WHERE id = $1)`, id).Scan(&slot)
 		if err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, `DELETE FROM marks WHERE node = $1 RETURNING recover_from`, id).Scan(&from); err != nil {
 			return err
 		}
 		var freed, written pgconn.CommandTag

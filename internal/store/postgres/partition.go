@@ -82,7 +82,7 @@ func (db *DB) dropPartitions(ctx context.Context, before store.Seq) (events int,
 }
 
 // Something waits in a row, or in the memory of a node whose recovery mark has not passed the day.
-const waitsIn = `SELECT EXISTS (SELECT 1 FROM fences WHERE recover_from < $2)
+const waitsIn = `SELECT EXISTS (SELECT 1 FROM marks WHERE recover_from < $2)
 	OR EXISTS (SELECT 1 FROM waiting WHERE event >= $1 AND event < $2)`
 
 // dropDay gives up after a moment when the table is in use: the next try will do.

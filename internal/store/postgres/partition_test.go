@@ -112,14 +112,14 @@ func TestDaysAreDropped(t *testing.T) {
 	trim := func() { mustCommit(t, db, &store.Batch{Trim: &store.Trim{Before: before, Limit: 100}}) }
 
 	// A node that may have one of them in memory still.
-	run(t, db, `INSERT INTO fences VALUES (gen_random_uuid(), 0, $1)`, int64(seqs[1]))
+	run(t, db, `INSERT INTO marks VALUES (gen_random_uuid(), 0, $1)`, int64(seqs[1]))
 	trim()
 	eventually(t, "the oldest and the newest are looked at", func() bool { return !db.retiring.Load() })
 	if got := kept(); got != 7 {
 		t.Errorf("days kept while a mark is below them = %b, want 111", got)
 	}
-	run(t, db, `DELETE FROM fences WHERE node <> $1`, db.node.Load().id)
-	run(t, db, `UPDATE fences SET recover_from = $1`, int64(before))
+	run(t, db, `DELETE FROM marks WHERE node <> $1`, db.node.Load().id)
+	run(t, db, `UPDATE marks SET recover_from = $1`, int64(before))
 	trim()
 	eventually(t, "all but the day in which something waits are dropped", func() bool { return kept() == 4 })
 	eventually(t, "the round ends", func() bool { return !db.retiring.Load() })

@@ -46,7 +46,7 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store {
 		db := mustOpen(t, pgtest.Shared(t).NewDatabase(t), mustRing(t))
 		// The suite accepts events of the past, of which a node that joins now need not know.
-		if _, err := db.pool.Exec(context.Background(), `UPDATE fences SET recover_from = 0`); err != nil {
+		if _, err := db.pool.Exec(context.Background(), `UPDATE marks SET recover_from = 0`); err != nil {
 			t.Fatal(err)
 		}
 		return db

@@ -193,7 +193,7 @@ func (db *DB) RecoverFrom(ctx context.Context) (seq store.Seq, err error) {
 	if n == nil {
 		return 0, errNotJoined
 	}
-	err = db.pool.QueryRow(ctx, `SELECT recover_from FROM fences WHERE node = $1`, n.id).Scan(&seq)
+	err = db.pool.QueryRow(ctx, selectMark, n.id).Scan(nil, &seq)
 	return seq, wrap(notFound(err), "recovery mark")
 }
 
