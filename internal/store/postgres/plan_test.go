@@ -46,6 +46,8 @@ func TestPlans(t *testing.T) {
 		"given up":      {findGivenUp + states, with(page, string(store.StatusExhausted)), "_tenant_webhook_kind_event_idx", "num DESC"},
 		"tries":         {selectTries, []any{"a", []int64{1}, []int64{1}}, "_pkey", "o.webhook, o.event, o.attempt"},
 		"outcomes":      {selectOutcomes, []any{"a", 1, int64(store.SeqAt(time.Now()))}, "_pkey", ""},
+		"unclaimed":     {selectUnclaimed, nil, "waiting_unclaimed", ""},
+		"changed":       {selectChanged, []any{"1"}, "webhooks_changed", ""},
 		"delivery":      {selectDelivery, []any{"a", 1, int64(store.SeqAt(time.Now()))}, "waiting_pk", ""},
 	} {
 		var plan []string

@@ -47,10 +47,21 @@ const (
 			AND (node IS NULL OR node = $4) AND event NOT IN (SELECT unnest($5::bigint[]))
 		ORDER BY due_at LIMIT 1`
 
-	// LIMIT has each webhook's earliest row looked up; without, all rows that wait would be read.
-	selectUnclaimed = `SELECT w.num FROM webhooks AS w
-		WHERE (SELECT x.due_at FROM waiting AS x WHERE x.tenant = w.tenant AND x.webhook = w.num AND x.node IS NULL
-				ORDER BY x.due_at LIMIT 1) <= CASE WHEN w.deleted_at IS NOT NULL THEN 'infinity' WHEN w.enabled THEN now() END`
+	// From webhook to webhook that has a row which no node has, so that only the earliest of each is read.
+	free = `WITH RECURSIVE free AS (
+			(SELECT tenant, webhook, due_at FROM waiting WHERE node IS NULL ORDER BY tenant, webhook, due_at LIMIT 1)
+			UNION ALL
+			SELECT next.* FROM free AS f CROSS JOIN LATERAL (SELECT x.tenant, x.webhook, x.due_at FROM waiting AS x
+				WHERE x.node IS NULL AND (x.tenant, x.webhook) > (f.tenant, f.webhook) ORDER BY x.tenant, x.webhook, x.due_at LIMIT 1) AS next)
+		`
+
+	selectUnclaimed = free + `SELECT f.webhook FROM free AS f
+		WHERE f.due_at <= (SELECT CASE WHEN w.deleted_at IS NOT NULL THEN 'infinity' WHEN w.enabled THEN now() END
+			FROM webhooks AS w WHERE w.tenant = f.tenant AND w.num = f.webhook)`
+
+	selectBacklogs = free + `SELECT webhook, min(due_at) FROM (
+			SELECT webhook, due_at FROM free UNION ALL SELECT webhook, due_at FROM waiting WHERE node = $1) AS b
+		GROUP BY webhook ORDER BY webhook`
 
 	// From tenant to tenant, so that only the end of each one's events is read.
 	selectLastSeq = `WITH RECURSIVE t AS (
@@ -172,6 +183,21 @@ func (db *DB) Unclaimed(ctx context.Context) ([]int64, error) {
 	rows, _ := db.pool.Query(ctx, selectUnclaimed) // CollectRows says what is wrong
 	nums, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	return nums, wrap(err, "deliveries that no node has")
+}
+
+// Backlogs lists webhooks with waiting deliveries that no other node has; see store.Journal.
+func (db *DB) Backlogs(ctx context.Context) ([]store.Backlog, error) {
+	n := db.node.Load()
+	if n == nil {
+		return nil, errNotJoined
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	return collect(ctx, db.pool, "backlogs", func(row pgx.CollectableRow) (b store.Backlog, err error) {
+		err = row.Scan(&b.Webhook, &b.DueAt)
+		b.DueAt = b.DueAt.UTC()
+		return b, err
+	}, selectBacklogs, n.id)
 }
 
 // Attempts is the largest attempt number on record; see store.Journal.

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,15 +11,24 @@ import (
 )
 
 const (
-	channel   = "qhook_webhooks"
-	pollAfter = time.Second // without a word on the channel; it may have been lost
+	channel      = "qhook_webhooks"
+	pollAfter    = time.Second // without a word on the channel; it may have been lost
+	compareAfter = time.Minute // all versions with the known ones, in case the database was changed by hand or brought back
+	readAtOnce   = 500         // webhooks
 )
+
+// known is what a watch has seen of the webhooks.
+type known struct {
+	version  map[int64]int64 // by num
+	since    string          // what transactions before this one wrote has been seen; an xid8
+	compared time.Time       // all versions; zero: not on this connection
+}
 
 // Watch calls changed with every webhook as it is, and again whenever it changes, until ctx ends. Its errors are logged.
 func (db *DB) Watch(ctx context.Context, changed func(*webhook.Webhook) error) {
-	known := map[int64]int64{} // version by num
+	k := &known{version: map[int64]int64{}, since: "0"}
 	for ctx.Err() == nil {
-		err := db.listen(ctx, known, changed)
+		err := db.listen(ctx, k, changed)
 		if ctx.Err() != nil {
 			return
 		}
@@ -31,7 +41,7 @@ func (db *DB) Watch(ctx context.Context, changed func(*webhook.Webhook) error) {
 }
 
 // listen follows the channel on a connection of its own until that fails.
-func (db *DB) listen(ctx context.Context, known map[int64]int64, changed func(*webhook.Webhook) error) error {
+func (db *DB) listen(ctx context.Context, k *known, changed func(*webhook.Webhook) error) error {
 	c, err := poolConfig(db.cfg.URL)
 	if err != nil {
 		return err
@@ -44,8 +54,9 @@ func (db *DB) listen(ctx context.Context, known map[int64]int64, changed func(*w
 	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
 		return err
 	}
+	k.compared = time.Time{} // it may be another server
 	for {
-		if err := db.follow(ctx, conn, known, changed); err != nil {
+		if err := db.follow(ctx, conn, k, changed); err != nil {
 			return err
 		}
 		wait, cancel := context.WithTimeout(ctx, pollAfter)
@@ -57,32 +68,61 @@ func (db *DB) listen(ctx context.Context, known map[int64]int64, changed func(*w
 	}
 }
 
-// follow looks which webhooks have another version than the known one.
-func (db *DB) follow(ctx context.Context, conn *pgx.Conn, known map[int64]int64, changed func(*webhook.Webhook) error) error {
+// follow reads the webhooks that have another version than the known one.
+func (db *DB) follow(ctx context.Context, conn *pgx.Conn, k *known, changed func(*webhook.Webhook) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	var num, version int64
-	news := false
-	rows, _ := conn.Query(ctx, `SELECT num, version FROM webhooks`) // ForEachRow says what is wrong
-	_, err := pgx.ForEachRow(rows, []any{&num, &version}, func() error {
-		news = news || known[num] != version
-		return nil
-	})
-	if err != nil || !news {
-		return err
-	}
-	list, err := db.AllWebhooks(ctx)
+	nums, err := k.look(ctx, conn)
 	if err != nil {
 		return err
 	}
-	for _, w := range list {
-		if known[w.Num] == w.Version {
-			continue
+	for some := range slices.Chunk(nums, readAtOnce) {
+		list, err := db.webhooksByNum(ctx, some)
+		if err != nil {
+			return err
 		}
-		if err := changed(w); err != nil {
-			db.log.Error("a changed webhook could not be put to work", "webhook", w.ID, "error", err)
+		for _, w := range list {
+			if err := changed(w); err != nil {
+				db.log.Error("a changed webhook could not be put to work", "webhook", w.ID, "error", err)
+			}
+			k.version[w.Num] = w.Version
 		}
-		known[w.Num] = w.Version
 	}
 	return nil
+}
+
+// A transaction that was open when somebody looked is not before the horizon, and is looked for again.
+const (
+	selectHorizon = `SELECT pg_snapshot_xmin(pg_current_snapshot())::text`
+	selectChanged = `SELECT num, version FROM webhooks WHERE changed >= $1::text::xid8`
+)
+
+// look lists the numbers of the webhooks whose version is not the known one: of those that may have been written since
+// the last look, or, once in a while, of all.
+func (k *known) look(ctx context.Context, conn *pgx.Conn) (nums []int64, err error) {
+	since, asked := k.since, time.Now()
+	if asked.Sub(k.compared) > compareAfter {
+		since = "0"
+	}
+	var horizon string
+	var num, version int64
+	var b pgx.Batch
+	b.Queue(selectHorizon).QueryRow(func(row pgx.Row) error { return row.Scan(&horizon) })
+	b.Queue(selectChanged, since).Query(func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&num, &version}, func() error {
+			if k.version[num] != version {
+				nums = append(nums, num)
+			}
+			return nil
+		})
+		return err
+	})
+	if err := conn.SendBatch(ctx, &b).Close(); err != nil {
+		return nil, err
+	}
+	k.since = horizon
+	if since == "0" {
+		k.compared = asked
+	}
+	return nums, nil
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,7 +30,7 @@ const (
 			UPDATE webhooks SET url = $3, method = $4, event_types = $5, owner_id = $6, auth = $7, auth_sealed = $8,
 				headers = $9, headers_sealed = $10, signing_keys = $11, signing_keys_sealed = $12, description = $13,
 				enabled = $14, disabled_reason = $15, timeout = $16, retry_schedule = $17, updated_at = $18, deleted_at = $19,
-				version = version + 1
+				version = version + 1, changed = pg_current_xact_id()
 			WHERE tenant = $1 AND id = $2 AND version = $20 AND deleted_at IS NULL
 			RETURNING num)
 		SELECT num, pg_notify('` + channel + `', num::text) FROM new`
@@ -68,6 +69,17 @@ func (db *DB) UpdateWebhook(ctx context.Context, w *webhook.Webhook) error {
 func (db *DB) WebhookByID(ctx context.Context, tenant, id string) (*webhook.Webhook, error) {
 	return one(ctx, db.pool, "webhook "+id, db.scanWebhook, `SELECT `+webhookColumns+` FROM webhooks
 		WHERE tenant = $1 AND id = $2 AND deleted_at IS NULL`, tenant, id)
+}
+
+// WebhookByNum finds a webhook of whatever tenant, a deleted one too; see store.Webhooks.
+func (db *DB) WebhookByNum(ctx context.Context, num int64) (*webhook.Webhook, error) {
+	return one(ctx, db.pool, fmt.Sprintf("webhook %d", num), db.scanWebhook, `SELECT `+webhookColumns+` FROM webhooks WHERE num = $1`, num)
+}
+
+// webhooksByNum lists those of the numbers that there are, by Num.
+func (db *DB) webhooksByNum(ctx context.Context, nums []int64) ([]*webhook.Webhook, error) {
+	return collect(ctx, db.pool, "webhooks by number", db.scanWebhook, `SELECT `+webhookColumns+` FROM webhooks
+		WHERE num = ANY($1::bigint[]) ORDER BY num`, nums)
 }
 
 // ListWebhooks lists the tenant's webhooks by Num; see store.Webhooks.
