@@ -54,7 +54,7 @@ func TestDatabaseAway(t *testing.T) {
 			}
 		}
 	}
-	// The lease ends 2 s after the last beat that was answered; a request may take 30 ms on its way.
+	// The lease ends 1.75 s after the last beat that was answered; a request may take 30 ms on its way.
 	if late := c.r.between(gone.Add(2500*time.Millisecond), gone.Add(away)); len(late) > 0 {
 		t.Errorf("%d attempts were made from 2.5 s after the database went until it came back", len(late))
 	}
@@ -69,7 +69,7 @@ func TestDatabaseAway(t *testing.T) {
 	}
 	stop()
 	t.Logf("the longest wait for a 503 was %v; %d and %d refusals", longest.Round(time.Millisecond), len(refusals[0]), len(refusals[1]))
-	// Attempts of the first 2 s are recorded when the database is back: no node takes another for dead that it could not
+	// Attempts of the first 1.75 s are recorded when the database is back: no node takes another for dead that it could not
 	// look for.
 	c.check(0, 0)
 }

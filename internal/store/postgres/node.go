@@ -20,8 +20,8 @@ import (
 // earlier than the beat, so that a clock that is wrong does no harm.
 const (
 	beat  = 500 * time.Millisecond
-	lease = 2 * time.Second
-	dead  = 3 * time.Second
+	lease = 1750 * time.Millisecond
+	dead  = 2250 * time.Millisecond
 
 	slots       = 1024
 	slotBits    = 10 // of a Seq, above its counter

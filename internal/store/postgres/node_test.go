@@ -204,6 +204,23 @@ func TestFenced(t *testing.T) {
 	mustCommit(t, a, &store.Batch{Submissions: []*store.Submission{sent(a.Next(0), true, 1)}})
 }
 
+// TestTakeOverLooksAgain: a node that beat after it was last seen is left alone.
+func TestTakeOverLooksAgain(t *testing.T) {
+	t.Parallel()
+	url, ring := pgtest.Shared(t).NewDatabase(t), mustRing(t)
+	a, b := mustOpen(t, url, ring), mustOpen(t, url, ring)
+	n := die(a)
+	last := number(t, b, `SELECT beat FROM beats WHERE node = $1`, n.id)
+	for _, c := range []struct {
+		beat int64
+		want bool
+	}{{last - 1, false}, {last + 1, false}, {last, true}, {last, false}} {
+		if _, took, err := b.takeOver(patient(t), n.id, c.beat); err != nil || took != c.want {
+			t.Errorf("takeOver(beat %d, the last is %d) = %t, %v, want %t, nil", c.beat, last, took, err, c.want)
+		}
+	}
+}
+
 func TestLeaveHandsOver(t *testing.T) {
 	t.Parallel()
 	url, ring := pgtest.Shared(t).NewDatabase(t), mustRing(t)
