@@ -21,7 +21,7 @@ var house = []string{
 	"cmd/qhook", "internal/cli", "qhooktest", "internal/app", "internal/server", "internal/ui", "internal/api", "internal/advisory",
 	"internal/engine", "internal/attempt", "internal/live", "internal/relay", "outbox", "client", "internal/receivers", "internal/netguard",
 	"internal/store/storetest", "internal/store/sqlite", "internal/store/postgres", "internal/store", "internal/webhook", "internal/event",
-	"internal/failpoint", "signature",
+	"internal/failpoint", "internal/budget", "signature",
 }
 
 type pkg struct {
