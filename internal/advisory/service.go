@@ -77,12 +77,13 @@ func New(cfg Config) *Service {
 	return s
 }
 
-// Start begins to remove what was soft-deleted long enough ago. Safe to call twice.
+// Start begins to remove what was soft-deleted long enough ago. Safe to call twice; after Stop it does nothing.
 func (s *Service) Start() { s.started.Do(func() { s.loop.Go(s.expireLoop) }) }
 
 // Stop ends that, within the commit that is under way. Safe to call twice and unstarted.
 func (s *Service) Stop() {
 	s.halt()
+	s.started.Do(func() {}) // not any more
 	s.loop.Wait()
 }
 

@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,17 +46,15 @@ type App struct {
 	registry *prometheus.Registry
 	engine   engines
 
-	advisory     *advisory.Service // nil: not served
-	live         live.Hub
-	api, metrics *http.Server
-	listener     net.Listener
-	firstKey     string
-	firstLink    string
-	fatal        chan error    // capacity 1: sent to by whatever must end the process, the first one stays; never closed
-	stopped      chan struct{} // closed by Stop
-	background   sync.WaitGroup
-	stopOnce     sync.Once
-	stopErr      error
+	shares    shares
+	advisory  *advisory.Service // nil: not served
+	live      live.Hub
+	api       *http.Server
+	conns     *server.Conns
+	metrics   *http.Server // nil: the API serves them
+	firstKey  string
+	firstLink string
+	*life
 }
 
 // New opens the data folder and builds the parts; nothing listens yet.
@@ -66,14 +62,17 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	a := &App{cfg: cfg, log: log, fatal: make(chan error, 1), stopped: make(chan struct{})}
+	a := &App{cfg: cfg, log: log, life: newLife()}
+	if err := a.share(); err != nil {
+		return nil, err
+	}
 	if err := a.buildGuard(); err != nil {
 		return nil, err
 	}
 	if err := a.openStore(ctx); err != nil {
 		return nil, err
 	}
-	a.sender = attempt.New(attempt.Config{Guard: a.guard, MaxIdlePerHost: cfg.Concurrency, UserAgent: "Quantfolio-Webhooks/1"})
+	a.sender = attempt.New(attempt.Config{Guard: a.guard, MaxIdlePerHost: cfg.Concurrency, MaxIdle: a.shares.kept, UserAgent: "Quantfolio-Webhooks/1"})
 	a.registry = prometheus.NewRegistry()
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.exportStats()
@@ -81,12 +80,13 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 	if cfg.Advisory {
 		a.advisory = advisory.New(advisory.Config{Engine: &a.engine, Store: a.store, Logger: log, Retention: cfg.UndeleteTime})
 	}
-	h, err := api.New(api.Config{Engine: &a.engine, Store: a.store, Guard: a.guard, Advisory: a.advisory, Live: &a.live, Stopping: a.stopped, Logger: log, Version: Version})
+	h, err := api.New(api.Config{Engine: &a.engine, Store: a.store, Guard: a.guard, Advisory: a.advisory, Live: &a.live, Stopping: a.stopped.Done(), Logger: log, Version: Version})
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	metrics := promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{})
-	sc := server.Config{API: h, Ready: a.store.Ping, Logger: log}
+	a.conns = server.NewConns(a.shares.incoming)
+	sc := server.Config{API: h, Ready: a.ready, Serving: a.serving.Load, Closing: a.closing, Logger: log}
 	if cfg.MetricsListen == "" {
 		sc.Metrics = metrics
 	} else {
@@ -230,94 +230,6 @@ func (a *App) FirstAdminKey() string { return a.firstKey }
 
 // FirstLink is the path of a page that signs the operator in once, if this was the first start.
 func (a *App) FirstLink() string { return a.firstLink }
-
-// Start listens, recovers and begins to deliver.
-func (a *App) Start(ctx context.Context) error {
-	l, err := net.Listen("tcp", a.cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	a.listener = l
-	ports := []uint16{uint16(l.Addr().(*net.TCPAddr).Port)}
-	var ml net.Listener
-	if a.metrics != nil {
-		if ml, err = net.Listen("tcp", a.cfg.MetricsListen); err != nil {
-			return errors.Join(fmt.Errorf("listen for metrics: %w", err), l.Close())
-		}
-		ports = append(ports, uint16(ml.Addr().(*net.TCPAddr).Port))
-	}
-	a.guard.SetSelfPorts(ports...)
-	if err := a.startEngine(ctx, a.engine.Load()); err != nil {
-		return errors.Join(err, l.Close())
-	}
-	if a.shared != nil {
-		a.watch()
-	}
-	if a.advisory != nil {
-		a.advisory.Start()
-	}
-	a.serve(a.api, l)
-	if ml != nil {
-		a.serve(a.metrics, ml)
-	}
-	a.log.Info("started", "url", a.URL(), "version", Version)
-	return nil
-}
-
-func (a *App) serve(s *http.Server, l net.Listener) {
-	go func() {
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			a.fail(fmt.Errorf("serve: %w", err))
-		}
-	}()
-}
-
-// URL is where the HTTP API is, once started.
-func (a *App) URL() string { return "http://" + a.listener.Addr().String() }
-
-// fail ends Wait; the first error stays. Being fenced is no end: the node joins again.
-func (a *App) fail(err error) {
-	if a.shared != nil && errors.Is(err, store.ErrFenced) {
-		a.background.Go(a.rejoin)
-		return
-	}
-	select {
-	case a.fatal <- err:
-	default:
-	}
-}
-
-// Wait blocks until Stop (nil) or until something happens that must end the process.
-func (a *App) Wait() error {
-	select {
-	case <-a.stopped:
-		return nil
-	case err := <-a.fatal:
-		return err
-	}
-}
-
-// Stop ends the node within ctx and the configured time: first no new requests, then what is under way is finished or
-// broken off, then the store is closed. Safe to call twice and unstarted.
-func (a *App) Stop(ctx context.Context) error {
-	a.stopOnce.Do(func() {
-		close(a.stopped)
-		ctx, cancel := context.WithTimeout(ctx, a.cfg.StopTimeout)
-		defer cancel()
-		errs := []error{a.api.Shutdown(ctx)}
-		if a.metrics != nil {
-			errs = append(errs, a.metrics.Shutdown(ctx))
-		}
-		if a.advisory != nil {
-			a.advisory.Stop()
-		}
-		a.background.Wait() // ended by a.stopped
-		errs = append(errs, a.engine.Load().Stop(ctx))
-		a.sender.Close()
-		a.stopErr = errors.Join(append(errs, a.store.Close())...)
-	})
-	return a.stopErr
-}
 
 // disable persists that a webhook is disabled; it does nothing to one that is disabled or deleted already.
 func (a *App) disable(ctx context.Context, num int64, reason string) error {

@@ -31,6 +31,7 @@ type Config struct {
 	NoRollups     bool          `help:"Keep no numbers for the dashboard; for measuring what they cost."`
 	Retention     time.Duration `help:"How long events and attempts are kept; never one that still waits." default:"720h"`
 	Concurrency   int           `help:"Attempts under way at once, per webhook." default:"32"`
+	Drain         time.Duration `help:"How long a stopping node goes on serving while /readyz says no, so that a balancer sends to others; only with a database that nodes share." default:"5s"`
 	StopTimeout   time.Duration `help:"How long a stop waits for attempts under way." default:"20s"`
 	LogFormat     string        `help:"Log format." enum:"text,json" default:"text"`
 	LogLevel      string        `help:"Least level that is logged." enum:"debug,info,warn,error" default:"info"`
@@ -48,6 +49,9 @@ func (c *Config) check() error {
 	}
 	if c.Retention < time.Hour {
 		return fmt.Errorf("retention is %v; it must be at least 1h", c.Retention)
+	}
+	if c.Drain < 0 || c.StopTimeout < 0 {
+		return errors.New("drain and stop-timeout cannot be negative")
 	}
 	if c.UndeleteTime < time.Hour {
 		return fmt.Errorf("undelete-time is %v; it must be at least 1h", c.UndeleteTime)

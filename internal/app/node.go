@@ -102,26 +102,9 @@ func (a *App) exportStats() {
 	gauge("fenced", "Times that another node took over this one's work, since its start.", func(s postgres.Stats) float64 { return float64(s.Fenced) })
 }
 
-// untilStopped is a context that Stop ends.
-func (a *App) untilStopped() (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		select {
-		case <-a.stopped:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
-}
-
 // watch tells the engine what other nodes change, until Stop.
 func (a *App) watch() {
-	a.background.Go(func() {
-		ctx, cancel := a.untilStopped()
-		defer cancel()
-		a.shared.Watch(ctx, a.engine.SetWebhook)
-	})
+	a.goBackground(func() { a.shared.Watch(a.stopped, a.engine.SetWebhook) })
 }
 
 // refresh tells the engine what changed while it took the former one's place.
@@ -146,8 +129,7 @@ const (
 
 // rejoin replaces the engine whose work another node has taken over: what it had is the others' now.
 func (a *App) rejoin() {
-	ctx, cancel := a.untilStopped()
-	defer cancel()
+	ctx := a.stopped
 	ended, end := context.WithCancel(ctx)
 	end() // what is under way is broken off at once
 	if err := a.engine.Load().Stop(ended); err != nil {

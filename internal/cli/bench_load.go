@@ -165,7 +165,7 @@ func (g *rig) serve(ctx context.Context, db *benchDatabase) (*node, error) {
 	n := &node{key: benchKey, data: data, database: db}
 	args := append([]string{"serve", "--listen=127.0.0.1:0", "--data=" + filepath.Join(data, "data"),
 		"--advisory", "--allow-network=127.0.0.0/8", "--allow-http", "--log-level=error"}, g.cmd.ServeFlag...)
-	env := []string{"QHOOK_ADMIN_KEY=" + n.key, "QHOOK_STOP_TIMEOUT=2s"}
+	env := []string{"QHOOK_ADMIN_KEY=" + n.key, "QHOOK_STOP_TIMEOUT=2s", "QHOOK_DRAIN=0s"}
 	if db != nil {
 		env = append(env, "QHOOK_DATABASE="+db.url, "QHOOK_MASTER_KEYSET="+g.keyset)
 	}

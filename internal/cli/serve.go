@@ -7,13 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"strings"
-	"time"
 
 	"github.com/quantfolio/qhook/internal/app"
 )
-
-// stopTime bounds a graceful stop: what is in flight may finish, then the rest is left to the next start.
-const stopTime = 30 * time.Second
 
 type serveCmd struct {
 	app.Config `embed:""`
@@ -22,8 +18,9 @@ type serveCmd struct {
 // Help is the long help of serve.
 func (serveCmd) Help() string {
 	return `The first start makes the data folder, the default tenant and an admin key, which is printed once; later starts find
-what is there. SIGTERM and SIGINT stop it: no new requests, what is in flight finishes within 30 seconds, and nothing
-accepted is lost either way. Logs go to standard error.
+what is there. SIGTERM and SIGINT stop it: /readyz says no at once, after --drain no new requests are taken, what is in
+flight finishes within --stop-timeout, and nothing accepted is lost either way. A second signal ends it at once. Logs go
+to standard error.
 
 Examples:
 
@@ -43,7 +40,9 @@ func (s *serveCmd) Run(r *run) error {
 	if u := r.unknownSettings(); len(u) > 0 {
 		return usageError("unknown settings in the environment: " + strings.Join(u, ", ") + " (qhook serve --help lists them)")
 	}
-	a, err := app.New(r.ctx, s.Config, newLogger(r.stderr, s.Config))
+	log := newLogger(r.stderr, s.Config)
+	app.LimitMemory(log)
+	a, err := app.New(r.ctx, s.Config, log)
 	if err != nil {
 		return fmt.Errorf("cannot start: %w", err)
 	}
@@ -78,9 +77,7 @@ func waitApp(ctx context.Context, a *app.App) error {
 }
 
 func stopApp(ctx context.Context, a *app.App) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-	defer cancel()
-	if err := a.Stop(ctx); err != nil {
+	if err := a.Stop(context.WithoutCancel(ctx)); err != nil { // it bounds itself
 		return fmt.Errorf("stop: %w", err)
 	}
 	return nil

@@ -16,11 +16,10 @@ import (
 // Time and size limits of a connection.
 const (
 	readHeaderTimeout = 10 * time.Second
-	readTimeout       = time.Minute
-	writeTimeout      = 3 * time.Minute // longer than the longest test send
+	readTimeout       = 30 * time.Second // headers and body
+	writeTimeout      = 3 * time.Minute  // longer than the longest test send
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 32 << 10
-	readyTimeout      = 2 * time.Second
 )
 
 // Config is what the handler is made of. API is required; the rest works as zero.
@@ -28,20 +27,26 @@ type Config struct {
 	API http.Handler
 	// Dashboard answers what the others do not; nil: there is none.
 	Dashboard http.Handler
-	Ready     func(ctx context.Context) error // nil: always ready
-	Metrics   http.Handler                    // nil: no /metrics here, for example since it has its own listener
-	Logger    *slog.Logger
+	Ready     func(ctx context.Context) error // asked by /readyz; it may hang; nil: always ready
+	// Serving tells whether the API and the dashboard answer yet; nil: always.
+	Serving func() bool
+	// Closing tells whether connections end with their answers; nil: never.
+	Closing func() bool
+	Metrics http.Handler // nil: no /metrics here, for example since it has its own listener
+	Logger  *slog.Logger
 }
 
-// Handler answers everything that the product answers. From the outside in: access log, panics, headers, routes.
+// Handler answers everything that the product answers. From the outside in: access log, panics, connections, headers,
+// routes.
 func Handler(cfg Config) http.Handler {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	p := &probe{ask: cfg.Ready}
 	live := func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") }
 	own := map[string]http.Handler{
 		"/livez":  http.HandlerFunc(live),
-		"/readyz": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { ready(cfg, w, r) }),
+		"/readyz": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { ready(cfg, p, w, r) }),
 	}
 	if cfg.Metrics != nil {
 		own["/metrics"] = cfg.Metrics
@@ -49,6 +54,9 @@ func Handler(cfg Config) http.Handler {
 	routes := func(w http.ResponseWriter, r *http.Request) {
 		h, ok := own[r.URL.Path]
 		switch {
+		case !ok && cfg.Serving != nil && !cfg.Serving():
+			w.Header().Set("Retry-After", "1")
+			problem(w, http.StatusServiceUnavailable, "The server is starting. Try again in a moment.")
 		case !ok && (cfg.Dashboard == nil || isAPI(r.URL.Path)):
 			cfg.API.ServeHTTP(w, r)
 		case !ok:
@@ -60,7 +68,7 @@ func Handler(cfg Config) http.Handler {
 			h.ServeHTTP(w, r)
 		}
 	}
-	return logged(cfg.Logger, Recovered(cfg.Logger, secured(http.HandlerFunc(routes))))
+	return logged(cfg.Logger, Recovered(cfg.Logger, closing(cfg.Closing, secured(http.HandlerFunc(routes)))))
 }
 
 // isAPI tells whether a path is the API's.
@@ -76,12 +84,10 @@ func HTTPServer(h http.Handler) *http.Server {
 	}
 }
 
-func ready(cfg Config, w http.ResponseWriter, r *http.Request) {
+func ready(cfg Config, p *probe, w http.ResponseWriter, r *http.Request) {
 	if cfg.Ready != nil {
-		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
-		defer cancel()
-		if err := cfg.Ready(ctx); err != nil {
-			cfg.Logger.WarnContext(ctx, "not ready", "error", err)
+		if err := p.ready(); err != nil {
+			cfg.Logger.WarnContext(r.Context(), "not ready", "error", err)
 			problem(w, http.StatusServiceUnavailable, "The server is not ready.")
 			return
 		}
@@ -119,6 +125,21 @@ func secured(next http.Handler) http.Handler {
 		h["Cache-Control"] = noStore
 		h["Content-Security-Policy"] = policy
 		h["Referrer-Policy"] = referrer
+		next.ServeHTTP(w, r)
+	})
+}
+
+// closeAfter is the value of the header that ends a connection with its answer.
+var closeAfter = []string{"close"}
+
+func closing(is func() bool, next http.Handler) http.Handler {
+	if is == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if is() {
+			w.Header()["Connection"] = closeAfter
+		}
 		next.ServeHTTP(w, r)
 	})
 }
