@@ -49,7 +49,7 @@ func (a *App) newEngine() *engine.Engine {
 	return engine.New(engine.Config{
 		Settled: a.live.Tell, NoRollups: a.cfg.NoRollups,
 		Journal: a.store, Sender: a.sender, Disable: a.disable, Broken: a.fail, Logger: a.log, Registerer: a.registry,
-		Concurrency: a.cfg.Concurrency, Retention: a.cfg.Retention,
+		Attempts: a.shares.attempts, Concurrency: a.cfg.Concurrency, Retention: a.cfg.Retention,
 	})
 }
 
