@@ -265,28 +265,32 @@ func (w *writer) write(ctx context.Context, n *node, b *store.Batch) error {
 
 // steps writes a batch for which something has to be read first.
 func (w *writer) steps(ctx context.Context, n *node, b *store.Batch) error {
-	var batch, rest pgx.Batch
-	batch.Queue("begin")
-	batch.Queue(fence, n.id, n.epoch)
-	w.find(&batch)
-	if err := w.conn.SendBatch(ctx, &batch).Close(); err != nil {
-		return err
+	first := &pgx.Batch{}
+	first.Queue("begin")
+	first.Queue(fence, n.id, n.epoch)
+	if len(w.ids) > 0 {
+		w.find(first)
+		if err := w.conn.SendBatch(ctx, first).Close(); err != nil {
+			return err
+		}
+		first = &pgx.Batch{}
 	}
+	c := changes{conn: w.conn, batch: first, touched: map[thing]bool{},
+		refuse: func(s *store.Submission) { w.repeats.Refuse(s, store.ErrVersion) }}
 	for _, s := range b.Submissions {
 		if !w.repeats.Judge(s) || s.Change == nil {
 			continue
 		}
-		held, err := change(ctx, w.conn, s.Tenant, s.Change)
-		if err != nil {
+		if err := c.add(ctx, s); err != nil {
 			return err
 		}
-		if !held {
-			w.repeats.Refuse(s, store.ErrVersion)
-		}
 	}
-	w.queue(n, b, &rest)
-	rest.Queue("commit")
-	return w.conn.SendBatch(ctx, &rest).Close()
+	if err := c.decide(ctx); err != nil {
+		return err
+	}
+	w.queue(n, b, c.batch)
+	c.batch.Queue("commit")
+	return w.conn.SendBatch(ctx, c.batch).Close()
 }
 
 // find looks up the events that the given IDs stand for.
