@@ -1,7 +1,6 @@
 package pgtest
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -10,13 +9,38 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/quantfolio/qhook/internal/pgserver"
 )
 
 // external is the setting that names a server to make databases on, in place of starting one.
 const external = "QHOOK_TEST_DATABASE"
+
+// Server is a PostgreSQL server; see pgserver.Server. Its methods are for one goroutine at a time.
+type Server struct{ *pgserver.Server }
+
+// How a server is run and stopped; see pgserver.
+type (
+	Option = pgserver.Option
+	Mode   = pgserver.Mode
+)
+
+// The modes, in PostgreSQL's words; see pgserver.
+const (
+	Fast      = pgserver.Fast
+	Immediate = pgserver.Immediate
+)
+
+// WithFsync flushes to the disk as a server in earnest does; see pgserver.WithFsync.
+func WithFsync() Option { return pgserver.WithFsync() }
+
+func start(opts ...Option) (*Server, error) {
+	s, err := pgserver.Start(opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{s}, nil
+}
 
 // shared is the server of this process, started by the first who asks.
 var shared struct {
@@ -51,7 +75,7 @@ func Main(m *testing.M) (code int) {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.s != nil {
-		if err := shared.s.close(); err != nil {
+		if err := shared.s.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, "end the shared PostgreSQL:", err)
 			code = max(code, 1)
 		}
@@ -70,9 +94,9 @@ func Start(t testing.TB, opts ...Option) *Server {
 	must(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the log of PostgreSQL ends:\n%s", s.logTail())
+			t.Logf("the log of PostgreSQL ends:\n%s", s.LogTail())
 		}
-		if err := s.close(); err != nil {
+		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -81,8 +105,8 @@ func Start(t testing.TB, opts ...Option) *Server {
 
 func must(t testing.TB, err error) {
 	t.Helper()
-	if errors.Is(err, errNone) && os.Getenv("CI") == "" {
-		t.Skip(err)
+	if errors.Is(err, pgserver.ErrNone) && os.Getenv("CI") == "" {
+		t.Skipf("%v, or name a server in %s", err, external)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -95,51 +119,28 @@ func named(given string) (*Server, error) {
 	if err != nil || !strings.HasPrefix(u.Scheme, "postgres") {
 		return nil, errors.New(external + " is not of the form postgres://user:password@host:port/database")
 	}
-	return &Server{base: u}, nil
-}
-
-// URL is how to connect to a database of the server.
-func (s *Server) URL(database string) string {
-	u := *s.base
-	u.Path = "/" + database
-	return u.String()
+	return &Server{pgserver.At(u)}, nil
 }
 
 // NewDatabase makes an empty database, which is dropped with the test, and returns its URL.
 func (s *Server) NewDatabase(t testing.TB) string {
 	t.Helper()
 	name := "qhook_test_" + strings.ToLower(rand.Text())
-	if err := s.exec("CREATE DATABASE " + name); err != nil {
+	if err := s.Exec("CREATE DATABASE " + name); err != nil {
 		t.Fatalf("make a database: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := s.exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
+		if err := s.Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
 			t.Logf("drop database %s: %v", name, err)
 		}
 	})
 	return s.URL(name)
 }
 
-// exec runs sql outside of the tests' databases.
-func (s *Server) exec(sql string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	at := s.base.String()
-	if s.dir != "" {
-		at = s.URL("postgres")
-	}
-	conn, err := pgx.Connect(ctx, at)
-	if err != nil {
-		return err
-	}
-	_, err = conn.Exec(ctx, sql)
-	return errors.Join(err, conn.Close(ctx))
-}
-
 // Stop ends the server until Restart.
 func (s *Server) Stop(t testing.TB, m Mode) {
 	t.Helper()
-	if err := s.stop(m); err != nil {
+	if err := s.Server.Stop(m); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -153,7 +154,7 @@ func (s *Server) Kill(t testing.TB) {
 // Restart starts a server that was stopped, at the same address.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
-	if err := s.run(); err != nil {
+	if err := s.Run(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -161,7 +162,7 @@ func (s *Server) Restart(t testing.TB) {
 // FreePort finds a free port for a server that the test stops and starts again: no outgoing connection takes it meanwhile.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	port, err := freePort()
+	port, err := pgserver.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
+
+	"github.com/quantfolio/qhook/internal/pgserver"
 )
 
 func TestMain(m *testing.M) {
@@ -18,7 +20,7 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		_, _ = os.Stdout.WriteString(s.dir + "\n")
+		_, _ = os.Stdout.WriteString(s.Dir() + "\n")
 		select {}
 	}
 	code := Main(m)
@@ -87,9 +89,7 @@ func TestACrashKeepsWhatWasCommitted(t *testing.T) {
 // TestNothingStaysBehind kills a process that has a server.
 func TestNothingStaysBehind(t *testing.T) {
 	t.Parallel()
-	if _, err := findBin(); err != nil {
-		must(t, err)
-	}
+	must(t, pgserver.Installed())
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "QHOOK_TEST_PG_ABANDON=1")
 	out, err := cmd.StdoutPipe()

@@ -1,4 +1,4 @@
-package pgtest
+package pgserver
 
 import (
 	"context"
@@ -35,11 +35,19 @@ const (
 // Option changes how a server is run.
 type Option func(*options)
 
-type options struct{ fsync bool }
+type options struct {
+	fsync    bool
+	settings []string
+}
 
 // WithFsync flushes to the disk as a server in earnest does. Without it the server is quicker, and still loses nothing
 // when it is killed, only when the machine is.
 func WithFsync() Option { return func(o *options) { o.fsync = true } }
+
+// WithSetting sets one of the server's settings, as name=value.
+func WithSetting(setting string) Option {
+	return func(o *options) { o.settings = append(o.settings, setting) }
+}
 
 // Server is a PostgreSQL server. Its user is postgres, without a password, on 127.0.0.1 and on a socket in its folder.
 // Its methods are for one goroutine at a time.
@@ -48,7 +56,7 @@ type Server struct {
 
 	// The rest is unset for a server that this package did not start.
 	dir, bin string
-	as       *syscall.Credential // nil: the user who runs the test
+	as       *syscall.Credential // nil: the user of this process
 	options
 	port    int
 	cmd     *exec.Cmd
@@ -57,11 +65,11 @@ type Server struct {
 	leash   io.WriteCloser // ends watcher when it is closed, or when this process has ended
 }
 
-// errNone says that there is no PostgreSQL on this machine.
-var errNone = errors.New("no PostgreSQL on this machine: install version 15 or newer, or name a server in QHOOK_TEST_DATABASE")
+// ErrNone says that there is no PostgreSQL on this machine.
+var ErrNone = errors.New("no PostgreSQL on this machine: install version 15 or newer")
 
-// start makes a server and waits until it answers.
-func start(opts ...Option) (*Server, error) {
+// Start makes a server and waits until it answers.
+func Start(opts ...Option) (*Server, error) {
 	s := &Server{}
 	for _, o := range opts {
 		o(&s.options)
@@ -73,7 +81,7 @@ func start(opts ...Option) (*Server, error) {
 	if s.as, err = credential(); err != nil {
 		return nil, err
 	}
-	if s.port, err = freePort(); err != nil {
+	if s.port, err = FreePort(); err != nil {
 		return nil, err
 	}
 	if s.dir, err = makeDir(s.as); err != nil {
@@ -84,10 +92,10 @@ func start(opts ...Option) (*Server, error) {
 		return nil, errors.Join(err, os.RemoveAll(s.dir))
 	}
 	if err := s.init(); err != nil {
-		return nil, errors.Join(err, s.close())
+		return nil, errors.Join(err, s.Close())
 	}
-	if err := s.run(); err != nil {
-		return nil, errors.Join(err, s.close())
+	if err := s.Run(); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
@@ -121,8 +129,8 @@ func (s *Server) init() error {
 	return nil
 }
 
-// run starts the process and waits until it answers.
-func (s *Server) run() error {
+// Run starts the process, which runs after Start and until Stop, and waits until it answers.
+func (s *Server) Run() error {
 	logs, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
@@ -132,8 +140,12 @@ func (s *Server) run() error {
 	if s.fsync {
 		flush = "on"
 	}
-	s.cmd = s.command(context.Background(), filepath.Join(s.bin, "postgres"), "-D", "data", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port),
-		"-k", s.dir, "-c", "fsync="+flush, "-c", "full_page_writes="+flush, "-c", "shared_buffers=16MB", "-c", "max_connections=100")
+	args := []string{"-D", "data", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-k", s.dir, "-c", "fsync=" + flush,
+		"-c", "full_page_writes=" + flush, "-c", "shared_buffers=16MB", "-c", "max_connections=100"}
+	for _, x := range s.settings {
+		args = append(args, "-c", x)
+	}
+	s.cmd = s.command(context.Background(), filepath.Join(s.bin, "postgres"), args...)
 	s.cmd.Stdout, s.cmd.Stderr = logs, logs
 	if err := s.cmd.Start(); err != nil {
 		return fmt.Errorf("start postgres: %w", err)
@@ -142,7 +154,7 @@ func (s *Server) run() error {
 	s.done = done
 	go func() { _ = cmd.Wait(); close(done) }()
 	if err := s.ready(); err != nil {
-		return fmt.Errorf("%w; its log ends:\n%s", err, s.logTail())
+		return fmt.Errorf("%w; its log ends:\n%s", err, s.LogTail())
 	}
 	return nil
 }
@@ -167,8 +179,8 @@ func (s *Server) ready() error {
 	}
 }
 
-// stop ends the process if it runs, and waits for it and its children.
-func (s *Server) stop(m Mode) error {
+// Stop ends the process if it runs, and waits for it and its children.
+func (s *Server) Stop(m Mode) error {
 	if s.cmd == nil || s.cmd.Process == nil {
 		return nil
 	}
@@ -185,12 +197,12 @@ func (s *Server) stop(m Mode) error {
 	}
 }
 
-// close ends everything and removes the folder.
-func (s *Server) close() error {
+// Close ends everything and removes the folder.
+func (s *Server) Close() error {
 	if s.leash == nil {
 		return nil
 	}
-	err := errors.Join(s.stop(Immediate), s.leash.Close(), s.watcher.Wait())
+	err := errors.Join(s.Stop(Immediate), s.leash.Close(), s.watcher.Wait())
 	s.leash = nil
 	return err
 }
@@ -205,11 +217,40 @@ func (s *Server) command(ctx context.Context, name string, args ...string) *exec
 	return cmd
 }
 
-// logTail is the end of the server's log.
-func (s *Server) logTail() string {
+// LogTail is the end of the server's log.
+func (s *Server) LogTail() string {
 	b, err := os.ReadFile(filepath.Join(s.dir, "log"))
 	if err != nil {
 		return err.Error()
 	}
 	return string(b[max(0, len(b)-2000):])
+}
+
+// At is a server that this package did not start: it makes databases on it, and nothing else.
+func At(base *url.URL) *Server { return &Server{base: base} }
+
+// Dir is the server's folder; empty for one that this package did not start.
+func (s *Server) Dir() string { return s.dir }
+
+// URL is how to connect to a database of the server.
+func (s *Server) URL(database string) string {
+	u := *s.base
+	u.Path = "/" + database
+	return u.String()
+}
+
+// Exec runs sql outside of the databases that were made.
+func (s *Server) Exec(sql string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	at := s.base.String()
+	if s.dir != "" {
+		at = s.URL("postgres")
+	}
+	conn, err := pgx.Connect(ctx, at)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, sql)
+	return errors.Join(err, conn.Close(ctx))
 }

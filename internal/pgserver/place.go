@@ -1,4 +1,4 @@
-package pgtest
+package pgserver
 
 import (
 	"errors"
@@ -13,7 +13,13 @@ import (
 	"syscall"
 )
 
-// findBin finds the folder of PostgreSQL's programs: that of the path, else the newest of Debian's. Errors: errNone.
+// Installed tells whether there is a PostgreSQL to start. Errors: ErrNone.
+func Installed() error {
+	_, err := findBin()
+	return err
+}
+
+// findBin finds the folder of PostgreSQL's programs: that of the path, else the newest of Debian's. Errors: ErrNone.
 func findBin() (string, error) {
 	if p, err := exec.LookPath("initdb"); err == nil {
 		if p, err = filepath.EvalSymlinks(p); err == nil && runs(filepath.Dir(p)) {
@@ -28,7 +34,7 @@ func findBin() (string, error) {
 		}
 	}
 	if dir == "" {
-		return "", errNone
+		return "", ErrNone
 	}
 	return dir, nil
 }
@@ -43,7 +49,7 @@ func runs(dir string) bool {
 	return true
 }
 
-// credential is whom the server runs as: postgres refuses to run as root. Nil is the user who runs the test.
+// credential is whom the server runs as: postgres refuses to run as root. Nil is the user of this process.
 func credential() (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil
@@ -95,9 +101,9 @@ func openToAll(dir string) bool {
 	}
 }
 
-// freePort finds a free port below those that systems take for outgoing connections: no connection can take it while
+// FreePort finds a free port below those that systems take for outgoing connections: no connection can take it while
 // its server is stopped, not even one that tries to reach that server.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	var err error
 	for range 100 {
 		port := 15000 + rand.IntN(17000)
