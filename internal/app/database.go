@@ -3,8 +3,11 @@ package app
 import (
 	"context"
 	"log/slog"
+	"os"
+	"path/filepath"
 
 	"github.com/quantfolio/qhook/internal/store/postgres"
+	"github.com/quantfolio/qhook/internal/webhook"
 )
 
 // Finding is one thing that Doctor looked at.
@@ -18,4 +21,14 @@ func Doctor(ctx context.Context, url string, pool int) ([]Finding, error) {
 // Migrate brings a shared database's schema up to date.
 func Migrate(ctx context.Context, url string, log *slog.Logger) error {
 	return postgres.Migrate(ctx, url, log)
+}
+
+// NewMasterKeyset makes a master keyset that nodes share, in a file of the folder too.
+func NewMasterKeyset(dir string) (string, error) {
+	path := filepath.Join(dir, keyFile)
+	if _, err := webhook.LoadOrCreateKeyring(path); err != nil {
+		return "", err
+	}
+	b, err := os.ReadFile(path)
+	return string(b), err
 }

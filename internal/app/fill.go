@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,12 +33,7 @@ const (
 // Fill puts a history into an empty store, for measurements: events of the last thirty days, of which most were delivered
 // at once, some after retries, and a few were given up or wait; with the numbers that go with them.
 func Fill(ctx context.Context, cfg FillConfig, log *slog.Logger) (err error) {
-	var ring *webhook.Keyring
-	if cfg.MasterKeyset != "" {
-		ring, err = webhook.ParseKeyring([]byte(cfg.MasterKeyset))
-	} else if err = os.MkdirAll(cfg.To, 0o700); err == nil {
-		ring, err = webhook.LoadOrCreateKeyring(filepath.Join(cfg.To, keyFile))
-	}
+	ring, err := fillRing(cfg.To, cfg.MasterKeyset)
 	if err != nil {
 		return err
 	}
@@ -205,12 +198,5 @@ func (f *filling) rollups(ctx context.Context) error {
 		}
 		rows = append(rows, row)
 	}
-	for len(rows) > 0 {
-		n := min(len(rows), fillBatch)
-		if err := f.to.dump.Put(ctx, tableOf("rollups"), rows[:n]); err != nil {
-			return err
-		}
-		rows = rows[n:]
-	}
-	return nil
+	return putAll(ctx, f.to, "rollups", rows)
 }

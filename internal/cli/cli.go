@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/quantfolio/qhook/internal/bench"
 )
 
 // Exit codes of Run.
@@ -85,6 +87,7 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 		kong.Writers(stdout, stderr), kong.Exit(func(code int) { panic(exit(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.PostBuild(nameSettings), kong.Bind(r),
+		kong.Vars{"bench_names": strings.Join(bench.Names(), ", ")},
 	)
 	if err != nil {
 		fmt.Fprintln(stderr, "qhook:", err)

@@ -62,7 +62,7 @@ func (d *demoCmd) Run(r *run) (err error) {
 	}
 	if d.Database != "" {
 		cfg.Database, cfg.DatabasePool = d.Database, 8
-		if cfg.MasterKeyset, err = newKeyset(dir); err != nil {
+		if cfg.MasterKeyset, err = app.NewMasterKeyset(dir); err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,4 @@
-package cli
+package bench
 
 import (
 	"bytes"
@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,63 +17,41 @@ import (
 	"github.com/quantfolio/qhook/internal/app"
 )
 
-// rollupRounds is how often a node with and one without numbers are measured in turn.
-const rollupRounds = 7
-
 // benchRollups measures what the numbers of the dashboard cost.
-func (g *rig) benchRollups(ctx context.Context, b *benchReport) error {
+func (g *rig) benchRollups(ctx context.Context, b *Report) error {
 	return g.withNode(ctx, "/n", func(with *node) error {
-		flags := g.cmd.ServeFlag
-		g.cmd.ServeFlag = append(slices.Clone(flags), "--no-rollups")
-		without, err := g.startNode(ctx)
-		g.cmd.ServeFlag = flags
+		s, err := g.newStore(ctx)
 		if err != nil {
 			return err
 		}
-		defer without.end()
-		if err := without.hook(ctx, g, "/n"); err != nil {
-			return err
-		}
-		var ratios []float64
-		for round := range rollupRounds {
-			var rates [2]float64
-			for k := range 2 {
-				i := (k + round) % 2 // in turn, so that a machine that slows down favours neither
-				t, err := g.measure(ctx, []*node{with, without}[i], g.batches(), max(g.cmd.Duration/2, 100*time.Millisecond))
-				if err != nil {
-					return err
-				}
-				rates[i] = t.PerSecond
+		s.flags = []string{"--no-rollups"}
+		return g.withStore(ctx, s, func(without *node) error {
+			if err := without.hook(ctx, g, "/n"); err != nil {
+				return err
 			}
-			ratios = append(ratios, rates[0]/rates[1])
-		}
-		slices.Sort(ratios)
-		b.target("cost of the rollups on delivered/s", max(0, (1-ratios[len(ratios)/2])*100), "%", 5, 2, true)
-		return nil
+			rate := func(n *node) func() (float64, error) {
+				return func() (float64, error) {
+					t, err := g.measure(ctx, n, g.batches(), g.Round)
+					return t.PerSecond, err
+				}
+			}
+			ratio, _, _, err := paired(rounds, rate(with), rate(without))
+			b.target("cost of the rollups on delivered/s", max(0, (1-ratio)*100), "%", 3, 1, true)
+			return err
+		})
 	})
-}
-
-// fillStore fills a store as --fill says.
-func (c *benchCmd) fillStore(r *run) error {
-	cfg := app.FillConfig{To: c.Fill, Events: c.Events, Progress: progress(r.stderr, 5*time.Second), MasterKeyset: os.Getenv("QHOOK_MASTER_KEYSET")}
-	began := time.Now()
-	if err := app.Fill(r.ctx, cfg, newLogger(r.stderr, app.Config{LogFormat: "text", LogLevel: "warn"})); err != nil {
-		return fmt.Errorf("fill %s: %w", c.Fill, err)
-	}
-	r.printf("%d events with %d deliveries in %.0f s.\n", c.Events, 2*c.Events, time.Since(began).Seconds())
-	return nil
 }
 
 // pageRounds is how often each page is asked for.
 const pageRounds = 40
 
 // benchPages measures the dashboard's pages on a filled store: the one in --filled, or else one of --events events.
-func (g *rig) benchPages(ctx context.Context, b *benchReport) error {
+func (g *rig) benchPages(ctx context.Context, b *Report) error {
 	n, err := g.filledNode(ctx)
 	if err != nil {
 		return err
 	}
-	defer n.stop()
+	defer n.end()
 	signed, err := n.client.SignIn(ctx)
 	if err != nil {
 		return fmt.Errorf("sign in: %w", err)
@@ -110,35 +86,33 @@ func (g *rig) benchPages(ctx context.Context, b *benchReport) error {
 
 // filledNode starts a node on a filled store.
 func (g *rig) filledNode(ctx context.Context) (*node, error) {
-	place, db := g.cmd.Filled, (*benchDatabase)(nil)
-	keyset := ""
+	s := serving{data: g.Filled, shared: g.Filled != "", flags: []string{"--retention=20000h", "--undelete-time=20000h"}}
+	keyset := g.keyset
 	switch {
-	case strings.HasPrefix(place, "postgres"):
-		db, keyset = &benchDatabase{url: place}, os.Getenv("QHOOK_MASTER_KEYSET")
-	case place == "" && g.cmd.Database != "":
+	case strings.HasPrefix(g.Filled, "postgres"):
+		s.data, s.database = "", &database{url: g.Filled}
+		if g.FilledKeyset != "" {
+			defer func() { g.keyset = keyset }()
+			g.keyset = g.FilledKeyset
+		}
+	case g.Filled == "" && g.server != "":
 		var err error
-		if db, err = g.newDatabase(ctx); err != nil {
+		if s.database, err = g.newDatabase(ctx); err != nil {
 			return nil, err
 		}
-		place, keyset = db.url, g.keyset
+	case g.Filled == "":
+		s.data = filepath.Join(g.dir, "filled")
 	}
-	if g.cmd.Filled == "" {
-		if place == "" {
-			place = filepath.Join(g.dir, "filled")
+	if g.Filled == "" {
+		c := app.FillConfig{To: s.data, Events: g.Events, Progress: func(app.CopyProgress) {}}
+		if s.database != nil {
+			c.To, c.MasterKeyset = s.database.url, g.keyset
 		}
-		if err := app.Fill(ctx, app.FillConfig{To: place, MasterKeyset: keyset, Events: g.cmd.Events, Progress: func(app.CopyProgress) {}}, newLogger(io.Discard, app.Config{})); err != nil {
+		if err := Fill(ctx, c); err != nil {
 			return nil, err
 		}
 	}
-	flags, shared := g.cmd.ServeFlag, g.keyset
-	defer func() { g.cmd.ServeFlag, g.keyset = flags, shared }()
-	g.cmd.ServeFlag = append(slices.Clone(flags), "--retention=20000h", "--undelete-time=20000h")
-	if db == nil {
-		g.cmd.ServeFlag = append(g.cmd.ServeFlag, "--data="+place)
-	} else if keyset != "" {
-		g.keyset = keyset
-	}
-	return g.serve(ctx, db)
+	return g.serve(ctx, s)
 }
 
 // pagesOf are the pages that read the history, in every form that asks something else of the store.

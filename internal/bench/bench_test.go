@@ -1,6 +1,9 @@
-package cli
+package bench
 
 import (
+	"os"
+	"slices"
+
 	"context"
 	"log/slog"
 	"net/http"
@@ -18,10 +21,10 @@ func TestBenchReceiver(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	srv := httptest.NewServer(&benchReceiver{ctx: ctx, latencies: map[int][]int64{}})
+	srv := httptest.NewServer(&receiver{ctx: ctx, latencies: map[int][]int64{}})
 	defer srv.Close()
 	defer cancel() // before Close, which waits for the stream
-	g := &rig{cmd: &benchCmd{}, http: srv.Client(), base: srv.URL, arrived: newGauge()}
+	g := &rig{http: srv.Client(), base: srv.URL, arrived: newGauge()}
 	followed := make(chan struct{}) // closed when follow ended
 	go func() { defer close(followed); g.follow(ctx) }()
 
@@ -64,7 +67,7 @@ func TestFlowKeepsItsWindow(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	rec := &benchReceiver{ctx: ctx, latencies: map[int][]int64{}}
+	rec := &receiver{ctx: ctx, latencies: map[int][]int64{}}
 	receiver := httptest.NewServer(rec)
 	defer receiver.Close()
 	defer cancel()
@@ -74,7 +77,7 @@ func TestFlowKeepsItsWindow(t *testing.T) {
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	defer accept.Close()
-	g := &rig{cmd: &benchCmd{}, http: accept.Client(), base: receiver.URL, arrived: newGauge()}
+	g := &rig{http: accept.Client(), base: receiver.URL, arrived: newGauge()}
 	n := &node{url: accept.URL}
 
 	// Nothing arrives, so exactly the window is published; then all arrives and the flow goes on to its end.
@@ -99,7 +102,7 @@ func TestFlowKeepsItsWindow(t *testing.T) {
 
 func TestBenchBody(t *testing.T) {
 	t.Parallel()
-	path, body := benchBody(benchType, 3)
+	path, body := benchBody(benchType, 3, 0)
 	if path != "/v1/events/batch" || strings.Count(string(body), benchType) != 3 || body[len(body)-3] != '}' {
 		t.Errorf("benchBody(3) = %s %s", path, body)
 	}
@@ -147,5 +150,93 @@ func TestFilledStore(t *testing.T) {
 	}
 	if size, err := firstView(t.Context(), a.URL(), signed.Key); err != nil || size > 60_000 {
 		t.Errorf("the first view has %d bytes (%v), want at most 60,000", size, err)
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	t.Parallel()
+	var ns []int64
+	for i := range 100 {
+		ns = append(ns, int64(100-i)*1e6)
+	}
+	for _, tt := range []struct{ q, want float64 }{{0, 1}, {0.5, 51}, {0.99, 100}, {1, 100}} {
+		if got := quantile(ns, tt.q); got != tt.want {
+			t.Errorf("quantile(%v) = %v, want %v", tt.q, got, tt.want)
+		}
+	}
+	if got := quantile(nil, 0.5); got != 0 {
+		t.Errorf("quantile(nil) = %v, want 0", got)
+	}
+}
+
+func TestOwnProcess(t *testing.T) {
+	t.Parallel()
+	if _, err := cpuTime(os.Getpid()); err != nil {
+		t.Errorf("cpuTime = %v, want nil", err)
+	}
+	now, peak, err := memory(os.Getpid())
+	if err != nil || now == 0 || peak < now {
+		t.Errorf("memory = %d, %d, %v, want 0 < now <= peak", now, peak, err)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		measured, must, reach float64
+		less                  bool
+		want                  string
+	}{
+		{0.5, 0.6, 0.9, false, "MISS"}, {0.6, 0.6, 0.9, false, "ok"}, {0.9, 0.6, 0.9, false, "ok, both"},
+		{16, 15, 5, true, "MISS"}, {15, 15, 5, true, "ok"}, {5, 15, 5, true, "ok, both"}, {0, 0, 0, true, "ok, both"},
+	} {
+		b := Report{store: SQLite, name: "one"}
+		b.target("a", tt.measured, "×", tt.must, tt.reach, tt.less)
+		var out strings.Builder
+		if err := b.Print(&out); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(out.String(), "  "+tt.want+"\n") || (len(b.Missed) > 0) != (tt.want == "MISS") {
+			t.Errorf("%v of %v: missed %v, printed %s, want %s", tt.measured, tt.must, b.Missed, out.String(), tt.want)
+		}
+	}
+}
+
+func TestPaired(t *testing.T) {
+	t.Parallel()
+	var order []string
+	from := func(name string, list ...float64) func() (float64, error) {
+		return func() (float64, error) {
+			order = append(order, name)
+			v := list[0]
+			list = list[1:]
+			return v, nil
+		}
+	}
+	// The machine is twice as slow in the third round.
+	ratio, a, b, err := paired(3, from("a", 8, 9, 4), from("b", 10, 10, 5))
+	if err != nil || ratio != 0.8 || a != 8 || b != 10 {
+		t.Errorf("paired = %v, %v, %v, %v, want 0.8, 8, 10", ratio, a, b, err)
+	}
+	if got := strings.Join(order, ""); got != "abbaab" {
+		t.Errorf("order = %s, want abbaab", got)
+	}
+}
+
+func TestEveryRowHasItsStores(t *testing.T) {
+	t.Parallel()
+	all := Config{}
+	for _, r := range rows {
+		sqlite, postgres := all.wantsRow(r, SQLite), all.wantsRow(r, Postgres)
+		if sqlite != (r.on != Postgres) || postgres != !r.brief {
+			t.Errorf("%s is measured on SQLite: %v, on PostgreSQL: %v", r.name, sqlite, postgres)
+		}
+		for _, name := range Names() {
+			one := Config{Only: []string{name}}
+			want := name == r.name || r.name == "rates" && slices.Contains(rates, name)
+			if got := one.wantsRow(r, Postgres); got != want {
+				t.Errorf("--only %s measures %s on PostgreSQL: %v, want %v", name, r.name, got, want)
+			}
+		}
 	}
 }

@@ -1,9 +1,10 @@
-package cli
+package bench
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,34 +16,39 @@ import (
 	"time"
 )
 
-// benchReceiverCmd is bench's receiver, in a process of its own. It ends when its standard input does, so that it never
-// outlives bench.
-type benchReceiverCmd struct{}
+// ReceiverCommand is the hidden command that runs Receive.
+const ReceiverCommand = "bench-receiver"
 
 // receiverLine is what the receiver prints before its URL.
 const receiverLine = "bench-receiver on "
 
-// Run receives until told to stop.
-func (benchReceiverCmd) Run(r *run) error {
+// Receive is bench's receiver, in a process of its own. It ends with ctx, and when its standard input does, so that it
+// never outlives bench.
+func Receive(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(r.ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
-		_, _ = io.Copy(io.Discard, r.stdin)
+		_, _ = io.Copy(io.Discard, stdin)
 		cancel()
 	}()
-	r.printf("%shttp://%s\n", receiverLine, ln.Addr())
-	b := &benchReceiver{ctx: ctx, latencies: map[int][]int64{}}
-	return serveUntil(ctx, &http.Server{Handler: b, ReadHeaderTimeout: 10 * time.Second}, ln)
+	fmt.Fprintf(stdout, "%shttp://%s\n", receiverLine, ln.Addr())
+	srv := &http.Server{Handler: &receiver{ctx: ctx, latencies: map[int][]int64{}}, ReadHeaderTimeout: 10 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+	defer stop()
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }
 
-// benchReceiver counts what arrives. Paths: /n counts; /slow/MS counts after that many
+// receiver counts what arrives. Paths: /n counts; /slow/MS counts after that many
 // milliseconds; /lat/K also records the time since the "sent" of the body;
-// /hang/K never answers; /ctl/… is for bench.
-type benchReceiver struct {
+// /fail/K answers 500; /hang/K never answers; /ctl/… is for bench.
+type receiver struct {
 	ctx  context.Context
 	n    atomic.Int64
 	hung atomic.Int64
@@ -52,7 +58,7 @@ type benchReceiver struct {
 }
 
 // ServeHTTP counts one request or answers bench.
-func (b *benchReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (b *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	switch {
 	case path == "/n":
@@ -66,6 +72,9 @@ func (b *benchReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if sleep(r.Context(), time.Duration(ms)*time.Millisecond) == nil {
 			b.n.Add(1)
 		}
+	case strings.HasPrefix(path, "/fail/"):
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusInternalServerError)
 	case strings.HasPrefix(path, "/hang/"):
 		_, _ = io.Copy(io.Discard, r.Body) // so that the server notices when the sender gives up
 		b.hung.Add(1)
@@ -90,7 +99,7 @@ func (b *benchReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (b *benchReceiver) latency(r *http.Request, k string) {
+func (b *receiver) latency(r *http.Request, k string) {
 	at := time.Now().UnixNano()
 	body, _ := io.ReadAll(io.LimitReader(r.Body, 64<<10))
 	b.n.Add(1)
@@ -113,7 +122,7 @@ func (b *benchReceiver) latency(r *http.Request, k string) {
 }
 
 // watch streams the count, a line whenever it changed, at most every two milliseconds.
-func (b *benchReceiver) watch(w http.ResponseWriter, r *http.Request) {
+func (b *receiver) watch(w http.ResponseWriter, r *http.Request) {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	c := http.NewResponseController(w)

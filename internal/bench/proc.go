@@ -1,4 +1,4 @@
-package cli
+package bench
 
 import (
 	"bufio"
@@ -17,6 +17,7 @@ import (
 
 // process is a child that runs another command of this binary.
 type process struct {
+	name   string // of the command
 	cmd    *exec.Cmd
 	stdin  io.Closer
 	tail   *tail
@@ -24,11 +25,19 @@ type process struct {
 	lines  chan string   // sent and closed by the reader of its standard output; what nobody takes is dropped
 }
 
-// startProcess starts binary with args and only our settings in its environment.
-func startProcess(binary string, args, env []string) (*process, error) {
-	p := &process{cmd: exec.Command(binary, args...), tail: &tail{}, exited: make(chan struct{}), lines: make(chan string, 64)}
+// limited runs the program $0 with $1 descriptors; its arguments follow.
+const limited = `ulimit -n "$1"; shift; exec "$0" "$@"`
+
+// startProcess starts the binary with args, only our settings in its environment, and (unless 0) so many descriptors.
+func (g *rig) startProcess(args, env []string, files int) (*process, error) {
+	name, all := g.Binary, args
+	if files > 0 {
+		name, all = "/bin/sh", append([]string{"-c", limited, g.Binary, strconv.Itoa(files)}, args...)
+	}
+	p := &process{name: args[0], cmd: exec.Command(name, all...), tail: &tail{}, exited: make(chan struct{}),
+		lines: make(chan string, 64)}
 	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, envPrefix) {
+		if !strings.HasPrefix(kv, g.EnvPrefix) {
 			p.cmd.Env = append(p.cmd.Env, kv)
 		}
 	}
@@ -64,19 +73,22 @@ func startProcess(binary string, args, env []string) (*process, error) {
 	return p, nil
 }
 
+// startTime bounds a start: one with very many webhooks takes its time.
+const startTime = 3 * time.Minute
+
 // awaitLine returns what follows prefix on the first line that has it.
 func (p *process) awaitLine(ctx context.Context, prefix string) (string, error) {
-	limit := time.NewTimer(30 * time.Second)
+	limit := time.NewTimer(startTime)
 	defer limit.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return "", ctx.Err()
 		case <-limit.C:
-			return "", fmt.Errorf("%s said nothing for 30 seconds: %s", p.cmd.Args[1], p.tail)
+			return "", fmt.Errorf("%s said nothing for %v: %s", p.name, startTime, p.tail)
 		case line, ok := <-p.lines:
 			if !ok {
-				return "", fmt.Errorf("%s ended: %s", p.cmd.Args[1], p.tail)
+				return "", fmt.Errorf("%s ended: %s", p.name, p.tail)
 			}
 			if rest, found := strings.CutPrefix(line, prefix); found {
 				return strings.TrimSpace(rest), nil

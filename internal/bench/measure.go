@@ -1,4 +1,4 @@
-package cli
+package bench
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 )
 
 // warmUp is how long a load runs before it is measured.
-const warmUp = time.Second
+const warmUp = 500 * time.Millisecond
 
 // ceiling is what a bare net/http client loop reaches against the same receiver: requests a second.
 func (g *rig) ceiling(ctx context.Context) (float64, error) {
@@ -20,7 +20,7 @@ func (g *rig) ceiling(ctx context.Context) (float64, error) {
 	for i := range body {
 		body[i] = 'x'
 	}
-	limited, cancel := context.WithTimeout(ctx, warmUp+g.cmd.Duration/2+time.Minute)
+	limited, cancel := context.WithTimeout(ctx, warmUp+g.Round+time.Minute)
 	defer cancel()
 	ending := make(chan struct{}) // closed below when the time is up
 	var wg sync.WaitGroup
@@ -44,7 +44,7 @@ func (g *rig) ceiling(ctx context.Context) (float64, error) {
 	err := sleep(ctx, warmUp/2)
 	from, at := g.arrived.get(), time.Now()
 	if err == nil {
-		err = sleep(ctx, g.cmd.Duration/2)
+		err = sleep(ctx, g.Round)
 	}
 	n, took := g.arrived.get()-from, time.Since(at)
 	close(ending)
@@ -105,26 +105,36 @@ func (g *rig) cpu(n *node) (used [3]time.Duration, err error) {
 
 // publishSteadily publishes rate events a second, open loop, for d; each carries the time at which it was sent.
 func (g *rig) publishSteadily(ctx context.Context, n *node, rate int, d time.Duration) error {
+	_, err := g.publishTimed(ctx, n, rate, d, func(int) string { return "" })
+	return err
+}
+
+// publishTimed does the same for the tenant of each event, and is how long each took to be answered, nanoseconds.
+func (g *rig) publishTimed(ctx context.Context, n *node, rate int, d time.Duration, tenant func(i int) string) (took []int64, err error) {
 	tick := time.NewTicker(time.Second / time.Duration(rate))
 	defer tick.Stop()
 	end := time.NewTimer(d)
 	defer end.Stop()
 	var wg sync.WaitGroup
-	var once sync.Once
-	var failed error
-	for {
+	var mu sync.Mutex
+	for i := 0; ; i++ {
 		select {
 		case <-ctx.Done():
 			wg.Wait()
-			return errStopped
+			return nil, errStopped
 		case <-end.C:
 			wg.Wait()
-			return failed
+			return took, err
 		case <-tick.C:
 			wg.Go(func() {
-				body := []byte(benchEvent(benchType, time.Now().UnixNano()))
-				if err := g.post(ctx, n.url+"/v1/events", n.key, body, http.StatusAccepted); err != nil {
-					once.Do(func() { failed = err })
+				began := time.Now()
+				e := g.send(ctx, n.url, n.key, call{method: http.MethodPost, path: "/v1/events", tenant: tenant(i),
+					body: []byte(benchEvent(benchType, began.UnixNano())), status: http.StatusAccepted})
+				mu.Lock()
+				defer mu.Unlock()
+				took = append(took, time.Since(began).Nanoseconds())
+				if e != nil {
+					err = e
 				}
 			})
 		}
@@ -166,11 +176,17 @@ func (g *rig) fill(ctx context.Context, n *node, eventType string, count int) er
 	return ctx.Err()
 }
 
-// hangPaths registers 20 webhooks that all get every event; every fifth hangs when hanging.
+// hookCount is how many webhooks get every event where some of them are in trouble.
+const hookCount = 20
+
+// troubles tells which of them are: every fifth.
+func troubles(k int) bool { return k%5 == 4 }
+
+// hangPaths registers them; those in trouble hang when hanging.
 func (g *rig) hangPaths(ctx context.Context, n *node, hanging bool) error {
-	for k := range 20 {
+	for k := range hookCount {
 		path := fmt.Sprintf("/lat/%d", k)
-		if hanging && hangs(k) {
+		if hanging && troubles(k) {
 			path = fmt.Sprintf("/hang/%d", k)
 		}
 		if err := n.hook(ctx, g, path); err != nil {
@@ -180,24 +196,34 @@ func (g *rig) hangPaths(ctx context.Context, n *node, hanging bool) error {
 	return nil
 }
 
-func hangs(k int) bool { return k%5 == 4 }
-
-// healthy runs 50 events a second and appends the latencies of those webhooks that never hang.
-func (g *rig) healthy(ctx context.Context, n *node, d time.Duration, to []int64) ([]int64, error) {
-	if err := g.publishSteadily(ctx, n, 50, warmUp); err != nil {
+// healthyAt publishes rate events a second and appends the latencies of those webhooks that are never in trouble.
+func (g *rig) healthyAt(ctx context.Context, n *node, rate int, d time.Duration, to []int64) ([]int64, error) {
+	if err := g.publishSteadily(ctx, n, rate, warmUp); err != nil {
 		return nil, err
 	}
 	if _, err := g.latencies(ctx); err != nil {
 		return nil, err
 	}
-	if err := g.publishSteadily(ctx, n, 50, d); err != nil {
+	if err := g.publishSteadily(ctx, n, rate, d); err != nil {
 		return nil, err
 	}
 	byPath, err := g.latencies(ctx)
 	for k, ns := range byPath {
-		if !hangs(k) {
+		if !troubles(k) {
 			to = append(to, ns...)
 		}
 	}
 	return to, err
+}
+
+// awaitAll waits until so many more than base have arrived.
+func (g *rig) awaitAll(ctx context.Context, base, count int64, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	stop := context.AfterFunc(ctx, g.arrived.wake)
+	defer stop()
+	if !g.arrived.await(ctx, base+count, func() bool { return false }) {
+		return fmt.Errorf("%d of %d arrived within %v", g.arrived.get()-base, count, limit)
+	}
+	return nil
 }
