@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -49,8 +50,9 @@ func (g *rig) benchStart(ctx context.Context, b *Report) error {
 		return err
 	}
 	b.add("(writing 100,000 webhooks of 10,000 tenants)", time.Since(began).Seconds(), "s")
-	return g.withStore(ctx, s, func(many *node) error {
-		b.target("start with 100,000 webhooks of 10,000 tenants", many.started.Seconds(), "s", 3, 1, true)
+	const what = "start with 100,000 webhooks of 10,000 tenants"
+	err = g.withStore(ctx, s, func(many *node) error {
+		b.target(what, many.started.Seconds(), "s", 3, 1, true)
 		now, _, err := memory(many.pid())
 		if err != nil {
 			return err
@@ -78,6 +80,11 @@ func (g *rig) benchStart(ctx context.Context, b *Report) error {
 			return err
 		})
 	})
+	if errors.Is(err, errNotStarted) {
+		b.target(what+": not within", startTime.Seconds(), "s", 3, 1, true)
+		err = nil
+	}
+	return err
 }
 
 // files is the limit of descriptors that many webhooks have to do with.

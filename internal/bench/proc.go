@@ -74,7 +74,9 @@ func (g *rig) startProcess(args, env []string, files int) (*process, error) {
 }
 
 // startTime bounds a start: one with very many webhooks takes its time.
-const startTime = 3 * time.Minute
+const startTime = time.Minute
+
+var errNotStarted = fmt.Errorf("said nothing for %v", startTime)
 
 // awaitLine returns what follows prefix on the first line that has it.
 func (p *process) awaitLine(ctx context.Context, prefix string) (string, error) {
@@ -85,7 +87,7 @@ func (p *process) awaitLine(ctx context.Context, prefix string) (string, error) 
 		case <-ctx.Done():
 			return "", ctx.Err()
 		case <-limit.C:
-			return "", fmt.Errorf("%s said nothing for %v: %s", p.name, startTime, p.tail)
+			return "", fmt.Errorf("%s %w: %s", p.name, errNotStarted, p.tail)
 		case line, ok := <-p.lines:
 			if !ok {
 				return "", fmt.Errorf("%s ended: %s", p.name, p.tail)
