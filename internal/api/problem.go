@@ -87,6 +87,7 @@ var statusTable = []struct {
 	{store.ErrBroken, http.StatusServiceUnavailable, "The server cannot write and is about to stop. Try again later."},
 	{store.ErrFenced, http.StatusServiceUnavailable, "The server is joining again. Try again in a moment."},
 	{store.ErrAway, http.StatusServiceUnavailable, "The database does not answer. It is not known whether this request was taken; repeat it, with the same id if it has one."},
+	{engine.ErrBusy, http.StatusServiceUnavailable, "There is too much of yours under way at once. Try again in a moment."},
 	{engine.ErrStopping, http.StatusServiceUnavailable, "The server is stopping. Try again in a moment."},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "It took too long. Try again later."},
 	{context.Canceled, http.StatusServiceUnavailable, "The request ended before its answer."},

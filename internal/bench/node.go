@@ -86,7 +86,7 @@ func (g *rig) serve(ctx context.Context, s serving) (*node, error) {
 	}
 	args := append([]string{"serve", "--listen=127.0.0.1:0", "--data=" + data, "--advisory",
 		"--allow-network=127.0.0.0/8", "--allow-http", "--log-level=error"}, append(g.ServeFlags, s.flags...)...)
-	env := []string{g.EnvPrefix + "ADMIN_KEY=" + n.key, g.EnvPrefix + "STOP_TIMEOUT=2s"}
+	env := []string{g.EnvPrefix + "ADMIN_KEY=" + n.key, g.EnvPrefix + "STOP_TIMEOUT=2s", g.EnvPrefix + "DRAIN=0s"}
 	if s.database != nil {
 		env = append(env, g.EnvPrefix+"DATABASE="+s.database.url, g.EnvPrefix+"MASTER_KEYSET="+g.keyset)
 	}

@@ -31,7 +31,7 @@ type accepted struct {
 }
 
 // Accept takes valid events of a tenant, all or none, and returns after they are committed and flushed.
-// Errors: *store.ConflictError, an ID was published before with other content; store.ErrFull; ErrStopping;
+// Errors: *store.ConflictError, an ID was published before with other content; store.ErrFull; ErrBusy; ErrStopping;
 // store.ErrAway, the store has not answered for long; others are the store's. After an error nothing was accepted,
 // except that after store.ErrAway it is not known.
 func (e *Engine) Accept(ctx context.Context, tenant string, evs []event.Event) ([]Receipt, error) {
@@ -57,13 +57,16 @@ func (e *Engine) accept(ctx context.Context, tenant string, evs []event.Event, c
 	a.size = size
 	if c != nil {
 		a.sub.Change = c
-		a.size = min(size+c.Size(), acceptBytes)
+		a.size = min(size+c.Size(), acceptMost)
 	}
-	if err := e.gate.Acquire(ctx, a.size); err != nil {
-		return nil, fmt.Errorf("wait for the journal: %w", err)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("accept: %w", err)
+	}
+	if !e.gate.Take(tenant, a.size) {
+		return nil, ErrBusy
 	}
 	if err := e.writer.submit(a); err != nil {
-		e.gate.Release(a.size)
+		e.gate.Give(tenant, a.size)
 		return nil, err
 	}
 	failpoint.Hit(failpoint.Submitted)
@@ -103,7 +106,7 @@ func (e *Engine) submission(tenant string, evs []event.Event) (*accepted, int64,
 		}
 		size += weight(&s.Event)
 	}
-	return a, min(size, acceptBytes), nil
+	return a, min(size, acceptMost), nil
 }
 
 // place finds the webhooks of each event and reserves their places; the writer calls it right before the commit, so

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/quantfolio/qhook/internal/attempt"
+	"github.com/quantfolio/qhook/internal/budget"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
 	"github.com/quantfolio/qhook/internal/webhook"
@@ -20,6 +20,9 @@ import (
 
 // ErrStopping is what every method answers while the engine does not run: the caller should try another node or later.
 var ErrStopping = errors.New("the server is stopping")
+
+// ErrBusy says that the tenant asks for more at once than its part of what there is; it may try again in a moment.
+var ErrBusy = errors.New("too much at once")
 
 // Sender makes one attempt: one HTTP request on the wire. *attempt.Sender is one.
 type Sender interface {
@@ -79,6 +82,7 @@ func (c *Config) setDefaults() {
 
 const (
 	acceptBytes     = 64 << 20         // of events that wait for their commit
+	acceptMost      = acceptBytes / 4  // that one request counts: whatever it is, it has a chance
 	acceptTime      = 10 * time.Second // that a publisher waits for the commit
 	lastCommit      = 5 * time.Second  // that the journal has after Stop's time is over
 	stalledAfter    = 3 * time.Second  // a commit that takes longer has publishers turned away at once
@@ -108,7 +112,7 @@ type Engine struct {
 	tableM sync.Mutex            // held while it changes
 	memory *share                // bytes of the deliveries in memory
 	places *places               // attempts under way
-	gate   *semaphore.Weighted   // bytes of events that wait for their commit
+	gate   *budget.Budget        // bytes of events that wait for their commit
 	byHand *share                // retries by hand under way
 
 	writer  *writer
@@ -132,7 +136,7 @@ type Engine struct {
 // New makes an engine; nothing runs yet.
 func New(cfg Config) *Engine {
 	cfg.setDefaults()
-	e := &Engine{cfg: cfg, log: cfg.Logger, gate: semaphore.NewWeighted(acceptBytes)}
+	e := &Engine{cfg: cfg, log: cfg.Logger, gate: budget.New(acceptBytes)}
 	e.metrics = newMetrics(cfg.Registerer)
 	e.memory, e.byHand = newShare(cfg.QueueBytes), newShare(retriesByHand)
 	e.places = newPlaces(int64(cfg.Attempts), e.startWorker)
@@ -320,9 +324,6 @@ func (e *Engine) Test(ctx context.Context, w *webhook.Webhook, ev event.Event) (
 
 // retriesByHand is how many RetryNow may be under way; others are told to come later.
 const retriesByHand = 256
-
-// ErrBusy says that the tenant asks for more at once than its part of what there is; it may try again in a moment.
-var ErrBusy = errors.New("too much at once")
 
 // RetryNow makes the delivery due at once, whatever its state; one that is under way already is left alone. Errors:
 // store.ErrNotFound, ErrBusy, ErrStopping, the store's.

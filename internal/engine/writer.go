@@ -267,7 +267,7 @@ func refuse(list []writing, err error) (lost int) {
 // answer tells the publisher what became of the submission.
 func (w *writer) answer(a *accepted) {
 	close(a.done)
-	w.e.gate.Release(a.size)
+	w.e.gate.Give(a.sub.Tenant, a.size)
 }
 
 // busy notes when the commit under way began.
