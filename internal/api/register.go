@@ -49,7 +49,7 @@ type None struct{}
 // handler returns as error becomes a problem document.
 func register[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, error)) {
 	h := a.operation(op)
-	h.MaxBodyBytes = maxBody
+	h.MaxBodyBytes = maxBody + 1 // huma refuses a body of as many bytes
 	h.BodyReadTimeout = op.readTimeout
 	h.Middlewares = huma.Middlewares{allow(op)}
 	huma.Register(a.doc, h, func(ctx context.Context, in *I) (*O, error) {
