@@ -1,10 +1,12 @@
 # The targets, their use beside them. `make help` lists them.
 GO      ?= go
 FUZZ    ?= 60s
+MUTATE  ?= internal/attempt internal/engine internal/event internal/netguard internal/webhook signature
+GREMLINS = github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-tools screenshots race crash chaos fault bench lint fuzz cover build demo
+.PHONY: help test test-tools screenshots race crash chaos fault bench lint fuzz mutate cover build demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +45,10 @@ fuzz: ## every fuzz target for FUZZ (default 60s) each
 	@set -e; for p in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	    echo "fuzz $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ) -fuzzminimizetime 1x $$p; done; done
+
+mutate: ## small changes planted one at a time in each of MUTATE: how many no test finds (docs/mutants.md); no part of CI
+	@set -e; for p in $(MUTATE); do echo "$$p"; \
+	  $(GO) run $(GREMLINS) unleash --workers 2 --timeout-coefficient 20 -S lt ./$$p | grep -E 'LIVED|TIMED OUT|Killed:|Timed out:'; done
 
 cover: ## test coverage by function
 	$(GO) test -coverprofile=coverage.out -coverpkg=./... ./... && $(GO) tool cover -func=coverage.out | tail -n 1
