@@ -23,6 +23,12 @@ func many(n, length int) []Header {
 
 func text(n int64) string { return strings.Repeat("x", int(n)) }
 
+// namesLimit tells whether a message has the limit, a number or nanoseconds, as a word of its own.
+func namesLimit(message string, limit int64) bool {
+	words := strings.Fields(message)
+	return slices.Contains(words, fmt.Sprint(limit)) || slices.Contains(words, time.Duration(limit).String())
+}
+
 // Each limit is tried at it, one below and one above; beyond it the one violation names the field.
 func TestLimits(t *testing.T) {
 	const most = MaxHeaderValue / 2
@@ -86,6 +92,8 @@ func TestLimits(t *testing.T) {
 				t.Errorf("%s: Check with %d = %v, want nil", c.field, n, err)
 			case !good && (!errors.As(err, &v) || len(v) != 1 || v[0].Field != c.field):
 				t.Errorf("%s: Check with %d = %v, want one violation", c.field, n, err)
+			case n > c.high && !namesLimit(v[0].Message, c.high):
+				t.Errorf("%s: Check with %d = %v, want it to name the limit, %d", c.field, n, err, c.high)
 			}
 		}
 	}
