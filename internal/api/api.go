@@ -19,6 +19,7 @@ import (
 
 	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/attempt"
+	"github.com/quantfolio/qhook/internal/budget"
 	"github.com/quantfolio/qhook/internal/engine"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/live"
@@ -28,6 +29,9 @@ import (
 
 // Limits of a request.
 const (
+	// storeTime bounds what a request waits for the store, also when the database hangs.
+	storeTime = 5 * time.Second
+
 	MaxHeaders   = 100       // header lines
 	MaxBatchBody = 8 << 20   // bytes of a batch of events
 	maxBody      = 256 << 10 // bytes of any other body but an event's
@@ -68,6 +72,7 @@ type Config struct {
 	Version   string           // of the product, for the OpenAPI document
 	TestRate  rate.Limit       // test sends a second, per tenant; default 1
 	TestBurst int              // test sends at once, per tenant; default 10
+	Bodies    *budget.Budget   // what the bodies of requests take; nil: one of 64 MiB
 }
 
 func (c *Config) setDefaults() error {
@@ -92,6 +97,9 @@ func (c *Config) setDefaults() error {
 	if c.TestBurst == 0 {
 		c.TestBurst = 10
 	}
+	if c.Bodies == nil {
+		c.Bodies = budget.New(bodyBytes)
+	}
 	return nil
 }
 
@@ -112,6 +120,7 @@ type api struct {
 	keys    *keyCache
 	tenants sync.Map // IDs of tenants that were found
 	tests   *limiters
+	bodies  *budget.Budget
 }
 
 // New makes the handler of /v1, /openapi.json and /docs.
@@ -123,7 +132,8 @@ func New(cfg Config) (http.Handler, error) {
 		engine: cfg.Engine, store: cfg.Store, guard: cfg.Guard, log: cfg.Logger, clock: cfg.Now,
 		advisory: cfg.Advisory, version: cfg.Version, live: cfg.Live, stopping: cfg.Stopping,
 		mux: http.NewServeMux(), keys: newKeyCache(cfg.Store),
-		tests: &limiters{rate: cfg.TestRate, burst: cfg.TestBurst, byTenant: map[string]*rate.Limiter{}},
+		tests:  &limiters{rate: cfg.TestRate, burst: cfg.TestBurst, byTenant: map[string]*rate.Limiter{}},
+		bodies: cfg.Bodies,
 	}
 	a.doc = humago.New(a.mux, documentConfig(cfg.Version))
 	a.registerPublish()

@@ -128,12 +128,14 @@ func (a *api) knowTenant(ctx context.Context, id string) error {
 	if _, ok := a.tenants.Load(id); ok {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
 	if _, err := a.store.TenantByID(ctx, id); errors.Is(err, store.ErrNotFound) {
 		p := newProblem(http.StatusNotFound, "There is no such tenant.")
 		p.Refused = id
 		return p
 	} else if err != nil {
-		return fmt.Errorf("find the tenant: %w", err)
+		return fmt.Errorf("find the tenant: %w", overdue(ctx, err))
 	}
 	a.tenants.Store(id, struct{}{})
 	return nil
@@ -165,12 +167,14 @@ func (k *keyCache) find(ctx context.Context, hash [32]byte, now time.Time) (stor
 	if ok && now.Before(c.until) {
 		return c.key, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
 	key, err := k.store.APIKeyByHash(ctx, hash)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err != nil {
 		delete(k.byHash, hash)
-		return store.APIKey{}, err
+		return store.APIKey{}, overdue(ctx, err)
 	}
 	if k.evicted == seen {
 		k.byHash[hash] = cachedKey{key, now.Add(keyLife)}

@@ -58,7 +58,8 @@ func (a *api) watchAttempts(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // where it cannot be lifted, the caller connects again
+	rc := http.NewResponseController(w) // where the deadlines cannot be lifted, the caller connects again
+	_, _ = rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})
 	w.Header().Set("Content-Type", "text/event-stream")
 	s := stream{w: w, watcher: a.live.Watch(c.tenant, want), id: ids, may: func() bool {
 		key, err := a.keys.find(context.WithoutCancel(r.Context()), c.key.Hash, a.now())
@@ -124,7 +125,7 @@ func (a *api) liveFilter(r *http.Request, c *caller) (want func(*live.Attempt) b
 		hook = c.key.Webhook
 	}
 	if hook != "" {
-		w, err := a.store.WebhookByID(r.Context(), c.tenant, hook)
+		w, err := a.webhookSoon(r.Context(), c.tenant, hook)
 		if err != nil {
 			return nil, nil, missing("webhook", err)
 		}
@@ -136,7 +137,9 @@ func (a *api) liveFilter(r *http.Request, c *caller) (want func(*live.Attempt) b
 	names := map[int64]string{}
 	ids = func(num int64) string {
 		if _, ok := names[num]; !ok {
-			list, err := a.store.ListWebhooks(r.Context(), c.tenant, num-1, 1) // the one after the number before
+			ctx, cancel := context.WithTimeout(r.Context(), storeTime)
+			defer cancel()
+			list, err := a.store.ListWebhooks(ctx, c.tenant, num-1, 1) // the one after the number before
 			if err == nil && len(list) == 1 && list[0].Num == num {
 				names[num] = list[0].ID
 			}

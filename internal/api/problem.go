@@ -125,6 +125,14 @@ func problemOf(err error) (p *Problem, known bool) {
 	return newProblem(http.StatusInternalServerError, internalDetail), false
 }
 
+// overdue adds to an error that the time was over, which stores say in their own ways.
+func overdue(ctx context.Context, err error) error {
+	if err == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return err
+	}
+	return errors.Join(err, ctx.Err())
+}
+
 // ruleBroken is the problem of a broken rule of the platform: almost always, that the object is not in a state for it.
 func ruleBroken(e *advisory.Error) *Problem {
 	status := http.StatusConflict

@@ -69,11 +69,21 @@ func (a *api) registerPublish() {
 }
 
 // buffer is reused between requests: for the body, then for the answer.
-type buffer struct{ b []byte }
+type buffer struct {
+	b []byte
+	holding
+}
 
-var buffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, 4<<10)} }}
+var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, firstRead)} }}
+
+func (a *api) buffer(c *caller) *buffer {
+	b := buffers.Get().(*buffer)
+	b.holding = holding{budget: a.bodies, tenant: c.tenant}
+	return b
+}
 
 func (b *buffer) free() {
+	b.release()
 	if cap(b.b) <= keepBuffer {
 		b.b = b.b[:0]
 		buffers.Put(b)
@@ -81,7 +91,7 @@ func (b *buffer) free() {
 }
 
 func (a *api) publish(w http.ResponseWriter, r *http.Request, c *caller) {
-	buf := buffers.Get().(*buffer)
+	buf := a.buffer(c)
 	defer buf.free()
 	if err := a.acceptOne(r, c, buf); err != nil {
 		a.fail(w, r, err)
@@ -95,7 +105,7 @@ func (a *api) acceptOne(r *http.Request, c *caller, buf *buffer) (err error) {
 	if !c.may(publishers) || c.key.Webhook != "" {
 		return errForbidden(c.key.Role)
 	}
-	if buf.b, err = readBody(r, buf.b, event.MaxSize); err != nil {
+	if buf.b, err = buf.readBody(r, buf.b, event.MaxSize); err != nil {
 		return err
 	}
 	ev, err := event.Parse(buf.b)
@@ -112,7 +122,7 @@ func (a *api) acceptOne(r *http.Request, c *caller, buf *buffer) (err error) {
 }
 
 func (a *api) publishBatch(w http.ResponseWriter, r *http.Request, c *caller) {
-	buf := buffers.Get().(*buffer)
+	buf := a.buffer(c)
 	defer buf.free()
 	if err := a.acceptBatch(r, c, buf); err != nil {
 		a.fail(w, r, err)
@@ -126,7 +136,7 @@ func (a *api) acceptBatch(r *http.Request, c *caller, buf *buffer) (err error) {
 	if !c.may(publishers) || c.key.Webhook != "" {
 		return errForbidden(c.key.Role)
 	}
-	if buf.b, err = readBody(r, buf.b, MaxBatchBody); err != nil {
+	if buf.b, err = buf.readBody(r, buf.b, MaxBatchBody); err != nil {
 		return err
 	}
 	evs, err := event.ParseBatch(buf.b)

@@ -2,9 +2,9 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"reflect"
 	"slices"
@@ -33,7 +33,7 @@ type operation struct {
 	body             any  // the zero value of the body's type, for the document; nil: no body
 	bodyOptional     bool
 	errors           []int         // beyond those of every call
-	readTimeout      time.Duration // for the body, and all that the connection may take; 0: as the server has it
+	limit            time.Duration // of the handler; 0: storeTime
 }
 
 // Scope is how an operator says for which tenant a call is.
@@ -49,13 +49,16 @@ type None struct{}
 // handler returns as error becomes a problem document.
 func register[I, O any](a *api, op operation, handle func(context.Context, *I) (*O, error)) {
 	h := a.operation(op)
-	h.MaxBodyBytes = maxBody + 1 // huma refuses a body of as many bytes
-	h.BodyReadTimeout = op.readTimeout
-	h.Middlewares = huma.Middlewares{allow(op)}
+	h.MaxBodyBytes = -1    // it was read and bounded before
+	h.BodyReadTimeout = -1 // the server has one for all bodies; one that lasts would break off the handler
+	h.Middlewares = huma.Middlewares{a.allow(op)}
+	limit := cmp.Or(op.limit, storeTime)
 	huma.Register(a.doc, h, func(ctx context.Context, in *I) (*O, error) {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
 		out, err := handle(ctx, in)
 		if err != nil {
-			return nil, a.judge(ctx, op.id, err)
+			return nil, a.judge(ctx, op.id, overdue(ctx, err))
 		}
 		return out, nil
 	})
@@ -96,7 +99,8 @@ func (a *api) describe(op operation) {
 		h.RequestBody = &huma.RequestBody{Required: !op.bodyOptional, Content: mt}
 	}
 	delete(h.Responses, "default")
-	codes := append([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusInternalServerError}, op.errors...)
+	codes := append([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusInternalServerError,
+		http.StatusServiceUnavailable}, op.errors...)
 	if op.body != nil {
 		codes = append(codes, http.StatusBadRequest, http.StatusRequestEntityTooLarge)
 	}
@@ -126,7 +130,8 @@ func scopeParameters() []*huma.Param {
 // oneWebhook is where the operations of one webhook are.
 const oneWebhook = "/v1/webhooks/{id}"
 
-func allow(op operation) func(huma.Context, func(huma.Context)) {
+// allow lets those through who may, and reads the body, if the operation has one.
+func (a *api) allow(op operation) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		c := callerOf(ctx.Context())
 		var err error
@@ -137,9 +142,14 @@ func allow(op operation) func(huma.Context, func(huma.Context)) {
 			err = newProblem(http.StatusForbidden, "This sign-in is for one webhook and may not do this.")
 		case strings.HasPrefix(op.path, oneWebhook) && !c.sees(ctx.Param("id")):
 			err = errNotFound("webhook")
-		default:
+		case op.body == nil:
 			next(ctx)
 			return
+		default:
+			r, _ := humago.Unwrap(ctx)
+			if err = a.held(r, c, func() { next(ctx) }); err == nil {
+				return
+			}
 		}
 		_, w := humago.Unwrap(ctx)
 		p, _ := problemOf(err)
@@ -248,32 +258,5 @@ func (o *object) finish() {
 	slices.Sort(names)
 	for _, n := range names {
 		o.v.Add(o.prefix+n[:min(len(n), 64)], "is not a property of "+o.what)
-	}
-}
-
-// readBody reads at most limit bytes into b, which it returns; a longer body is a 413.
-func readBody(r *http.Request, b []byte, limit int64) ([]byte, error) {
-	tooLarge := newProblem(http.StatusRequestEntityTooLarge, "The request's body is over "+strconv.FormatInt(limit, 10)+" bytes.").with("Connection", "close")
-	if r.ContentLength > limit {
-		return b, tooLarge
-	}
-	if n := int(r.ContentLength); n >= cap(b) {
-		// At most one step ahead of what has arrived: a length that is only claimed costs nothing.
-		b = make([]byte, 0, min(n+1, 64<<10))
-	}
-	for {
-		if len(b) == cap(b) {
-			b = slices.Grow(b, max(cap(b), 4<<10))
-		}
-		n, err := r.Body.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		switch {
-		case int64(len(b)) > limit:
-			return b, tooLarge
-		case err == io.EOF:
-			return b, nil
-		case err != nil:
-			return b, newProblem(http.StatusBadRequest, "The request's body did not arrive whole.").with("Connection", "close")
-		}
 	}
 }

@@ -63,13 +63,13 @@ func (a *api) registerTest(tag, path string) {
 		id: "test-webhook", method: http.MethodPost, path: path, tag: tag, summary: "Send an example event now",
 		text:   "Outside the record: it is no delivery. Limited per tenant.",
 		status: http.StatusOK, roles: admins, bound: true, body: testInput{}, bodyOptional: true, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
-		readTimeout: testDeadline,
+		limit: testDeadline,
 	}, a.testWebhook)
 }
 
 func (a *api) testWebhook(ctx context.Context, in *testCallInput) (*output[testView], error) {
 	c := callerOf(ctx)
-	w, err := a.store.WebhookByID(ctx, c.tenant, in.ID)
+	w, err := a.webhookSoon(ctx, c.tenant, in.ID)
 	if err != nil {
 		return nil, missing("webhook", err)
 	}
@@ -86,6 +86,14 @@ func (a *api) testWebhook(ctx context.Context, in *testCallInput) (*output[testV
 		return nil, fmt.Errorf("test webhook %s: %w", w.ID, err)
 	}
 	return &output[testView]{viewTest(w, &res, &preview)}, nil
+}
+
+// webhookSoon finds a webhook for what may itself take longer than the store may.
+func (a *api) webhookSoon(ctx context.Context, tenant, id string) (*webhook.Webhook, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	w, err := a.store.WebhookByID(ctx, tenant, id)
+	return w, overdue(ctx, err)
 }
 
 // testType is the event type that the body names, or the first that the webhook asks for.

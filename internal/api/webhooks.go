@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
@@ -207,6 +208,9 @@ func answer(w *webhook.Webhook) *webhookOutput {
 	return &webhookOutput{ETag: etag(w), Body: viewWebhook(w)}
 }
 
+// guardTime bounds the look-up of a target's name while it is saved; what is not known then is judged when it is dialled.
+const guardTime = 3 * time.Second
+
 // checkTarget adds to the violations in err that the target must not be dialled, unless it is as it was.
 func (a *api) checkTarget(ctx context.Context, w *webhook.Webhook, was string, err error) error {
 	var v event.Violations
@@ -217,7 +221,9 @@ func (a *api) checkTarget(ctx context.Context, w *webhook.Webhook, was string, e
 	if w.URL == was || splitErr != nil || violates(v, "url") {
 		return err
 	}
-	guardErr := a.guard.CheckTarget(ctx, origin.Name, origin.Port, !origin.TLS)
+	soon, cancel := context.WithTimeout(ctx, guardTime)
+	defer cancel()
+	guardErr := a.guard.CheckTarget(soon, origin.Name, origin.Port, !origin.TLS)
 	if guardErr == nil {
 		return err
 	}
