@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -15,8 +14,9 @@ import (
 
 const (
 	maxStatsWebhooks = 500
-	maxBacklog       = 10_000 // waiting deliveries of a webhook that are counted
-	stateDays        = 30     // how far back a webhook's state looks
+	maxBacklog       = 10_000  // waiting deliveries of a webhook that are counted
+	maxBacklogs      = 100_000 // and of all webhooks of a list
+	stateDays        = 30      // how far back a webhook's state looks
 )
 
 // period is a choice of numbers: points of a step, made of rollups of a span.
@@ -179,24 +179,35 @@ func (a *api) getStats(ctx context.Context, in *statsInput) (*output[statsView],
 	return &output[statsView]{out}, err
 }
 
+// waiting counts what waits for each of the webhooks, of many fewer each, so that all together have a bound.
+func (a *api) waiting(ctx context.Context, tenant string, hooks []*webhook.Webhook) (map[int64]BacklogView, error) {
+	nums := make([]int64, len(hooks))
+	for i, w := range hooks {
+		nums[i] = w.Num
+	}
+	limit := min(maxBacklog, maxBacklogs/max(1, len(nums)))
+	list, err := a.store.WaitingCounts(ctx, tenant, nums, limit)
+	if err != nil {
+		return nil, fmt.Errorf("count what waits: %w", err)
+	}
+	views := map[int64]BacklogView{}
+	for _, c := range list {
+		views[c.Webhook] = BacklogView{Waiting: c.Waiting, More: c.Waiting == limit, Oldest: formatTime(c.Oldest.Time())}
+	}
+	return views, nil
+}
+
 // backlog adds up what waits for the webhooks.
 func (a *api) backlog(ctx context.Context, tenant string, hooks []*webhook.Webhook) (v BacklogView, err error) {
-	var oldest store.Seq
-	for _, w := range hooks {
-		n, first, err := a.store.Backlog(ctx, tenant, w.Num, maxBacklog)
-		if err != nil {
-			return v, fmt.Errorf("count what waits: %w", err)
-		}
-		v.Waiting += n
-		v.More = v.More || n == maxBacklog
-		if first != 0 && (oldest == 0 || first < oldest) {
-			oldest = first
+	views, err := a.waiting(ctx, tenant, hooks)
+	for _, one := range views {
+		v.Waiting += one.Waiting
+		v.More = v.More || one.More
+		if v.Oldest == "" || one.Oldest < v.Oldest { // all are UTC, of one length
+			v.Oldest = one.Oldest
 		}
 	}
-	if oldest != 0 {
-		v.Oldest = formatTime(oldest.Time())
-	}
-	return v, nil
+	return v, err
 }
 
 func (a *api) listWebhookStats(ctx context.Context, in *statsInput) (*output[webhookStatsPage], error) {
@@ -211,24 +222,14 @@ func (a *api) listWebhookStats(ctx context.Context, in *statsInput) (*output[web
 	if err := s.read(ctx, a.store, statsPeriods[in.Period]); err != nil {
 		return nil, err
 	}
+	waiting, err := a.waiting(ctx, s.tenant, hooks)
+	if err != nil {
+		return nil, err
+	}
 	out := webhookStatsPage{More: more, Items: make([]*webhookStatsView, 0, len(hooks))}
 	for _, w := range hooks {
 		v := s.view(w)
-		if v.BacklogView, err = a.backlog(ctx, s.tenant, []*webhook.Webhook{w}); err != nil {
-			return nil, err
-		}
-		o, err := a.store.LastOutcome(ctx, s.tenant, w.Num)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, fmt.Errorf("read the last outcome: %w", err)
-		}
-		v.LastAt, v.LastStatus, v.LastClass = formatTime(o.At), o.Status, outsideClass(o.Class)
-		if v.State == stateFailing {
-			since, err := s.failingSince(ctx, a.store, w.Num)
-			if err != nil {
-				return nil, err
-			}
-			v.Since = formatTime(since)
-		}
+		v.BacklogView = waiting[w.Num]
 		out.Items = append(out.Items, v)
 	}
 	slices.SortStableFunc(out.Items, func(x, y *webhookStatsView) int {

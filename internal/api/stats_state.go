@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/quantfolio/qhook/internal/store"
@@ -38,7 +39,7 @@ func stateOf(enabled, byUs bool, last *store.Counts) string {
 	return stateOK
 }
 
-// webhookStats are the numbers of a tenant's webhooks while they are read.
+// webhookStats are the numbers of a tenant's webhooks while they are read: with a fixed number of queries.
 type webhookStats struct {
 	tenant string
 	now    time.Time
@@ -46,102 +47,154 @@ type webhookStats struct {
 	nums   []int64
 	sums   map[int64]store.Counts   // over the period
 	days   map[int64][]store.Rollup // hours of the last day that had attempts
-	last   map[int64]store.Rollup   // the last hour that had attempts
+	hours  map[int64][]store.Rollup // the same, with earlier ones where the last day does not tell the state
+	since  map[int64]time.Time      // of those that fail: since when, to the hour or minute
+	last   map[int64]store.Outcome
 }
 
-// read gets what all webhooks need with a few queries.
+// read gets what all webhooks need.
 func (s *webhookStats) read(ctx context.Context, from store.Stats, p period) error {
-	s.sums, s.days, s.last = map[int64]store.Counts{}, map[int64][]store.Rollup{}, map[int64]store.Rollup{}
-	q := store.RollupQuery{Tenant: s.tenant, Webhooks: s.nums, Span: p.span, Since: p.since(s.now), Until: s.now.Add(time.Hour)}
+	q := store.RollupQuery{Webhooks: s.nums, Span: p.span, Since: p.since(s.now), Until: s.now.Add(time.Hour)}
 	if length := time.Duration(p.points) * p.step; length > time.Hour { // whole hours: a day of minutes of many webhooks is much to read
-		q.Span, q.Since = store.PerHour, s.now.UTC().Truncate(time.Hour).Add(time.Hour-length)
+		q.Span, q.Since = store.PerHour, s.hour().Add(time.Hour-length)
 	}
 	q.Step = 2 * time.Duration(p.points) * p.step // all in one
-	rows, err := from.Rollups(ctx, q)
+	sums, err := s.rollups(ctx, from, q)
 	if err != nil {
-		return fmt.Errorf("read the numbers of webhooks: %w", err)
+		return err
 	}
-	for i := range rows {
-		s.sums[rows[i].Webhook] = rows[i].Counts
+	s.sums = map[int64]store.Counts{}
+	for num, rows := range sums {
+		s.sums[num] = rows[0].Counts
 	}
-	hour := s.now.UTC().Truncate(time.Hour)
-	q = store.RollupQuery{Tenant: s.tenant, Webhooks: s.nums, Span: store.PerHour, Since: hour.Add(-23 * time.Hour), Until: hour.Add(time.Hour), Step: time.Hour}
-	if rows, err = from.Rollups(ctx, q); err != nil {
-		return fmt.Errorf("read the last day of webhooks: %w", err)
+	if err := s.readHours(ctx, from); err != nil {
+		return err
 	}
-	for i := range rows {
-		if r := rows[i]; r.Attempts() > 0 {
-			s.days[r.Webhook] = append(s.days[r.Webhook], r)
-			s.last[r.Webhook] = r
-		}
+	if err := s.readSince(ctx, from); err != nil {
+		return err
 	}
-	return s.readQuiet(ctx, from, hour)
+	outcomes, err := from.LastOutcomes(ctx, s.tenant, s.nums)
+	if err != nil {
+		return fmt.Errorf("read the last outcomes: %w", err)
+	}
+	s.last = map[int64]store.Outcome{}
+	for i := range outcomes {
+		s.last[outcomes[i].Webhook] = outcomes[i]
+	}
+	return nil
 }
 
-// readQuiet looks further back for those that had no attempt in the last day.
-func (s *webhookStats) readQuiet(ctx context.Context, from store.Stats, hour time.Time) error {
-	var quiet []int64
-	for _, num := range s.nums {
-		if _, ok := s.last[num]; !ok {
-			quiet = append(quiet, num)
-		}
-	}
-	q := store.RollupQuery{Tenant: s.tenant, Webhooks: quiet, Span: store.PerHour, Since: hour.AddDate(0, 0, -stateDays), Until: hour, Step: time.Hour}
+// hour is the beginning of this one.
+func (s *webhookStats) hour() time.Time { return s.now.UTC().Truncate(time.Hour) }
+
+// rollups reads the rows that have attempts, by webhook.
+func (s *webhookStats) rollups(ctx context.Context, from store.Stats, q store.RollupQuery) (map[int64][]store.Rollup, error) {
+	q.Tenant = s.tenant
 	rows, err := from.Rollups(ctx, q)
 	if err != nil {
-		return fmt.Errorf("read the last %d days of webhooks: %w", stateDays, err)
+		return nil, fmt.Errorf("read the numbers of webhooks: %w", err)
 	}
+	found := map[int64][]store.Rollup{}
 	for i := range rows {
-		if r := rows[i]; r.Attempts() > 0 {
-			s.last[r.Webhook] = r
+		if r := rows[i]; r.Attempts() > 0 || r.Cancelled > 0 {
+			found[r.Webhook] = append(found[r.Webhook], r)
+		}
+	}
+	return found, nil
+}
+
+// readHours reads the last day, and looks further back for those whose state it does not tell: without attempts, or without
+// a delivery.
+func (s *webhookStats) readHours(ctx context.Context, from store.Stats) (err error) {
+	day := s.hour().Add(-23 * time.Hour)
+	q := store.RollupQuery{Webhooks: s.nums, Span: store.PerHour, Since: day, Until: s.hour().Add(time.Hour), Step: time.Hour}
+	if s.days, err = s.rollups(ctx, from, q); err != nil {
+		return err
+	}
+	q.Webhooks, q.Since, q.Until = nil, s.hour().AddDate(0, 0, -stateDays), day
+	s.hours = map[int64][]store.Rollup{}
+	for _, num := range s.nums {
+		s.hours[num] = s.days[num]
+		if !slices.ContainsFunc(s.days[num], func(r store.Rollup) bool { return r.Delivered > 0 }) {
+			q.Webhooks = append(q.Webhooks, num)
+		}
+	}
+	older, err := s.rollups(ctx, from, q)
+	for num, rows := range older {
+		s.hours[num] = append(rows, s.hours[num]...)
+	}
+	return err
+}
+
+// lastHour is the last hour that had attempts; nil: there was none.
+func (s *webhookStats) lastHour(num int64) *store.Counts {
+	for i := len(s.hours[num]) - 1; i >= 0; i-- {
+		if r := &s.hours[num][i]; r.Attempts() > 0 {
+			return &r.Counts
 		}
 	}
 	return nil
 }
 
+// state is the webhook's.
+func (s *webhookStats) state(w *webhook.Webhook) string {
+	return stateOf(w.Enabled, w.DisabledReason != "", s.lastHour(w.Num))
+}
+
 func (s *webhookStats) view(w *webhook.Webhook) *webhookStatsView {
-	sum := s.sums[w.Num]
+	sum, last := s.sums[w.Num], s.last[w.Num]
 	v := &webhookStatsView{ID: w.ID, URL: w.URL, Method: string(w.Method), Description: w.Description,
-		EventTypes: append([]string{}, w.EventTypes...), CountsView: viewCounts(&sum), Day: make([]sparkView, 24), failed: sum.Retried + sum.Exhausted}
-	first := s.now.UTC().Truncate(time.Hour).Add(-23 * time.Hour)
+		EventTypes: append([]string{}, w.EventTypes...), State: s.state(w), Since: formatTime(s.since[w.Num]), CountsView: viewCounts(&sum),
+		LastAt: formatTime(last.At), LastStatus: last.Status, LastClass: outsideClass(last.Class),
+		Day: make([]sparkView, 24), failed: sum.Retried + sum.Exhausted}
 	for _, r := range s.days[w.Num] {
-		v.Day[r.At.Sub(first)/time.Hour] = sparkView{r.Delivered, r.Retried + r.Exhausted}
+		v.Day[r.At.Sub(s.hour().Add(-23*time.Hour))/time.Hour] = sparkView{r.Delivered, r.Retried + r.Exhausted}
 	}
-	var last *store.Counts
-	if r, ok := s.last[w.Num]; ok {
-		last = &r.Counts
-	}
-	v.State = stateOf(w.Enabled, w.DisabledReason != "", last)
 	return v
 }
 
-// failingSince is the beginning of the first hour, or in the last day minute, with a failure after the last with a delivery.
-func (s *webhookStats) failingSince(ctx context.Context, from store.Stats, num int64) (since time.Time, err error) {
-	q := store.RollupQuery{Tenant: s.tenant, Webhooks: []int64{num}, Span: store.PerHour, Since: s.now.UTC().Truncate(time.Hour).AddDate(0, 0, -stateDays),
-		Until: s.now.Add(time.Hour), Step: time.Hour}
-	for _, span := range []store.RollupSpan{store.PerHour, store.PerMinute} {
-		rows, err := from.Rollups(ctx, q)
-		if err != nil {
-			return since, fmt.Errorf("find out since when a webhook fails: %w", err)
+// maxMinutes is how many webhooks that fail are looked at by the minute.
+const maxMinutes = 50
+
+// readSince finds out since when webhooks fail: since the beginning of the first hour, or in the last day minute, with a
+// failure after the last with a delivery.
+func (s *webhookStats) readSince(ctx context.Context, from store.Stats) error {
+	s.since = map[int64]time.Time{}
+	q := store.RollupQuery{Span: store.PerMinute, Since: s.now, Until: s.now.Add(time.Hour), Step: time.Minute}
+	for _, w := range s.hooks {
+		if s.state(w) != stateFailing {
+			continue
 		}
-		begin := time.Time{}
-		for i := range rows {
-			switch r := &rows[i]; {
-			case r.Delivered > 0 && span == store.PerHour && r.Retried+r.Exhausted > 0:
-				begin = r.At // both: the minutes tell
-			case r.Delivered > 0:
-				begin = time.Time{}
-			case begin.IsZero() && r.Retried+r.Exhausted > 0:
-				begin = r.At
+		since := failingSince(s.hours[w.Num], true)
+		s.since[w.Num] = since
+		if s.now.Sub(since) <= 24*time.Hour && len(q.Webhooks) < maxMinutes {
+			q.Webhooks = append(q.Webhooks, w.Num)
+			if since.Before(q.Since) {
+				q.Since = since
 			}
 		}
-		if !begin.IsZero() {
-			since = begin
-		}
-		if since.IsZero() || s.now.Sub(since) > 24*time.Hour {
-			return since, nil
-		}
-		q.Span, q.Since, q.Step = store.PerMinute, since, time.Minute
 	}
-	return since, nil
+	minutes, err := s.rollups(ctx, from, q)
+	for num, rows := range minutes {
+		if since := failingSince(rows, false); !since.IsZero() {
+			s.since[num] = since
+		}
+	}
+	return err
+}
+
+// failingSince is the beginning of the first row with a failure after the last with a delivery. With finer rows to come, one
+// that has both counts: they tell.
+func failingSince(rows []store.Rollup, finer bool) (since time.Time) {
+	for i := range rows {
+		switch r := &rows[i]; {
+		case r.Delivered > 0 && finer && r.Retried+r.Exhausted > 0:
+			since = r.At
+		case r.Delivered > 0:
+			since = time.Time{}
+		case since.IsZero() && r.Retried+r.Exhausted > 0:
+			since = r.At
+		}
+	}
+	return since
 }

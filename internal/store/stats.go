@@ -118,8 +118,16 @@ type RollupQuery struct {
 type Stats interface {
 	// Rollups lists what is not empty, by webhook and time.
 	Rollups(ctx context.Context, q RollupQuery) ([]Rollup, error)
-	// Backlog counts the webhook's waiting rows up to limit, and tells the oldest event among them; 0: none waits.
-	Backlog(ctx context.Context, tenant string, webhook int64, limit int) (n int, oldest Seq, err error)
-	// LastOutcome is the last outcome of the newest event that was tried for the webhook. Errors: ErrNotFound.
-	LastOutcome(ctx context.Context, tenant string, webhook int64) (Outcome, error)
+	// WaitingCounts counts the waiting rows of each of the webhooks, up to limit; one with none is left out. The order is open.
+	WaitingCounts(ctx context.Context, tenant string, webhooks []int64, limit int) ([]WaitingCount, error)
+	// LastOutcomes gives for each of the webhooks the last outcome of the newest event that was tried, without Response
+	// and Timings; one with none is left out. The order is open.
+	LastOutcomes(ctx context.Context, tenant string, webhooks []int64) ([]Outcome, error)
+}
+
+// WaitingCount is what waits for a webhook.
+type WaitingCount struct {
+	Webhook int64
+	Waiting int
+	Oldest  Seq // of the events that wait
 }

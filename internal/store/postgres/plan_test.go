@@ -38,17 +38,19 @@ func TestPlans(t *testing.T) {
 		"owner":        {listEvents + ` AND e.owner_id = $5` + newest, with(list, "x"), "_tenant_owner_id_seq_idx", ""},
 
 		// A page is sorted, and the webhooks of an event.
-		"all":           {findAll + states, page, "_pkey", "num DESC"},
-		"all of one":    {findAllOfOne + states, with(page, 1), "waiting_pk", "num"},
-		"waiting":       {findWaiting + states, with(page, 1), "waiting_pk", "num"},
-		"delivered":     {findDelivered + states, page, "_pkey", "num DESC"},
-		"delivered one": {findDeliveredOne + states, page, "_pkey", "num DESC"},
-		"given up":      {findGivenUp + states, with(page, string(store.StatusExhausted)), "_tenant_webhook_kind_event_idx", "num DESC"},
-		"tries":         {selectTries, []any{"a", []int64{1}, []int64{1}}, "_pkey", "o.webhook, o.event, o.attempt"},
-		"outcomes":      {selectOutcomes, []any{"a", 1, int64(store.SeqAt(time.Now()))}, "_pkey", ""},
-		"unclaimed":     {selectUnclaimed, nil, "waiting_unclaimed", ""},
-		"changed":       {selectChanged, []any{"1"}, "webhooks_changed", ""},
-		"delivery":      {selectDelivery, []any{"a", 1, int64(store.SeqAt(time.Now()))}, "waiting_pk", ""},
+		"all":            {findAll + states, page, "_pkey", "num DESC"},
+		"all of one":     {findAllOfOne + states, with(page, 1), "waiting_pk", "num"},
+		"waiting":        {findWaiting + states, with(page, 1), "waiting_pk", "num"},
+		"delivered":      {findDelivered + states, page, "_pkey", "num DESC"},
+		"delivered one":  {findDeliveredOne + states, page, "_pkey", "num DESC"},
+		"given up":       {findGivenUp + states, with(page, string(store.StatusExhausted)), "_tenant_webhook_kind_event_idx", "num DESC"},
+		"tries":          {selectTries, []any{"a", []int64{1}, []int64{1}}, "_pkey", "o.webhook, o.event, o.attempt"},
+		"waiting counts": {selectWaitingCounts, []any{"a", []int64{1, 2}, 10}, "waiting_", ""},
+		"last outcomes":  {selectLastOutcomes, []any{"a", []int64{1, 2}}, "_pkey", ""},
+		"outcomes":       {selectOutcomes, []any{"a", 1, int64(store.SeqAt(time.Now()))}, "_pkey", ""},
+		"delivery":       {selectDelivery, []any{"a", 1, int64(store.SeqAt(time.Now()))}, "waiting_pk", ""},
+		"unclaimed":      {selectUnclaimed, nil, "waiting_unclaimed", ""},
+		"changed":        {selectChanged, []any{"1"}, "webhooks_changed", ""},
 	} {
 		var plan []string
 		err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) (err error) {

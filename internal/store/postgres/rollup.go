@@ -76,20 +76,28 @@ func (db *DB) Rollups(ctx context.Context, q store.RollupQuery) ([]store.Rollup,
 	}, selectRollups, q.Tenant, q.Webhooks, int16(q.Span), q.Since, q.Until, int64(q.Step.Seconds()))
 }
 
-// Backlog counts waiting rows; see store.Stats.
-func (db *DB) Backlog(ctx context.Context, tenant string, webhook int64, limit int) (n int, oldest store.Seq, err error) {
-	err = db.lists.QueryRow(ctx, `SELECT (SELECT count(*) FROM (SELECT 1 FROM waiting WHERE tenant = $1 AND webhook = $2 LIMIT $3) AS w),
-		coalesce((SELECT event FROM waiting WHERE tenant = $1 AND webhook = $2 ORDER BY event LIMIT 1), 0)`, tenant, webhook, limit).Scan(&n, &oldest)
-	return n, oldest, wrap(err, "backlog")
+// selectWaitingCounts counts the waiting rows of the webhooks $2 up to $3 each.
+const selectWaitingCounts = `SELECT h.webhook, c.waiting, first.event FROM unnest($2::bigint[]) AS h (webhook)
+	CROSS JOIN LATERAL (SELECT event FROM waiting WHERE tenant = $1 AND webhook = h.webhook ORDER BY event LIMIT 1) AS first
+	CROSS JOIN LATERAL (SELECT count(*) AS waiting
+		FROM (SELECT 1 FROM waiting WHERE tenant = $1 AND webhook = h.webhook LIMIT $3) AS w) AS c`
+
+// WaitingCounts counts waiting rows; see store.Stats.
+func (db *DB) WaitingCounts(ctx context.Context, tenant string, webhooks []int64, limit int) ([]store.WaitingCount, error) {
+	return collect(ctx, db.lists, "waiting counts", pgx.RowToStructByPos[store.WaitingCount], selectWaitingCounts, tenant, webhooks, limit)
 }
 
-// LastOutcome is the last outcome of the newest event that was tried; see store.Stats.
-func (db *DB) LastOutcome(ctx context.Context, tenant string, webhook int64) (store.Outcome, error) {
-	o, err := one(ctx, db.lists, "last outcome", scanOutcome, `SELECT o.webhook, o.event, o.attempt, o.kind, o.at, o.duration, o.sent, o.status, o.next_at,
-			coalesce(o.class, ''), coalesce(o.key_id, ''), o.response, o.timings
-		FROM outcomes AS o WHERE o.tenant = $1 AND o.webhook = $2 ORDER BY o.event DESC, o.attempt DESC LIMIT 1`, tenant, webhook)
-	if err == nil {
-		o.Tenant = tenant
+// selectLastOutcomes finds the last outcomes of the webhooks $2.
+const selectLastOutcomes = `SELECT h.webhook, o.* FROM unnest($2::bigint[]) AS h (webhook)
+	CROSS JOIN LATERAL (SELECT event, attempt, kind, at, duration, sent, status, next_at, coalesce(class, ''),
+			coalesce(key_id, ''), NULL::bytea, NULL::bytea
+		FROM outcomes WHERE tenant = $1 AND webhook = h.webhook ORDER BY event DESC, attempt DESC LIMIT 1) AS o`
+
+// LastOutcomes gives the last outcome of the newest event that was tried; see store.Stats.
+func (db *DB) LastOutcomes(ctx context.Context, tenant string, webhooks []int64) ([]store.Outcome, error) {
+	list, err := collect(ctx, db.lists, "last outcomes", scanOutcome, selectLastOutcomes, tenant, webhooks)
+	for i := range list {
+		list[i].Tenant = tenant
 	}
-	return o, err
+	return list, err
 }

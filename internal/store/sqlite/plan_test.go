@@ -49,8 +49,11 @@ func TestPlans(t *testing.T) {
 		"late":           {updateLate, []string{"w USING INDEX waiting_due (webhook=? AND due_at>?)", "waiting USING PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"delivery":       {selectDelivery, []string{"e USING INTEGER PRIMARY KEY (rowid=?)", "w USING PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"state":          {selectState, []string{"e USING INTEGER PRIMARY KEY (rowid=?)", "w USING PRIMARY KEY (webhook=? AND event=?)"}, false},
-		"outcomes":       {selectOutcomes, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
-		"tries":          {selectTries, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
+		"waiting counts": {selectWaitingCounts, []string{"SEARCH waiting USING PRIMARY KEY (webhook=?)"}, false},
+		"last outcomes": {selectLastOutcomes, []string{"o USING PRIMARY KEY (webhook=? AND event=?)",
+			"SEARCH outcomes USING PRIMARY KEY (webhook=?)", "SEARCH outcomes USING PRIMARY KEY (webhook=? AND event=?)"}, false},
+		"outcomes": {selectOutcomes, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
+		"tries":    {selectTries, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
 
 		"advisor":               {selectAdvisor, []string{"advisors_1 (tenant=? AND id=?)"}, false},
 		"investor":              {selectInvestor, []string{"investors_1 (tenant=? AND id=?)"}, false},
@@ -93,7 +96,8 @@ func TestPlans(t *testing.T) {
 		}
 		for line := range strings.Lines(plan) {
 			grows := strings.Contains(line, "SCAN") && !strings.Contains(line, "json_each") && !strings.Contains(line, "VIRTUAL TABLE") &&
-				!strings.Contains(line, "SCAN hook") // the webhooks that a backlog was found of
+				!strings.Contains(line, "SCAN hook") && // the webhooks that a backlog was found of
+				!strings.Contains(line, "SCAN (subquery") // whose own reads have lines of their own
 			if grows || strings.Contains(line, "TEMP B-TREE") && !(c.sorts && strings.Contains(line, "LAST TERM")) {
 				t.Errorf("%s: plan has %s", name, line)
 			}

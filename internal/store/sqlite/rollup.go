@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -95,27 +96,51 @@ func (db *DB) Rollups(ctx context.Context, q store.RollupQuery) (list []store.Ro
 	return list, wrap(err, "rollups")
 }
 
-// Backlog counts waiting rows; see store.Stats.
-func (db *DB) Backlog(ctx context.Context, _ string, webhook int64, limit int) (n int, oldest store.Seq, err error) {
-	var first sql.NullInt64
-	err = db.rdb.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM (SELECT 1 FROM waiting WHERE webhook = ?1 LIMIT ?2)),
-		(SELECT min(event) FROM waiting WHERE webhook = ?1)`, webhook, limit).Scan(&n, &first)
-	return n, store.Seq(first.Int64), wrap(err, "backlog")
+// selectWaitingCounts counts the waiting rows of the webhooks ?1 up to ?2 each.
+const selectWaitingCounts = `SELECT value, (SELECT min(event) FROM waiting WHERE webhook = value),
+	(SELECT count(*) FROM (SELECT 1 FROM waiting WHERE webhook = value LIMIT ?2)) FROM json_each(?1)`
+
+// WaitingCounts counts waiting rows; see store.Stats.
+func (db *DB) WaitingCounts(ctx context.Context, _ string, webhooks []int64, limit int) (list []store.WaitingCount, _ error) {
+	hooks, err := json.Marshal(append([]int64{}, webhooks...))
+	if err != nil {
+		return nil, err
+	}
+	rows, err := db.rdb.QueryContext(ctx, selectWaitingCounts, string(hooks), limit)
+	err = each(rows, err, func() error {
+		var c store.WaitingCount
+		var oldest sql.NullInt64
+		err := rows.Scan(&c.Webhook, &oldest, &c.Waiting)
+		if c.Oldest = store.Seq(oldest.Int64); oldest.Valid {
+			list = append(list, c)
+		}
+		return err
+	})
+	return list, wrap(err, "waiting counts")
 }
 
-// LastOutcome is the last outcome of the newest event that was tried; see store.Stats.
-func (db *DB) LastOutcome(ctx context.Context, tenant string, webhook int64) (store.Outcome, error) {
-	o := store.Outcome{Tenant: tenant, DeliveryKey: store.DeliveryKey{Webhook: webhook}}
-	var at int64
-	var next sql.NullInt64
-	var class, keyID sql.NullString
-	var timings []byte
-	err := db.rdb.QueryRowContext(ctx, `SELECT event, attempt, kind, at, duration, sent, status, next_at, class, key_id, response, timings FROM outcomes
-		WHERE webhook = ? ORDER BY event DESC, attempt DESC LIMIT 1`, webhook).
-		Scan(&o.Event, &o.Attempt, &o.Kind, &at, &o.Duration, &o.Sent, &o.Status, &next, &class, &keyID, &o.Response, &timings)
+// selectLastOutcomes finds the last outcomes of the webhooks ?1.
+const selectLastOutcomes = `SELECT o.webhook, o.event, attempt, kind, at, duration, sent, status, next_at, class, key_id
+	FROM json_each(?1) AS w CROSS JOIN outcomes AS o ON o.webhook = w.value
+		AND o.event = (SELECT max(event) FROM outcomes WHERE webhook = w.value)
+	WHERE o.attempt = (SELECT max(attempt) FROM outcomes WHERE webhook = w.value AND event = o.event)`
+
+// LastOutcomes gives the last outcome of the newest event that was tried; see store.Stats.
+func (db *DB) LastOutcomes(ctx context.Context, tenant string, webhooks []int64) (list []store.Outcome, _ error) {
+	hooks, err := json.Marshal(append([]int64{}, webhooks...))
 	if err != nil {
-		return store.Outcome{}, wrap(notFound(err), "last outcome")
+		return nil, err
 	}
-	o.At, o.NextAt, o.Class, o.KeyID, o.Timings = millis(at), orZero(next), class.String, keyID.String, store.ParseTimings(timings)
-	return o, nil
+	rows, err := db.rdb.QueryContext(ctx, selectLastOutcomes, string(hooks))
+	err = each(rows, err, func() error {
+		o := store.Outcome{Tenant: tenant}
+		var at int64
+		var next sql.NullInt64
+		var class, keyID sql.NullString
+		err := rows.Scan(&o.Webhook, &o.Event, &o.Attempt, &o.Kind, &at, &o.Duration, &o.Sent, &o.Status, &next, &class, &keyID)
+		o.At, o.NextAt, o.Class, o.KeyID = millis(at), orZero(next), class.String, keyID.String
+		list = append(list, o)
+		return err
+	})
+	return list, wrap(err, "last outcomes")
 }

@@ -1,8 +1,9 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,37 +63,55 @@ func testRollups(t *testing.T, s store.Store) {
 	wantList(t, hours, []store.Rollup{rollup("a", 2, 60, 4)})
 }
 
-func testBacklog(t *testing.T, s store.Store) {
+func testWaitingCounts(t *testing.T, s store.Store) {
 	ctx := context.Background()
-	mustTenant(t, s, "a")
-	one, two := mustWebhook(t, s, "a"), mustWebhook(t, s, "a")
-	backlog := func(w, limit, want int, oldest store.Seq) {
+	mustTenant(t, s, "a", "b")
+	one, two, none, other := mustWebhook(t, s, "a"), mustWebhook(t, s, "a"), mustWebhook(t, s, "a"), mustWebhook(t, s, "b")
+	all := []int64{two.Num, none.Num, one.Num, other.Num + 1000}
+	backlogs := func(limit int, hooks []int64, want ...store.WaitingCount) {
 		t.Helper()
-		n, at, err := s.Backlog(ctx, "a", int64(w), limit)
-		if err != nil || n != want || at != oldest {
-			t.Errorf("Backlog up to %d = %d, %d, %v, want %d, %d, nil", limit, n, at, err, want, oldest)
+		got, err := s.WaitingCounts(ctx, "a", hooks, limit)
+		if err != nil {
+			t.Errorf("WaitingCounts = %v, want nil", err)
 		}
+		slices.SortFunc(got, func(x, y store.WaitingCount) int { return cmp.Compare(x.Webhook, y.Webhook) })
+		wantList(t, got, want)
 	}
-	backlog(int(one.Num), 10, 0, 0)
-	if _, err := s.LastOutcome(ctx, "a", one.Num); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("LastOutcome of none = %v, want ErrNotFound", err)
+	last := func(hooks []int64, want ...store.Outcome) {
+		t.Helper()
+		got, err := s.LastOutcomes(ctx, "a", hooks)
+		if err != nil {
+			t.Errorf("LastOutcomes = %v, want nil", err)
+		}
+		slices.SortFunc(got, func(x, y store.Outcome) int { return cmp.Compare(x.Webhook, y.Webhook) })
+		wantList(t, got, want)
 	}
+	backlogs(10, all)
+	last(all)
 	for n := range 5 {
 		mustSubmit(t, s, "a", submitted(n+1, one.Num, two.Num))
 	}
-	retry := func(n, attempt int) store.Outcome {
-		return store.Outcome{Tenant: "a", DeliveryKey: key(one.Num, n), Attempt: attempt, Kind: store.Retry, At: seqOf(20 + attempt).Time(), Duration: time.Second,
-			Sent: true, Status: 500 + attempt, Class: "http_status", Response: []byte("no"), NextAt: seqOf(30).Time(), Stored: attempt > 1}
+	mustSubmit(t, s, "b", submitted(6, other.Num))
+	retry := func(hook int64, n, attempt int) store.Outcome {
+		return store.Outcome{Tenant: "a", DeliveryKey: key(hook, n), Attempt: attempt, Kind: store.Retry, At: seqOf(20 + attempt).Time(),
+			Duration: time.Second, Sent: true, Status: 500 + attempt, Class: "http_status", Response: []byte("no"),
+			Timings: store.Timings{DNS: time.Second}, NextAt: seqOf(30).Time(), Stored: attempt > 1}
 	}
-	last := retry(4, 2)
-	mustCommit(t, s, &store.Batch{Outcomes: []store.Outcome{retry(2, 1), retry(3, 1), retry(4, 1)}})
-	mustCommit(t, s, &store.Batch{Outcomes: []store.Outcome{retry(3, 2), retry(3, 3), last}})
-	backlog(int(one.Num), 10, 3, seqOf(2))
-	backlog(int(one.Num), 2, 2, seqOf(2))
-	backlog(int(two.Num), 10, 0, 0)
-	got, err := s.LastOutcome(ctx, "a", one.Num)
-	if last.Stored = false; err != nil {
-		t.Errorf("LastOutcome = %v, want nil", err)
+	bare := func(o store.Outcome) store.Outcome {
+		o.Response, o.Timings, o.Stored = nil, store.Timings{}, false
+		return o
 	}
-	wantList(t, []store.Outcome{got}, []store.Outcome{last})
+	elsewhere := retry(other.Num, 6, 1)
+	elsewhere.Tenant = "b"
+	mustCommit(t, s, &store.Batch{Outcomes: []store.Outcome{retry(one.Num, 2, 1), retry(one.Num, 3, 1), retry(one.Num, 4, 1), retry(two.Num, 5, 1), elsewhere}})
+	mustCommit(t, s, &store.Batch{Outcomes: []store.Outcome{retry(one.Num, 3, 2), retry(one.Num, 3, 3), retry(one.Num, 4, 2)}})
+	ofOne, ofTwo := store.WaitingCount{Webhook: one.Num, Waiting: 3, Oldest: seqOf(2)}, store.WaitingCount{Webhook: two.Num, Waiting: 1, Oldest: seqOf(5)}
+	backlogs(10, all, ofOne, ofTwo)
+	backlogs(3, []int64{one.Num}, ofOne)
+	backlogs(10, nil)
+	ofOne.Waiting = 2
+	backlogs(2, all, ofOne, ofTwo)
+	last(all, bare(retry(one.Num, 4, 2)), bare(retry(two.Num, 5, 1)))
+	last([]int64{two.Num}, bare(retry(two.Num, 5, 1)))
+	last(nil)
 }
