@@ -45,6 +45,8 @@ type commands struct {
 	Migrate migrateCmd `cmd:"" help:"Bring a PostgreSQL database's schema up to date."`
 	Doctor  doctorCmd  `cmd:"" help:"Look at a PostgreSQL database and say what to do."`
 	Copy    copyCmd    `cmd:"" help:"Copy everything from one store to another: data folder or PostgreSQL."`
+	Backup  backupCmd  `cmd:"" help:"Copy a data folder's database to a file, while the server runs."`
+	Restore restoreCmd `cmd:"" help:"Put a backup into a data folder."`
 	Bench   benchCmd   `cmd:"" help:"Measure speed and size on this machine."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
