@@ -144,24 +144,30 @@ type lister struct {
 	buffer []store.DeliveryRecord
 	before store.DeliveryKey
 	end    bool
+	// The store looked at as much as it does for one list; nothing is known of what is below before. It is not asked again
+	// for this page.
+	stopped bool
 }
 
 // more reads on when the buffer is empty.
 func (a *api) more(ctx context.Context, s *selection, l *lister, size int) error {
-	if len(l.buffer) > 0 || l.end {
+	if len(l.buffer) > 0 || l.end || l.stopped {
 		return nil
 	}
-	list, err := a.store.ListDeliveries(ctx, callerOf(ctx).tenant, s.with(l.status), l.before, size)
+	list, next, err := a.store.ListDeliveries(ctx, callerOf(ctx).tenant, s.with(l.status), l.before, size)
 	if err != nil {
 		return fmt.Errorf("list deliveries: %w", err)
 	}
-	if l.buffer, l.end = list, len(list) < size; len(list) > 0 {
+	l.stopped = next != store.DeliveryKey{}
+	if l.buffer, l.end = list, len(list) < size && !l.stopped; l.stopped {
+		l.before = next
+	} else if len(list) > 0 {
 		l.before = list[len(list)-1].DeliveryKey
 	}
 	return nil
 }
 
-// next is the newest delivery of all lists; nil: there is none left.
+// next is the newest delivery of all lists; nil: there is none left, or none that is known to be the next one.
 func (a *api) next(ctx context.Context, s *selection, lists []*lister, size int) (*store.DeliveryRecord, error) {
 	var newest *lister
 	for _, l := range lists {
@@ -175,9 +181,22 @@ func (a *api) next(ctx context.Context, s *selection, lists []*lister, size int)
 	if newest == nil {
 		return nil, nil
 	}
+	if to := reached(lists); older(newest.buffer[0].DeliveryKey, to) {
+		return nil, nil
+	}
 	r := &newest.buffer[0]
 	newest.buffer = newest.buffer[1:]
 	return r, nil
+}
+
+// reached is down to where all lists are known: the least far that one of them stopped; zero: down to the end.
+func reached(lists []*lister) (to store.DeliveryKey) {
+	for _, l := range lists {
+		if l.stopped && older(to, l.before) {
+			to = l.before
+		}
+	}
+	return to
 }
 
 // older tells whether x comes after y in lists, which have the newest first.
@@ -185,8 +204,8 @@ func older(x, y store.DeliveryKey) bool {
 	return cmp.Or(cmp.Compare(x.Event, y.Event), cmp.Compare(x.Webhook, y.Webhook)) < 0
 }
 
-// findDeliveries lists up to limit deliveries that match, and looks at no more than look. last is the last one that was
-// looked at, and more tells whether there may be others after it.
+// findDeliveries lists up to limit deliveries that match, and looks at no more than look. last is how far it
+// looked, and more tells whether there may be others after it.
 func (a *api) findDeliveries(ctx context.Context, s *selection, before store.DeliveryKey, limit, look int) (found []store.DeliveryRecord, last store.DeliveryKey, more bool, err error) {
 	if s.none {
 		return nil, last, false, nil
@@ -201,8 +220,14 @@ func (a *api) findDeliveries(ctx context.Context, s *selection, before store.Del
 	}
 	for looked := 0; ; looked++ {
 		r, err := a.next(ctx, s, lists, size)
-		if err != nil || r == nil {
-			return found, last, false, err
+		if err != nil {
+			return nil, last, false, err
+		}
+		if r == nil {
+			if to := reached(lists); (to != store.DeliveryKey{}) {
+				return found, to, true, nil
+			}
+			return found, last, false, nil
 		}
 		if len(found) == limit || s.narrow() && looked == look {
 			return found, last, true, nil
@@ -269,11 +294,11 @@ func (a *api) countDeliveries(ctx context.Context, in *countInput) (*output[coun
 	}
 	var out countView
 	if !s.narrow() {
-		n, err := a.store.CountDeliveries(ctx, callerOf(ctx).tenant, s.with(s.statuses[0]), maxCount+1)
+		n, more, err := a.store.CountDeliveries(ctx, callerOf(ctx).tenant, s.with(s.statuses[0]), maxCount+1)
 		if err != nil {
 			return nil, fmt.Errorf("count deliveries: %w", err)
 		}
-		return &output[countView]{countView{min(n, maxCount), n > maxCount}}, nil
+		return &output[countView]{countView{min(n, maxCount), more}}, nil
 	}
 	var before store.DeliveryKey
 	for begun := time.Now(); ; {

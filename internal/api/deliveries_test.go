@@ -1,11 +1,15 @@
 package api
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/quantfolio/qhook/internal/attempt"
+	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -69,5 +73,55 @@ func TestARetrysPanicIsA500(t *testing.T) {
 	}
 	if log := r.log.String(); !strings.Contains(log, "canary-detail") || !strings.Contains(log, "retry_many.go") {
 		t.Errorf("the log has no panic with its stack: %s", log)
+	}
+}
+
+// TestRareInALongHistory: pages of what is rare in a webhook's history go on to all of it, whatever the store looks at for
+// one list, and so do those that are merged of several lists.
+func TestRareInALongHistory(t *testing.T) {
+	r := newRig(t)
+	r.must(201, admin, "POST", "/v1/webhooks", hookBody)
+	hooks, err := r.store.AllWebhooks(t.Context())
+	if err != nil || len(hooks) != 1 {
+		t.Fatalf("AllWebhooks = %d, %v, want 1", len(hooks), err)
+	}
+	const many = 25_000
+	b := &store.Batch{Submissions: []*store.Submission{{Tenant: "default"}}}
+	var want []string
+	for n := range store.Seq(many) {
+		key := store.DeliveryKey{Webhook: hooks[0].Num, Event: store.SeqAt(time.Now().Add(-time.Hour)) + n}
+		e := store.Submitted{Seq: key.Event, Webhooks: []int64{key.Webhook}}
+		e.Event = event.Event{ID: uuid.Must(uuid.NewV7()), Type: "qap.investor.created", ObjectID: "o", Time: key.Event.Time(), Data: []byte(`{}`)}
+		o := store.Outcome{Tenant: "default", DeliveryKey: key, Attempt: 1, Kind: store.Exhausted, At: time.Now(), Sent: true, Status: 500, Class: attempt.ClassHTTPStatus}
+		if n == 0 || n == many/2 || n == many-1 {
+			want = append(want, EncodeDeliveryID(key))
+			o.Kind, o.Status, o.Class = store.Delivered, 200, ""
+		}
+		b.Submissions[0].Events, b.Outcomes = append(b.Submissions[0].Events, e), append(b.Outcomes, o)
+	}
+	if err := r.store.Commit(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	slices.Reverse(want)
+	for _, filter := range []string{"status=delivered", "last_status=2xx", "status=delivered&event_type=qap.investor.*"} {
+		var got []string
+		pages := 0
+		for next := ""; pages == 0 || next != "" && pages < 10; pages++ {
+			p := r.must(200, viewer, "GET", "/v1/deliveries?"+filter+"&cursor="+next, "")
+			for _, d := range p.items() {
+				got = append(got, d["id"].(string))
+			}
+			if next = p.str("next"); (next != "") != (p.str("searched_to") != "") {
+				t.Errorf("%s: a page that is not full says next %q, searched_to %q, want both or none", filter, next, p.str("searched_to"))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %d pages have %v, want %v", filter, pages, got, want)
+		}
+	}
+	// The lists of waiting, exhausted and cancelled ones; the first has nothing, and looks far for it.
+	p := r.must(200, viewer, "GET", "/v1/deliveries?limit=5&last_status=5xx", "")
+	if len(p.items()) != 5 || p.str("next") == "" {
+		t.Errorf("last_status=5xx lists %d, next %q, want 5 and more", len(p.items()), p.str("next"))
 	}
 }

@@ -125,7 +125,10 @@ func (s *stage) accept(n int) (ids []uuid.UUID) {
 func (s *stage) state(id uuid.UUID) (store.Status, int) {
 	s.t.Helper()
 	e := must(s.store.EventByID(s.t.Context(), "a", id))(s.t)
-	list := must(s.store.ListDeliveries(s.t.Context(), "a", store.DeliveryFilter{Event: e.Seq}, store.DeliveryKey{}, 10))(s.t)
+	list, _, err := s.store.ListDeliveries(s.t.Context(), "a", store.DeliveryFilter{Event: e.Seq}, store.DeliveryKey{}, 10)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	if len(list) != 1 {
 		s.t.Fatalf("%d deliveries of an event, want 1", len(list))
 	}

@@ -171,7 +171,7 @@ func (q *finding) mark(ctx context.Context, tx pgx.Tx) error {
 }
 
 // CountDeliveries counts deliveries; see store.Records.
-func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (n int, err error) {
+func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (n int, more bool, err error) {
 	q, err := find(tenant, f, store.DeliveryKey{}, limit)
 	if err == nil {
 		err = snapshot(ctx, db.lists, func(tx pgx.Tx) error {
@@ -181,15 +181,17 @@ func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.Delive
 			return tx.QueryRow(ctx, q.query+howMany, q.args...).Scan(&n)
 		})
 	}
-	return n, wrap(err, "count deliveries")
+	return n, n == limit, wrap(err, "count deliveries")
 }
 
 // ListDeliveries lists deliveries, newest first; see store.Records.
-func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) ([]store.DeliveryRecord, error) {
+func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) (
+	_ []store.DeliveryRecord, next store.DeliveryKey, _ error,
+) {
 	const what = "list deliveries"
 	q, err := find(tenant, f, before, limit)
 	if err != nil {
-		return nil, wrap(err, what)
+		return nil, next, wrap(err, what)
 	}
 	var found []state
 	tries := map[store.DeliveryKey][]store.Outcome{}
@@ -211,14 +213,14 @@ func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.Deliver
 		return err
 	})
 	if err != nil {
-		return nil, wrap(err, what)
+		return nil, next, wrap(err, what)
 	}
 	records, now := make([]store.DeliveryRecord, len(found)), db.Now()
 	for i, s := range found {
 		records[i] = s.record
 		records[i].Sum(tries[s.record.DeliveryKey], orZero(s.due), now)
 	}
-	return records, nil
+	return records, next, nil
 }
 
 // Delivery finds one delivery with its event and outcomes; see store.Records.

@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,12 +25,25 @@ const (
 	listWaiting = `SELECT event FROM waiting WHERE webhook = ?1 AND event <= ?2 AND event >= ?3
 		ORDER BY event DESC LIMIT ?4`
 
-	listDelivered = `SELECT event FROM outcomes AS o WHERE webhook = ?1 AND event <= ?2 AND event >= ?3
-			AND kind = 'delivered'` + settledBy + ` ORDER BY event DESC LIMIT ?4`
+	// These two look at up to ?5 outcomes, and keep the order in which they are looked at.
+	listDelivered = `SELECT event FROM (` + lookTried + ` LIMIT ?5) AS o WHERE kind = 'delivered'` + settledBy + ` LIMIT ?4`
+
+	listGivenUp = `SELECT event FROM (` + lookGivenUp + ` LIMIT ?5) AS o WHERE true` + settledBy + ` LIMIT ?4`
+
+	lookTried = `SELECT webhook, event, attempt, kind FROM outcomes WHERE webhook = ?1 AND event <= ?2 AND event >= ?3
+			ORDER BY event DESC, attempt DESC`
 
 	// The first condition on kind is the index's own; without it SQLite does not use the index.
-	listGivenUp = `SELECT event FROM outcomes AS o INDEXED BY outcomes_given_up WHERE webhook = ?1 AND event <= ?2 AND event >= ?3
-			AND kind IN ('exhausted', 'cancelled') AND kind = ?5` + settledBy + ` ORDER BY event DESC LIMIT ?4`
+	lookGivenUp = `SELECT webhook, event, attempt FROM outcomes INDEXED BY outcomes_given_up
+			WHERE webhook = ?1 AND event <= ?2 AND event >= ?3 AND kind IN ('exhausted', 'cancelled') AND kind = ?6
+			ORDER BY event DESC, attempt DESC`
+
+	// The event of the last outcome that they look at, of which they know the last word.
+	lastTried   = `SELECT event FROM (` + lookTried + ` LIMIT 1 OFFSET ?5 - 1) AS o`
+	lastGivenUp = `SELECT event FROM (` + lookGivenUp + ` LIMIT 1 OFFSET ?5 - 1) AS o`
+
+	lastUnsettled = `SELECT seq FROM events INDEXED BY events_by_tenant WHERE tenant = ?1 AND seq <= ?2 AND seq >= ?3
+			ORDER BY seq DESC LIMIT 1 OFFSET ?4 - 1`
 
 	// The outcome is the delivery's last word.
 	settledBy = `
@@ -64,11 +77,15 @@ const (
 		WHERE webhook = ? AND event = ? ORDER BY attempt`
 )
 
+// lookedAt is how many outcomes, and how many events, a list of a webhook's deliveries looks at. It takes some milliseconds.
+const lookedAt = 10_000
+
 // ListDeliveries lists deliveries, newest first; see store.Records.
-func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) ([]store.DeliveryRecord, error) {
-	var list []store.DeliveryRecord
-	err := db.snapshot(ctx, "list deliveries", func(ctx context.Context, tx *sql.Tx) error {
-		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, before: before, limit: limit, now: time.Now()}
+func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) (
+	list []store.DeliveryRecord, next store.DeliveryKey, err error,
+) {
+	err = db.snapshot(ctx, "list deliveries", func(ctx context.Context, tx *sql.Tx) error {
+		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, before: before, limit: limit, look: max(lookedAt, limit), now: time.Now()}
 		keys, err := q.keys(ctx)
 		if err != nil {
 			return err
@@ -80,22 +97,27 @@ func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.Deliver
 			}
 			list = append(list, r)
 		}
+		if len(list) < limit && q.to != 0 {
+			next = store.DeliveryKey{Event: q.to}
+		}
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, next, err
 	}
-	return list, nil
+	return list, next, nil
 }
 
 // CountDeliveries counts deliveries; see store.Records.
-func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (n int, err error) {
+func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (n int, more bool, err error) {
 	err = db.snapshot(ctx, "count deliveries", func(ctx context.Context, tx *sql.Tx) error {
-		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, limit: limit, before: store.DeliveryKey{Event: math.MaxInt64, Webhook: math.MaxInt64}}
+		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, limit: limit, look: limit,
+			before: store.DeliveryKey{Event: math.MaxInt64, Webhook: math.MaxInt64}}
 		n, err = q.count(ctx)
+		more = n == limit || q.to != 0
 		return err
 	})
-	return n, err
+	return n, more, err
 }
 
 // count counts the list's deliveries without reading them.
@@ -123,15 +145,16 @@ func (q *deliveries) count(ctx context.Context) (n int, err error) {
 		if n >= q.limit {
 			break
 		}
-		args := []any{num, int64(high), int64(low), q.limit - n}
-		if strings.Contains(list, "?5") {
-			args = append(args, string(q.f.Status))
-		}
+		args := q.args(num, low, high, q.limit-n)
 		var here int
 		if err := q.tx.QueryRowContext(ctx, `SELECT count(*) FROM (`+list+`)`, args...).Scan(&here); err != nil {
 			return 0, err
 		}
-		n += here
+		if n += here; n < q.limit {
+			if err := q.far(ctx, args); err != nil {
+				return 0, err
+			}
+		}
 	}
 	return min(n, q.limit), nil
 }
@@ -144,6 +167,8 @@ type deliveries struct {
 	f      store.DeliveryFilter
 	before store.DeliveryKey
 	limit  int
+	look   int       // outcomes of a webhook that are looked at
+	to     store.Seq // the newest event that the list came to for some webhook, and no further; 0: it came to the end
 	now    time.Time
 	names  map[int64]string // the tenant's webhooks
 }
@@ -173,6 +198,7 @@ func (q *deliveries) keys(ctx context.Context) ([]store.DeliveryKey, error) {
 	if err := q.memory(ctx, low, high, found); err != nil {
 		return nil, err
 	}
+	maps.DeleteFunc(found, func(k store.DeliveryKey, _ struct{}) bool { return k.Event < q.to })
 	keys := slices.SortedFunc(maps.Keys(found), func(a, b store.DeliveryKey) int {
 		return cmp.Or(cmp.Compare(b.Event, a.Event), cmp.Compare(b.Webhook, a.Webhook))
 	})
@@ -194,7 +220,7 @@ func (q *deliveries) webhooks(ctx context.Context) error {
 
 // webhook finds one webhook's deliveries that are on record.
 func (q *deliveries) webhook(ctx context.Context, num int64, low, high store.Seq, found map[store.DeliveryKey]struct{}) error {
-	args := []any{num, int64(high), int64(low), q.limit}
+	args := q.args(num, low, high, q.limit)
 	var stmts []*stmt
 	switch q.f.Status {
 	case "":
@@ -204,23 +230,62 @@ func (q *deliveries) webhook(ctx context.Context, num int64, low, high store.Seq
 	case store.StatusDelivered:
 		stmts = []*stmt{q.read.delivered}
 	case store.StatusExhausted, store.StatusCancelled:
-		stmts, args = []*stmt{q.read.givenUp}, append(args, string(q.f.Status))
+		stmts = []*stmt{q.read.givenUp}
 	default:
 		return fmt.Errorf("unknown status %q", q.f.Status)
 	}
+	n := 0
 	for _, stmt := range stmts {
 		rows, err := q.tx.StmtContext(ctx, stmt.Stmt).QueryContext(ctx, args...)
 		err = each(rows, err, func() error {
 			key := store.DeliveryKey{Webhook: num}
 			err := rows.Scan(&key.Event)
 			found[key] = struct{}{}
+			n++
 			return err
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	if n == q.limit {
+		return nil
+	}
+	return q.far(ctx, args)
+}
+
+// args are those of a webhook's list.
+func (q *deliveries) args(num int64, low, high store.Seq, limit int) []any {
+	args := []any{num, int64(high), int64(low), limit}
+	switch q.f.Status {
+	case store.StatusDelivered:
+		args = append(args, q.look)
+	case store.StatusExhausted, store.StatusCancelled:
+		args = append(args, q.look, string(q.f.Status))
+	}
+	return args
+}
+
+// far notes how far a webhook's list came that looked at as much as it may.
+func (q *deliveries) far(ctx context.Context, args []any) error {
+	query := lastTried
+	switch len(args) {
+	case 4: // it has all
+		return nil
+	case 6:
+		query = lastGivenUp
+	}
+	return q.came(q.tx.QueryRowContext(ctx, query, args...))
+}
+
+func (q *deliveries) came(row *sql.Row) error {
+	var to store.Seq
+	err := row.Scan(&to)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	q.to = max(q.to, to)
+	return err
 }
 
 // memory finds the deliveries that are not on record yet.
@@ -232,8 +297,13 @@ func (q *deliveries) memory(ctx context.Context, low, high store.Seq, found map[
 	if err := q.tx.StmtContext(ctx, q.read.recoverFrom.Stmt).QueryRowContext(ctx).Scan(&mark); err != nil {
 		return err
 	}
-	rows, err := q.tx.StmtContext(ctx, q.read.inMemory.Stmt).QueryContext(ctx, q.tenant, int64(min(high, q.before.Event)),
-		int64(max(low, mark)), q.limit, q.f.Webhook, int64(q.before.Event), q.before.Webhook)
+	low, high = max(low, mark), min(high, q.before.Event)
+	row := q.tx.StmtContext(ctx, q.read.lastUnsettled.Stmt).QueryRowContext(ctx, q.tenant, int64(high), int64(low), lookedAt)
+	if err := q.came(row); err != nil {
+		return err
+	}
+	rows, err := q.tx.StmtContext(ctx, q.read.inMemory.Stmt).QueryContext(ctx, q.tenant, int64(high), int64(max(low, q.to)), q.limit,
+		q.f.Webhook, int64(q.before.Event), q.before.Webhook)
 	return each(rows, err, func() error {
 		var key store.DeliveryKey
 		if err := rows.Scan(&key.Event, &key.Webhook); err != nil {

@@ -46,6 +46,7 @@ type statements struct {
 	due, nextDue, attempts, lastSeq, recoverFrom, unsettled *stmt
 	events, partAt, partLast, partsDown                     *stmt
 	tried, waiting, delivered, givenUp, inMemory            *stmt
+	lastUnsettled                                           *stmt
 	tenantWebhooks, state, tries                            *stmt
 	advisor, investor, session                              *stmt
 
@@ -58,7 +59,7 @@ func (s *statements) prepare(ctx context.Context, r *reads) error {
 		selectRecoverFrom: &s.recoverFrom, selectUnsettled: &s.unsettled,
 		listEvents: &s.events, selectPartAt: &s.partAt, selectPartLast: &s.partLast, selectParts: &s.partsDown,
 		listTried: &s.tried, listWaiting: &s.waiting, listDelivered: &s.delivered, listGivenUp: &s.givenUp,
-		listUnsettled: &s.inMemory, selectTenantWebhooks: &s.tenantWebhooks, selectState: &s.state, selectTries: &s.tries,
+		listUnsettled: &s.inMemory, lastUnsettled: &s.lastUnsettled, selectTenantWebhooks: &s.tenantWebhooks, selectState: &s.state, selectTries: &s.tries,
 		selectAdvisor: &s.advisor, selectInvestor: &s.investor, selectSession: &s.session,
 	} {
 		prepared, err := r.db.PrepareContext(ctx, query)

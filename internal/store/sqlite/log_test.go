@@ -68,7 +68,7 @@ func TestLogBound(t *testing.T) {
 		}), "rows")
 	}
 	list := func(ctx context.Context, db *DB) error {
-		_, err := db.ListDeliveries(ctx, "a", store.DeliveryFilter{}, store.DeliveryKey{}, 200)
+		_, _, err := db.ListDeliveries(ctx, "a", store.DeliveryFilter{}, store.DeliveryKey{}, 200)
 		return err
 	}
 	for name, c := range map[string]struct {
@@ -151,7 +151,7 @@ func BenchmarkCommitBesideReaders(b *testing.B) {
 				}
 			}
 			reads, broken, stop := overlap(ctx, n, func(ctx context.Context) error {
-				_, err := db.ListDeliveries(ctx, "quantfolio", store.DeliveryFilter{}, store.DeliveryKey{}, 50)
+				_, _, err := db.ListDeliveries(ctx, "quantfolio", store.DeliveryFilter{}, store.DeliveryKey{}, 50)
 				return err
 			})
 			defer stop()

@@ -40,7 +40,10 @@ func TestPlans(t *testing.T) {
 		"list events":    {listEvents, []string{"INDEX events_by_tenant (tenant=? AND rowid>? AND rowid<?)"}, false},
 		"list tried":     {listTried, []string{"PRIMARY KEY (webhook=? AND event>? AND event<?)"}, false},
 		"list waiting":   {listWaiting, []string{"PRIMARY KEY (webhook=? AND event>? AND event<?)"}, false},
-		"list delivered": {listDelivered, []string{"o USING PRIMARY KEY (webhook=? AND event>? AND event<?)", "w USING PRIMARY KEY (webhook=? AND event=?)", "l USING PRIMARY KEY (webhook=? AND event=? AND attempt>?)"}, false},
+		"list delivered": {listDelivered, []string{"outcomes USING PRIMARY KEY (webhook=? AND event>? AND event<?)", "w USING PRIMARY KEY (webhook=? AND event=?)", "l USING PRIMARY KEY (webhook=? AND event=? AND attempt>?)"}, false},
+		"last tried":     {lastTried, []string{"PRIMARY KEY (webhook=? AND event>? AND event<?)"}, false},
+		"last given up":  {lastGivenUp, []string{"outcomes_given_up (webhook=? AND kind=? AND event>? AND event<?)"}, false},
+		"last unsettled": {lastUnsettled, []string{"COVERING INDEX events_by_tenant (tenant=? AND rowid>? AND rowid<?)"}, false},
 		"list given up":  {listGivenUp, []string{"outcomes_given_up (webhook=? AND kind=? AND event>? AND event<?)"}, false},
 		// Sorts by webhook within an event only.
 		"list unsettled": {listUnsettled, []string{"events_by_tenant (tenant=? AND rowid>? AND rowid<?)", "o USING PRIMARY KEY (webhook=? AND event=?)", "x USING PRIMARY KEY (webhook=? AND event=?)"}, true},
@@ -97,7 +100,8 @@ func TestPlans(t *testing.T) {
 		for line := range strings.Lines(plan) {
 			grows := strings.Contains(line, "SCAN") && !strings.Contains(line, "json_each") && !strings.Contains(line, "VIRTUAL TABLE") &&
 				!strings.Contains(line, "SCAN hook") && // the webhooks that a backlog was found of
-				!strings.Contains(line, "SCAN (subquery") // whose own reads have lines of their own
+				!strings.Contains(line, "SCAN (subquery") && // whose own reads have lines of their own
+				!strings.HasSuffix(strings.TrimSpace(line), "SCAN o") // what a list looks at, which is bounded
 			if grows || strings.Contains(line, "TEMP B-TREE") && !(c.sorts && strings.Contains(line, "LAST TERM")) {
 				t.Errorf("%s: plan has %s", name, line)
 			}
@@ -110,7 +114,7 @@ func mustPlan(t *testing.T, db *DB, query string) string {
 	args := make([]any, strings.Count(query, "?"))
 	for i := 9; i > 0; i-- { // numbered parameters are fewer than question marks
 		if strings.Contains(query, "?1") && strings.Contains(query, "?"+string(rune('0'+i))) {
-			args = args[:i]
+			args = make([]any, i)
 			break
 		}
 	}

@@ -136,7 +136,7 @@ func testLongHistory(t *testing.T, s store.Store) {
 // deliveryNames lists deliveries as "event:webhook:status:attempts".
 func deliveryNames(t *testing.T, s store.Store, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) (names []string) {
 	t.Helper()
-	list, err := s.ListDeliveries(context.Background(), tenant, f, before, limit)
+	list, _, err := s.ListDeliveries(context.Background(), tenant, f, before, limit)
 	if err != nil {
 		t.Fatalf("ListDeliveries = %v, want nil", err)
 	}
@@ -192,7 +192,7 @@ func testDeliveryStates(t *testing.T, s store.Store) {
 				some = append(some, r)
 			}
 		}
-		got, err := s.ListDeliveries(context.Background(), "a", store.DeliveryFilter{Status: status}, store.DeliveryKey{}, 100)
+		got, _, err := s.ListDeliveries(context.Background(), "a", store.DeliveryFilter{Status: status}, store.DeliveryKey{}, 100)
 		if err != nil {
 			t.Fatalf("ListDeliveries(%s) = %v, want nil", status, err)
 		}
@@ -260,8 +260,9 @@ func testListDeliveries(t *testing.T, s store.Store) {
 		t.Run(label, func(t *testing.T) {
 			wantList(t, deliveryNames(t, s, "a", c.f, store.DeliveryKey{}, 100), c.want)
 			for _, limit := range []int{100, 2} {
-				if n, err := s.CountDeliveries(context.Background(), "a", c.f, limit); err != nil || n != min(len(c.want), limit) {
-					t.Errorf("CountDeliveries up to %d = %d, %v, want %d, nil", limit, n, err, min(len(c.want), limit))
+				n, more, err := s.CountDeliveries(context.Background(), "a", c.f, limit)
+				if want := min(len(c.want), limit); err != nil || n != want || more != (want == limit) {
+					t.Errorf("CountDeliveries up to %d = %d, %t, %v, want %d, %t, nil", limit, n, more, err, want, want == limit)
 				}
 			}
 		})
@@ -274,7 +275,7 @@ func testListDeliveries(t *testing.T, s store.Store) {
 func testDeliveryPages(t *testing.T, s store.Store) {
 	one, _ := manyDeliveries(t, s)
 	for _, f := range []store.DeliveryFilter{{}, {Webhook: one.Num}, {Status: store.StatusWaiting}, {Status: store.StatusDelivered}} {
-		all, err := s.ListDeliveries(context.Background(), "a", f, store.DeliveryKey{}, 100)
+		all, _, err := s.ListDeliveries(context.Background(), "a", f, store.DeliveryKey{}, 100)
 		if err != nil {
 			t.Fatalf("ListDeliveries = %v, want nil", err)
 		}
@@ -282,7 +283,7 @@ func testDeliveryPages(t *testing.T, s store.Store) {
 			var paged []store.DeliveryRecord
 			var before store.DeliveryKey
 			for range len(all) + 1 {
-				page, err := s.ListDeliveries(context.Background(), "a", f, before, limit)
+				page, _, err := s.ListDeliveries(context.Background(), "a", f, before, limit)
 				if err != nil {
 					t.Fatalf("ListDeliveries = %v, want nil", err)
 				}
@@ -331,7 +332,7 @@ func testTenantsApart(t *testing.T, s store.Store) {
 	one, _ := manyDeliveries(t, s)
 	w := mustWebhook(t, s, "b")
 	mustSubmit(t, s, "b", submitted(6, w.Num))
-	list, err := s.ListDeliveries(context.Background(), "b", store.DeliveryFilter{}, store.DeliveryKey{}, 100)
+	list, _, err := s.ListDeliveries(context.Background(), "b", store.DeliveryFilter{}, store.DeliveryKey{}, 100)
 	if err != nil || len(list) != 1 || list[0].Webhook != w.Num {
 		t.Errorf("ListDeliveries of b = %+v, %v, want its one", list, err)
 	}
