@@ -20,8 +20,8 @@ var house = []string{
 	"internal/arch", "internal/crashtest", "internal/pgtest",
 	"cmd/qhook", "internal/cli", "internal/bench", "qhooktest", "internal/app", "internal/server", "internal/ui", "internal/api", "internal/advisory",
 	"internal/engine", "internal/attempt", "internal/pgserver", "internal/live", "internal/relay", "outbox", "client", "internal/receivers", "internal/netguard",
-	"internal/store/storetest", "internal/store/sqlite", "internal/store/postgres", "internal/store", "internal/webhook", "internal/event",
-	"internal/failpoint", "internal/budget", "signature",
+	"internal/store/storetest", "internal/store/sqlite", "internal/store/postgres", "internal/pgsession", "internal/store", "internal/webhook",
+	"internal/event", "internal/failpoint", "internal/budget", "signature",
 }
 
 type pkg struct {

@@ -65,7 +65,7 @@ func (db *DB) SessionByID(ctx context.Context, tenant, id string) (store.AdviceS
 
 // ListAdvisors lists the tenant's advisors; see store.Advisory.
 func (db *DB) ListAdvisors(ctx context.Context, tenant string, after int64, limit int) ([]store.Advisor, error) {
-	return collect(ctx, db.lists, "advisors", scanAdvisor, advisorColumns+page, tenant, after, limit)
+	return collectListed(ctx, db.lists, "advisors", scanAdvisor, advisorColumns+page, tenant, after, limit)
 }
 
 // ListInvestors lists the tenant's investors; see store.Advisory.
@@ -80,7 +80,7 @@ func (db *DB) ListInvestors(ctx context.Context, tenant string, f store.Investor
 	and(` AND advisor = $%d`, f.AdvisorID)
 	and(` AND reference = $%d AND reference <> ''`, f.Reference) // the second is the index's own
 	and(` AND type = $%d`, f.Type)
-	return collect(ctx, db.lists, "investors", scanInvestor, query+presence(f.Presence)+page, args...)
+	return collectListed(ctx, db.lists, "investors", scanInvestor, query+presence(f.Presence)+page, args...)
 }
 
 // ListSessions lists an investor's advice sessions; see store.Advisory.
@@ -91,7 +91,7 @@ func (db *DB) ListSessions(ctx context.Context, tenant string, f store.SessionFi
 	} else if f.Completed != nil {
 		query += ` AND completed_at IS NULL`
 	}
-	return collect(ctx, db.lists, "advice sessions", scanSession, query+page, tenant, after, limit, f.InvestorID)
+	return collectListed(ctx, db.lists, "advice sessions", scanSession, query+page, tenant, after, limit, f.InvestorID)
 }
 
 // presence is the condition of a filter.
@@ -130,7 +130,7 @@ func (db *DB) ReportByID(ctx context.Context, tenant, session, id string) (store
 
 // ListReports lists the reports of an advice session; see store.Advisory.
 func (db *DB) ListReports(ctx context.Context, tenant, session string, after int64, limit int) ([]store.Report, error) {
-	return collect(ctx, db.lists, "reports", scanReport, `SELECT num, tenant, id, session, created_at, length(content), NULL::bytea
+	return collectListed(ctx, db.lists, "reports", scanReport, `SELECT num, tenant, id, session, created_at, length(content), NULL::bytea
 		FROM reports WHERE tenant = $1 AND session = $4`+page, tenant, after, limit, session)
 }
 
@@ -170,6 +170,8 @@ func (db *DB) IdempotencyKey(ctx context.Context, tenant, caller, key string) (s
 
 // DropIdempotencyKeys forgets the keys from before the time; see store.Advisory.
 func (db *DB) DropIdempotencyKeys(ctx context.Context, before time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTime)
+	defer cancel()
 	_, err := db.pool.Exec(ctx, `DELETE FROM idempotency_keys WHERE created_at < $1`, floor(before))
 	return wrap(err, "drop idempotency keys")
 }

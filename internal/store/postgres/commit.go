@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/pgsession"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -65,7 +66,10 @@ const (
 )
 
 // link is a connection that is opened when it is needed.
-type link struct{ conn *pgx.Conn }
+type link struct {
+	conn   *pgx.Conn
+	turned func() // called when the server says that it can no longer write; see pgsession.Options
+}
 
 func (l *link) close() {
 	if l.conn != nil {
@@ -83,12 +87,12 @@ func (l *link) open(ctx context.Context, url string) error {
 	if !l.closed() {
 		return nil
 	}
-	c, err := poolConfig(url)
+	// Planning a look-up by a few IDs anew, for all partitions, takes ten times as long as the look-up.
+	c, err := pgsession.Config(url, pgsession.Options{Name: name, Turned: l.turned,
+		Settings: map[string]string{"plan_cache_mode": "force_generic_plan"}})
 	if err != nil {
 		return err
 	}
-	// Planning a look-up by a few IDs anew, for all partitions, takes ten times as long as the look-up.
-	c.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	l.conn, err = pgx.ConnectConfig(ctx, c.ConnConfig)
 	return err
 }
@@ -142,7 +146,7 @@ func (db *DB) Commit(ctx context.Context, b *store.Batch) error {
 			n.wake(store.ErrFenced)
 			return fmt.Errorf("commit: %w", store.ErrFenced)
 		}
-		cut := db.w.closed()
+		cut := db.w.closed() && code(err) != readOnly // which says that nothing was written
 		if cut {
 			if took, e := db.settle(ctx, n); e != nil || took {
 				return e

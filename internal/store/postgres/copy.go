@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/quantfolio/qhook/internal/pgsession"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -26,12 +27,10 @@ type dump struct {
 // Close.
 func (db *DB) Dump(ctx context.Context) (store.Dump, error) {
 	d := &dump{db: db, days: map[time.Time]bool{}}
-	c, err := poolConfig(db.cfg.URL)
+	c, err := pgsession.Config(db.cfg.URL, pgsession.Options{Name: name, Settings: map[string]string{
+		"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}}) // a whole table is read at once
 	if err != nil {
 		return nil, err
-	}
-	for _, timeout := range []string{"statement_timeout", "idle_in_transaction_session_timeout"} {
-		c.ConnConfig.RuntimeParams[timeout] = "0" // a whole table is read at once
 	}
 	for _, to := range []**pgx.Conn{&d.conn, &d.hold} {
 		if *to, err = pgx.ConnectConfig(ctx, c.ConnConfig); err != nil {

@@ -98,9 +98,13 @@ const (
 		WHERE h.tenant = $1 AND h.num = $2 AND e.tenant = $1 AND e.seq = $3`
 )
 
-// snapshot runs fn on one state of the database.
-func snapshot(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
-	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
+// snapshot runs fn on one state of the database, for a request.
+func snapshot(ctx context.Context, pool *pgxpool.Pool, fn func(context.Context, pgx.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		return fn(ctx, tx)
+	})
 }
 
 // state is a delivery without its outcomes.
@@ -174,7 +178,8 @@ func (q *finding) mark(ctx context.Context, tx pgx.Tx) error {
 func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (n int, more bool, err error) {
 	q, err := find(tenant, f, store.DeliveryKey{}, limit)
 	if err == nil {
-		err = snapshot(ctx, db.lists, func(tx pgx.Tx) error {
+		err = snapshotListed(ctx, db.lists, func(ctx context.Context, tx pgx.Tx) error {
+			q := q // its mark is another each time
 			if err := q.mark(ctx, tx); err != nil {
 				return err
 			}
@@ -195,7 +200,9 @@ func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.Deliver
 	}
 	var found []state
 	tries := map[store.DeliveryKey][]store.Outcome{}
-	err = snapshot(ctx, db.lists, func(tx pgx.Tx) (err error) {
+	err = snapshotListed(ctx, db.lists, func(ctx context.Context, tx pgx.Tx) (err error) {
+		q := q // its mark is another each time
+		clear(tries)
 		if err := q.mark(ctx, tx); err != nil {
 			return err
 		}
@@ -228,7 +235,7 @@ func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey
 	what := fmt.Sprintf("delivery of event %d to webhook %d", key.Event, key.Webhook)
 	r.DeliveryKey = key
 	var due *time.Time
-	err = snapshot(ctx, db.pool, func(tx pgx.Tx) (err error) {
+	err = snapshot(ctx, db.pool, func(ctx context.Context, tx pgx.Tx) (err error) {
 		e, err = one(ctx, tx, "find it", func(row pgx.CollectableRow) (e store.EventRecord, err error) {
 			err = row.Scan(append([]any{&r.WebhookID, &due, &e.Seq, &e.Webhooks}, eventColumns(&e.Event)...)...)
 			own(&e.Event)

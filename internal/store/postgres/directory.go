@@ -11,7 +11,7 @@ import (
 
 // CreateTenant writes t; see store.Directory.
 func (db *DB) CreateTenant(ctx context.Context, t store.Tenant) error {
-	_, err := db.pool.Exec(ctx, `INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, $3)`, t.ID, t.Name, t.CreatedAt)
+	_, err := execute(ctx, db.pool, `INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, $3)`, t.ID, t.Name, t.CreatedAt)
 	return wrap(constraint(err), "create tenant "+t.ID)
 }
 
@@ -57,7 +57,7 @@ func (db *DB) CreateAPIKey(ctx context.Context, k store.APIKey) error {
 	if !k.ExpiresAt.IsZero() {
 		expiresAt = &k.ExpiresAt
 	}
-	_, err := db.pool.Exec(ctx, `WITH over AS (DELETE FROM api_keys WHERE expires_at <= $7)
+	_, err := execute(ctx, db.pool, `WITH over AS (DELETE FROM api_keys WHERE expires_at <= $7)
 		INSERT INTO api_keys (id, tenant, role, advisor, name, hash, created_at, kind, parent, webhook, expires_at, signed_in_for)
 		VALUES ($1, nullif($2, ''), $3, nullif($4, ''), $5, $6, $7, $8, nullif($9, ''), $10, $11, $12)`,
 		k.ID, k.Tenant, string(k.Role), k.Advisor, k.Name, k.Hash[:], k.CreatedAt,
@@ -77,7 +77,7 @@ func (db *DB) ListAPIKeys(ctx context.Context, tenant string) ([]store.APIKey, e
 
 // DeleteAPIKey removes the tenant's key; see store.Directory.
 func (db *DB) DeleteAPIKey(ctx context.Context, tenant, id string) error {
-	r, err := db.pool.Exec(ctx, `DELETE FROM api_keys WHERE `+ofTenant+` AND id = $2`, tenant, id)
+	r, err := execute(ctx, db.pool, `DELETE FROM api_keys WHERE `+ofTenant+` AND id = $2`, tenant, id)
 	if err = notFound(err); err == nil && r.RowsAffected() == 0 {
 		err = store.ErrNotFound
 	}

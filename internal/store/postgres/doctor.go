@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/quantfolio/qhook/internal/pgsession"
 )
 
 // Finding is one thing that Doctor looked at.
@@ -32,7 +34,7 @@ func (c *checkup) add(ok bool, do, what string, args ...any) {
 // Doctor looks at a database and says what is wrong with it and what to do. It changes nothing. pool is the number of
 // connections that each node uses besides three: of its commits, its beats and its watch over the webhooks.
 func Doctor(ctx context.Context, url string, pool int) ([]Finding, error) {
-	cfg, err := poolConfig(url)
+	cfg, err := pgsession.Config(url, pgsession.Options{Name: name})
 	if err != nil {
 		return nil, err
 	}

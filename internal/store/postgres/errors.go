@@ -23,15 +23,16 @@ func code(err error) string {
 
 // The codes on which something is decided; PostgreSQL's documentation, appendix A.
 const (
-	fencedOff       = "QH001" // this program's own; see fence
-	uniqueViolation = "23505"
-	foreignKey      = "23503"
-	checkViolation  = "23514"
-	serialization   = "40001"
-	deadlock        = "40P01"
-	diskFull        = "53100"
-	readOnly        = "25006"
-	notText         = "22021" // a NUL, say: no stored text has it
+	fencedOff          = "QH001" // this program's own; see fence
+	uniqueViolation    = "23505"
+	foreignKey         = "23503"
+	checkViolation     = "23514"
+	serialization      = "40001"
+	deadlock           = "40P01"
+	diskFull           = "53100"
+	tooManyConnections = "53300"
+	readOnly           = "25006"
+	notText            = "22021" // a NUL, say: no stored text has it
 )
 
 // verdict says which of the store's errors err is; nil: none of them.

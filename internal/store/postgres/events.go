@@ -55,7 +55,7 @@ func (db *DB) ListEvents(ctx context.Context, tenant string, f store.EventFilter
 	}
 	query, args := listEvents, []any{tenant, int64(low), int64(high), limit}
 	if len(f.Types) > 0 && f.ObjectID == "" && f.ObjectOwnerID == "" && f.OwnerID == "" {
-		return collect(ctx, db.lists, "list events", scanEvent, listTypes, append(args, f.Types)...)
+		return collectListed(ctx, db.lists, "list events", scanEvent, listTypes, append(args, f.Types)...)
 	}
 	and := func(condition string, v any) {
 		args = append(args, v)
@@ -73,5 +73,5 @@ func (db *DB) ListEvents(ctx context.Context, tenant string, f store.EventFilter
 	if len(f.Types) > 0 {
 		and(` AND e.type = ANY ($%d)`, f.Types)
 	}
-	return collect(ctx, db.lists, "list events", scanEvent, query+newest, args...)
+	return collectListed(ctx, db.lists, "list events", scanEvent, query+newest, args...)
 }

@@ -63,7 +63,7 @@ func queueRollups(n *node, list []store.Rollup, batch *pgx.Batch) {
 
 // Rollups lists rollups; see store.Stats.
 func (db *DB) Rollups(ctx context.Context, q store.RollupQuery) ([]store.Rollup, error) {
-	return collect(ctx, db.lists, "rollups", func(row pgx.CollectableRow) (store.Rollup, error) {
+	return collectListed(ctx, db.lists, "rollups", func(row pgx.CollectableRow) (store.Rollup, error) {
 		r := store.Rollup{Tenant: q.Tenant}
 		var step int64
 		to := []any{&r.Webhook, &step, &r.Delivered, &r.Retried, &r.Exhausted, &r.Cancelled}
@@ -84,7 +84,7 @@ const selectWaitingCounts = `SELECT h.webhook, c.waiting, first.event FROM unnes
 
 // WaitingCounts counts waiting rows; see store.Stats.
 func (db *DB) WaitingCounts(ctx context.Context, tenant string, webhooks []int64, limit int) ([]store.WaitingCount, error) {
-	return collect(ctx, db.lists, "waiting counts", pgx.RowToStructByPos[store.WaitingCount], selectWaitingCounts, tenant, webhooks, limit)
+	return collectListed(ctx, db.lists, "waiting counts", pgx.RowToStructByPos[store.WaitingCount], selectWaitingCounts, tenant, webhooks, limit)
 }
 
 // selectLastOutcomes finds the last outcomes of the webhooks $2.
@@ -95,7 +95,7 @@ const selectLastOutcomes = `SELECT h.webhook, o.* FROM unnest($2::bigint[]) AS h
 
 // LastOutcomes gives the last outcome of the newest event that was tried; see store.Stats.
 func (db *DB) LastOutcomes(ctx context.Context, tenant string, webhooks []int64) ([]store.Outcome, error) {
-	list, err := collect(ctx, db.lists, "last outcomes", scanOutcome, selectLastOutcomes, tenant, webhooks)
+	list, err := collectListed(ctx, db.lists, "last outcomes", scanOutcome, selectLastOutcomes, tenant, webhooks)
 	for i := range list {
 		list[i].Tenant = tenant
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // querier is a pool or a transaction.
@@ -12,8 +14,15 @@ type querier interface {
 	Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
 }
 
-// collect runs a query and collects what scan makes of its rows.
+// collect runs a query of a request and collects what scan makes of its rows.
 func collect[T any](ctx context.Context, q querier, what string, scan pgx.RowToFunc[T], query string, args ...any) ([]T, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	return collectAll(ctx, q, what, scan, query, args...)
+}
+
+// collectAll is collect for what takes as long as it takes.
+func collectAll[T any](ctx context.Context, q querier, what string, scan pgx.RowToFunc[T], query string, args ...any) ([]T, error) {
 	rows, _ := q.Query(ctx, query, args...) // CollectRows says what is wrong
 	found, err := pgx.CollectRows(rows, scan)
 	if code(err) == notText { // what is looked for
@@ -25,8 +34,10 @@ func collect[T any](ctx context.Context, q querier, what string, scan pgx.RowToF
 	return found, nil
 }
 
-// one runs a query and returns what scan makes of its row. Errors: store.ErrNotFound.
+// one runs a query of a request and returns what scan makes of its row. Errors: store.ErrNotFound.
 func one[T any](ctx context.Context, q querier, what string, scan pgx.RowToFunc[T], query string, args ...any) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
 	rows, _ := q.Query(ctx, query, args...) // CollectOneRow says what is wrong
 	found, err := pgx.CollectOneRow(rows, scan)
 	if err != nil {
@@ -34,6 +45,13 @@ func one[T any](ctx context.Context, q querier, what string, scan pgx.RowToFunc[
 		return none, wrap(notFound(err), what)
 	}
 	return found, nil
+}
+
+// execute runs a statement of a request.
+func execute(ctx context.Context, pool *pgxpool.Pool, query string, args ...any) (pgconn.CommandTag, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	return pool.Exec(ctx, query, args...)
 }
 
 // orZero is the time of a column that may be NULL.

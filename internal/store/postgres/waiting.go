@@ -202,6 +202,8 @@ func (db *DB) Backlogs(ctx context.Context) ([]store.Backlog, error) {
 
 // Attempts is the largest attempt number on record; see store.Journal.
 func (db *DB) Attempts(ctx context.Context, tenant string, key store.DeliveryKey) (n int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
 	err = db.pool.QueryRow(ctx, `SELECT coalesce(max(attempt), 0) FROM outcomes WHERE tenant = $1 AND webhook = $2 AND event = $3`,
 		tenant, key.Webhook, int64(key.Event)).Scan(&n)
 	return n, wrap(err, "attempts of a delivery")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/quantfolio/qhook/internal/pgsession"
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
@@ -42,7 +43,7 @@ func (db *DB) Watch(ctx context.Context, changed func(*webhook.Webhook) error) {
 
 // listen follows the channel on a connection of its own until that fails.
 func (db *DB) listen(ctx context.Context, k *known, changed func(*webhook.Webhook) error) error {
-	c, err := poolConfig(db.cfg.URL)
+	c, err := pgsession.Config(db.cfg.URL, pgsession.Options{Name: name, Turned: db.pool.Reset})
 	if err != nil {
 		return err
 	}

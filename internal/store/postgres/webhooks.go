@@ -38,6 +38,8 @@ const (
 
 // CreateWebhook writes w; see store.Webhooks. Errors: store.ErrNotFound for an unknown tenant, store.ErrExists.
 func (db *DB) CreateWebhook(ctx context.Context, w *webhook.Webhook) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
 	args, err := db.webhookArgs(w, w.CreatedAt)
 	if err == nil {
 		var num int64
@@ -50,6 +52,8 @@ func (db *DB) CreateWebhook(ctx context.Context, w *webhook.Webhook) error {
 
 // UpdateWebhook writes w over the version that it was read as; see store.Webhooks.
 func (db *DB) UpdateWebhook(ctx context.Context, w *webhook.Webhook) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
 	args, err := db.webhookArgs(w, w.Version)
 	if err == nil {
 		err = db.pool.QueryRow(ctx, updateWebhook, args...).Scan(nil, nil)
@@ -90,8 +94,13 @@ func (db *DB) ListWebhooks(ctx context.Context, tenant string, after int64, limi
 
 // AllWebhooks lists every tenant's webhooks, the deleted ones included; see store.Webhooks.
 func (db *DB) AllWebhooks(ctx context.Context) ([]*webhook.Webhook, error) {
-	return collect(ctx, db.pool, "all webhooks", db.scanWebhook, `SELECT `+webhookColumns+` FROM webhooks ORDER BY num`)
+	ctx, cancel := context.WithTimeout(ctx, loadTime)
+	defer cancel()
+	return collectAll(ctx, db.pool, "all webhooks", db.scanWebhook, `SELECT `+webhookColumns+` FROM webhooks ORDER BY num`)
 }
+
+// loadTime bounds what no request waits for, such as the reading of all webhooks.
+const loadTime = 30 * time.Second
 
 // webhookArgs are $1 to $19 of insertWebhook and updateWebhook, and then the last.
 func (db *DB) webhookArgs(w *webhook.Webhook, last any) ([]any, error) {
