@@ -109,7 +109,7 @@ while [ -e data/postmaster.pid ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i + 1)); 
 rm -rf "$1"`
 
 func (s *Server) watch() (err error) {
-	s.watcher = s.command(context.Background(), "/bin/sh", "-c", cleanUp, "sh", s.dir)
+	s.watcher = s.Command(context.Background(), "/bin/sh", "-c", cleanUp, "sh", s.dir)
 	if s.leash, err = s.watcher.StdinPipe(); err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (s *Server) watch() (err error) {
 func (s *Server) init() error {
 	ctx, cancel := context.WithTimeout(context.Background(), initTime)
 	defer cancel()
-	cmd := s.command(ctx, filepath.Join(s.bin, "initdb"), "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+	cmd := s.Command(ctx, filepath.Join(s.bin, "initdb"), "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
@@ -145,7 +145,7 @@ func (s *Server) Run() error {
 	for _, x := range s.settings {
 		args = append(args, "-c", x)
 	}
-	s.cmd = s.command(context.Background(), filepath.Join(s.bin, "postgres"), args...)
+	s.cmd = s.Command(context.Background(), filepath.Join(s.bin, "postgres"), args...)
 	s.cmd.Stdout, s.cmd.Stderr = logs, logs
 	if err := s.cmd.Start(); err != nil {
 		return fmt.Errorf("start postgres: %w", err)
@@ -207,9 +207,9 @@ func (s *Server) Close() error {
 	return err
 }
 
-// command is one in the server's folder, as its user, in a process group of its own, so that Ctrl-C does not reach it,
+// Command is a command in the server's folder, as its user, in a process group of its own, so that Ctrl-C does not reach it,
 // and without PostgreSQL's variables.
-func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+func (s *Server) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = s.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/quantfolio/qhook/client"
+	"github.com/quantfolio/qhook/internal/pgsession"
 )
 
 // Config says from where to where. Source, URL and Key are required.
@@ -46,7 +47,7 @@ type Relay struct {
 
 // New checks cfg; nothing is connected yet. Its errors never show the source, which has a password.
 func New(cfg Config) (*Relay, error) {
-	source, err := pgx.ParseConfig(cfg.Source)
+	source, err := pgsession.Config(cfg.Source, pgsession.Options{Name: "qhook relay", Foreign: true})
 	if cfg.Source == "" || err != nil { // err quotes parts of the source
 		return nil, errors.New("the source is not a PostgreSQL URL; write it like postgres://user:password@host:5432/database")
 	}
@@ -65,19 +66,11 @@ func New(cfg Config) (*Relay, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Relay{cfg: cfg, source: source, log: cfg.Logger, metrics: newMetrics(cfg.Registerer)}
+	r := &Relay{cfg: cfg, source: source.ConnConfig, log: cfg.Logger, metrics: newMetrics(cfg.Registerer)}
 	r.http = &http.Client{
 		Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: time.Minute, CheckRedirect: redirected,
 	}
 	r.source.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) { r.woken = true }
-	if source.ConnectTimeout == 0 {
-		source.ConnectTimeout = connectTime
-	}
-	for name, value := range settings {
-		if _, given := source.RuntimeParams[name]; !given {
-			source.RuntimeParams[name] = value
-		}
-	}
 	r.setTrouble(errors.New("not connected to the source yet"))
 	return r, nil
 }
@@ -85,18 +78,6 @@ func New(cfg Config) (*Relay, error) {
 // redirected follows no redirect: events and their 202 go to and come from the server that was named, not a login page.
 func redirected(next *http.Request, _ []*http.Request) error {
 	return fmt.Errorf("the answer leads to %s://%s; is the URL that of a qhook server?", next.URL.Scheme, next.URL.Host)
-}
-
-const connectTime = 5 * time.Second
-
-// settings are those of the session. They end it within seconds when this machine is gone, so that another relay gets
-// the lock.
-var settings = map[string]string{
-	"application_name":        "qhook relay",
-	"tcp_keepalives_idle":     "5",
-	"tcp_keepalives_interval": "5",
-	"tcp_keepalives_count":    "3",
-	"tcp_user_timeout":        "15s",
 }
 
 // client acts for a tenant; the clients share their connections.

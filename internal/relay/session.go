@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/quantfolio/qhook/internal/pgsession"
 )
 
 const (
@@ -25,6 +27,9 @@ const lock = `SELECT pg_try_advisory_lock(x'71686f6f'::int, 'qhook_outbox'::regc
 // the source works.
 func (r *Relay) session(ctx context.Context, b *backoff) error {
 	conn, err := pgx.ConnectConfig(ctx, r.source)
+	if refusal := pgsession.Refused(err); refusal != nil {
+		return refusal
+	}
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -33,6 +38,9 @@ func (r *Relay) session(ctx context.Context, b *backoff) error {
 		defer cancel()
 		_ = conn.Close(ctx)
 	}()
+	if err := pgsession.Alone(ctx, conn); err != nil { // a pooler could take the lock away
+		return err
+	}
 	if err := r.await(ctx, conn, b); err != nil {
 		return err
 	}
@@ -91,7 +99,7 @@ func (r *Relay) await(ctx context.Context, conn *pgx.Conn, b *backoff) error {
 	for said := false; ; {
 		mine, err := r.tryLock(ctx, conn)
 		if p, ok := errors.AsType[*pgconn.PgError](err); ok && p.Code == "42P01" { // undefined_table
-			return errors.New("the source has no table qhook_outbox; make it: qhook relay --schema | psql")
+			return errors.New("the source has no table qhook_outbox; make it: qhook relay --schema | psql; one in another schema than public is named in the source: ?search_path=SCHEMA")
 		}
 		if err != nil || mine {
 			return wrap("take the lock", err)
