@@ -97,9 +97,36 @@ func (a *App) exportStats() {
 	gauge("database_connections", "Open connections of the pool.", func(s postgres.Stats) float64 { return float64(s.Connections) })
 	gauge("database_connections_idle", "Those of them that nobody uses.", func(s postgres.Stats) float64 { return float64(s.Idle) })
 	gauge("database_connections_most", "How many there can be.", func(s postgres.Stats) float64 { return float64(s.Most) })
+	a.registry.MustRegister(oldest{a.shared})
 	gauge("lease_seconds", "What is left of the node's lease; at 0 it makes no attempts.", func(s postgres.Stats) float64 { return max(0, s.Lease.Seconds()) })
 	gauge("takeovers", "Dead nodes whose work this one took over, since its start.", func(s postgres.Stats) float64 { return float64(s.TakenOver) })
 	gauge("fenced", "Times that another node took over this one's work, since its start.", func(s postgres.Stats) float64 { return float64(s.Fenced) })
+}
+
+// oldest asks the database, whenever metrics are read, what keeps it from removing dead rows. Without an answer within a
+// second there is no figure.
+type oldest struct{ db *postgres.DB }
+
+var (
+	oldestTransaction = prometheus.NewDesc("qhook_database_oldest_transaction_seconds",
+		"How long the database's oldest transaction is open; while it is, no dead row is removed.", nil, nil)
+	oldestSnapshot = prometheus.NewDesc("qhook_database_oldest_snapshot_transactions",
+		"Transactions since the oldest snapshot that a session, a standby or a slot holds.", nil, nil)
+)
+
+// Describe is a Collector's.
+func (oldest) Describe(to chan<- *prometheus.Desc) { to <- oldestTransaction; to <- oldestSnapshot }
+
+// Collect is a Collector's.
+func (o oldest) Collect(to chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	found, err := o.db.Oldest(ctx)
+	if err != nil {
+		return
+	}
+	to <- prometheus.MustNewConstMetric(oldestTransaction, prometheus.GaugeValue, found.Transaction.Seconds())
+	to <- prometheus.MustNewConstMetric(oldestSnapshot, prometheus.GaugeValue, float64(found.Snapshot))
 }
 
 // watch tells the engine what other nodes change, until Stop.

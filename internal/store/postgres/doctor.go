@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,19 +35,15 @@ func (c *checkup) add(ok bool, do, what string, args ...any) {
 // Doctor looks at a database and says what is wrong with it and what to do. It changes nothing. pool is the number of
 // connections that each node uses besides three: of its commits, its beats and its watch over the webhooks.
 func Doctor(ctx context.Context, url string, pool int) ([]Finding, error) {
-	cfg, err := pgsession.Config(url, pgsession.Options{Name: name})
-	if err != nil {
-		return nil, err
-	}
 	c := &checkup{}
 	asked := time.Now()
-	if c.conn, err = pgx.ConnectConfig(ctx, cfg.ConnConfig); err != nil {
-		return nil, wrap(err, "connect to the database")
+	if err := c.connect(ctx, url); err != nil {
+		return c.list, err
 	}
 	defer func() { _ = c.conn.Close(context.WithoutCancel(ctx)) }()
 	c.add(time.Since(asked) < 100*time.Millisecond, "Put the nodes nearer to the database: every commit waits for it.", "a connection took %v", time.Since(asked).Round(time.Millisecond))
-	for _, look := range []func(context.Context) error{c.server, c.settings, func(ctx context.Context) error { return c.connections(ctx, pool) },
-		c.clock, func(ctx context.Context) error { return c.schema(ctx, url) }} {
+	for _, look := range []func(context.Context) error{c.server, c.settings, c.session, func(ctx context.Context) error { return c.connections(ctx, pool) },
+		c.clock, c.oldest, c.slots, func(ctx context.Context) error { return c.schema(ctx, url) }} {
 		if err := look(ctx); err != nil {
 			return c.list, wrap(err, "look at the database")
 		}
@@ -62,14 +59,39 @@ func Doctor(ctx context.Context, url string, pool int) ([]Finding, error) {
 	return c.list, nil
 }
 
-const oldest = 15 // version of PostgreSQL
+// connect begins a session as a node does, or else finds why a node could not.
+func (c *checkup) connect(ctx context.Context, url string) error {
+	cfg, err := pgsession.Config(url, pgsession.Options{Name: name})
+	if err != nil {
+		return err
+	}
+	const do = "Nodes refuse to start until it is mended."
+	c.conn, err = pgx.ConnectConfig(ctx, cfg.ConnConfig)
+	switch r := pgsession.Refused(err); {
+	case r != nil:
+		c.add(false, do, "%s", r.Sentence)
+		return r
+	case errors.Is(err, pgsession.ErrReadOnly):
+		c.add(false, "Name the primary, or all hosts; see why the server is read-only.", "%v", err)
+	}
+	return wrap(err, "connect to the database")
+}
 
 func (c *checkup) server(ctx context.Context) error {
 	var number int
-	var standby bool
-	err := c.conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery()`).Scan(&number, &standby)
-	c.add(number/10000 >= oldest, fmt.Sprintf("Use PostgreSQL %d or newer.", oldest), "PostgreSQL %d.%d", number/10000, number%100)
-	c.add(!standby, "Name the primary; with several hosts in the URL add target_session_attrs=read-write.", "the server is a standby: %t", standby)
+	err := c.conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int`).Scan(&number)
+	c.add(true, "", "PostgreSQL %d.%d, which can be written", number/10000, number%100)
+	return err
+}
+
+// session looks whether this is a session of its own.
+func (c *checkup) session(ctx context.Context) error {
+	err := pgsession.Alone(ctx, c.conn)
+	if r := pgsession.Refused(err); r != nil {
+		c.add(false, "Nodes refuse to start through it.", "%s", r.Sentence)
+		return nil
+	}
+	c.add(err == nil, "Name the PostgreSQL server itself.", "a session is its own, and has the settings that it needs")
 	return err
 }
 
@@ -85,10 +107,7 @@ func (c *checkup) settings(ctx context.Context) error {
 		}
 		c.add(got == s.want, s.do, "%s is %s", s.name, got)
 	}
-	var commit string
-	err := c.conn.QueryRow(ctx, `SELECT current_setting('synchronous_commit')`).Scan(&commit)
-	c.add(commit != "off", "Set it to on, or to remote_apply with synchronous standbys: a 202 says that the event is flushed.", "synchronous_commit is %s", commit)
-	return err
+	return nil
 }
 
 func (c *checkup) connections(ctx context.Context, pool int) error {
