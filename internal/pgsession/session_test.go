@@ -36,7 +36,7 @@ func patient(t *testing.T) context.Context {
 // run runs SQL as the server's superuser.
 func run(t *testing.T, at, sql string) {
 	t.Helper()
-	conn, err := pgx.Connect(patient(t), at+"&default_transaction_read_only=off")
+	conn, err := pgx.Connect(patient(t), at+"&default_transaction_read_only=off&idle_session_timeout=0&statement_timeout=0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,6 +159,11 @@ func TestNothingIsInherited(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(want())) {
 		if odd[name] == "" {
 			t.Errorf("%s has no odd value here; give it one", name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(odd)) {
+		if want()[name] == "" {
+			t.Errorf("no session says what %s is", name)
 		}
 		if _, there := shown(t, known, name); there {
 			all = append(all, name)

@@ -111,10 +111,32 @@ func startStandby(t *testing.T, of *url.URL) (port int) {
 	return port
 }
 
-// TestFailover: the primary is killed and its standby takes its place; commits go on by themselves, and nothing that was
-// confirmed is missing, nor is anything there that was not.
+// TestFailover: the primary is killed, or only turns read-only, and its standby takes its place; everything goes on by
+// itself, and nothing that was confirmed is missing, nor is anything there that was not.
 func TestFailover(t *testing.T) {
 	t.Parallel()
+	t.Run("killed", func(t *testing.T) {
+		t.Parallel()
+		failover(t, func(t *testing.T, primary *pgtest.Server) { primary.Kill(t) })
+	})
+	t.Run("read-only", func(t *testing.T) {
+		t.Parallel()
+		failover(t, func(t *testing.T, primary *pgtest.Server) {
+			for _, sql := range []string{`ALTER SYSTEM SET default_transaction_read_only = on`, `SELECT pg_reload_conf()::text`} {
+				conn, err := pgx.Connect(patient(t), primary.URL("postgres"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := conn.Exec(patient(t), sql); err != nil {
+					t.Fatal(err)
+				}
+				_ = conn.Close(patient(t))
+			}
+		})
+	})
+}
+
+func failover(t *testing.T, lose func(*testing.T, *pgtest.Server)) {
 	primary := pgtest.Start(t)
 	at, err := url.Parse(primary.NewDatabase(t))
 	if err != nil {
@@ -125,7 +147,6 @@ func TestFailover(t *testing.T) {
 	other.Host = fmt.Sprintf("127.0.0.1:%d", port)
 	both := *at
 	both.Host += "," + other.Host
-	both.RawQuery += "&target_session_attrs=read-write"
 	ring := mustRing(t)
 	a, b := mustOpen(t, both.String(), ring), mustOpen(t, both.String(), ring)
 
@@ -169,7 +190,7 @@ func TestFailover(t *testing.T) {
 		})
 	}
 	grows("commits before")
-	primary.Kill(t)
+	lose(t, primary)
 	if got := mustAsk(t, other.String(), `SELECT pg_promote()::text`); got != "true" {
 		t.Fatalf("pg_promote = %s, want true", got)
 	}
@@ -184,9 +205,34 @@ func TestFailover(t *testing.T) {
 		if err := db.Lease(ctx); err != nil {
 			t.Errorf("Lease = %v, want nil", err)
 		}
+		eventually(t, "an event could be accepted", func() bool { return db.Ping(ctx) == nil })
+		if err := db.CreateTenant(ctx, store.Tenant{ID: db.node.Load().id.String(), CreatedAt: time.Now()}); err != nil {
+			t.Errorf("CreateTenant = %v, want nil", err)
+		}
 	}
-	b.pool.Reset() // its connections were to the former primary
 	mustStored(t, b, confirmed)
+}
+
+// TestAHostHangs: a host that takes connections and never answers is passed over, by the beats too.
+func TestAHostHangs(t *testing.T) {
+	t.Parallel()
+	hangs := pgtest.Start(t)
+	hangs.Freeze(t)
+	at, err := url.Parse(pgtest.Shared(t).NewDatabase(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := url.Parse(hangs.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at.Host = other.Host + "," + at.Host
+	db := mustOpen(t, at.String(), mustRing(t))
+	eventually(t, "its beats come", func() bool { return number(t, db, `SELECT beat FROM nodes`) >= 3 })
+	mustCommit(t, db, &store.Batch{Submissions: []*store.Submission{sent(db.Next(0), false, 1)}})
+	if err := db.Ping(patient(t)); err != nil {
+		t.Errorf("Ping = %v, want nil", err)
+	}
 }
 
 // TestLateItself: a node that was stopped for long does not believe that the others were dead meanwhile.

@@ -290,11 +290,11 @@ type heart struct {
 
 // beat says that the node lives, and returns those that have not for long.
 func (db *DB) beat(ctx context.Context, n *node, h *heart) (gone watch, err error) {
-	ctx, cancel := context.WithTimeout(ctx, lease)
-	defer cancel()
-	if err := h.open(ctx, db.cfg.URL); err != nil {
+	if err := h.open(ctx, db.cfg.URL); err != nil { // which may take longer than a beat: a host that hangs is passed over
 		return nil, wrap(err, "connect to beat")
 	}
+	ctx, cancel := context.WithTimeout(ctx, lease)
+	defer cancel()
 	w := h.watch
 	if !n.holds() {
 		clear(w) // this node was late itself, and so may the others have been

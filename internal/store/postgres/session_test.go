@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +139,7 @@ func TestTextGoesInAndComesOut(t *testing.T) {
 		}
 	}
 	look(db, "accepted")
+	mustRead(t, at, texts())
 	if err := db.leave(); err != nil {
 		t.Fatal(err)
 	}
@@ -150,6 +152,20 @@ func TestTextGoesInAndComesOut(t *testing.T) {
 	t.Cleanup(func() { _ = again.Close() })
 	mustCopy(t, other, again)
 	look(again, "copied back")
+}
+
+// mustRead fails unless another program, which says what it needs itself, reads the same texts of the events.
+func mustRead(t *testing.T, at string, want []string) {
+	t.Helper()
+	conn, err := pgx.Connect(patient(t), at+"&client_encoding=UTF8&search_path=public&statement_timeout=0&idle_session_timeout=0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(patient(t))
+	rows, _ := conn.Query(patient(t), `SELECT object_id FROM events ORDER BY seq`) // CollectRows says what is wrong
+	if got, err := pgx.CollectRows(rows, pgx.RowTo[string]); err != nil || !slices.Equal(got, want) {
+		t.Errorf("another program reads %q, %v, want %q", got, err, want)
+	}
 }
 
 // mustCopy copies every table.
