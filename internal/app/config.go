@@ -14,7 +14,7 @@ type Config struct {
 	Listen        string        `help:"Address and port of the HTTP API." default:"127.0.0.1:8080" placeholder:"ADDR"`
 	Data          string        `help:"Folder of the database and the key file; made when it is not there." default:"./qhook-data" type:"path"`
 	Database      string        `help:"PostgreSQL database in place of the one in the data folder: postgres://…, with every option of libpq. Any number of nodes share it." placeholder:"URL"`
-	DatabaseRead  string        `help:"Where lists are read, for example a replica, which may be a little behind." placeholder:"URL"`
+	DatabaseRead  string        `help:"Where lists are read while it answers, for example a replica, which may be a little behind." placeholder:"URL"`
 	DatabasePool  int           `help:"Connections to the database, besides the one that writes the journal and the one that listens." default:"8"`
 	NodeName      string        `help:"Name of this node, for people; by default the host's." placeholder:"NAME"`
 	AdminKey      string        `help:"The operator's API key, at least 32 characters. Without it, one is made and shown at the first start." placeholder:"KEY"`

@@ -38,8 +38,8 @@ type doctorCmd struct {
 
 // Help is the long help of doctor.
 func (doctorCmd) Help() string {
-	return `Looks at the database's version, settings, permissions, connections and clock, at the partitions, the nodes and the
-backlog, and says what to do. It changes nothing. The exit code is 1 when there is something to do.`
+	return `Looks at the database's version, settings, permissions, connections and clock, at old transactions and replication slots,
+the partitions, the nodes and the backlog, and says what to do. It changes nothing. The exit code is 1 when there is something to do.`
 }
 
 // Run looks and prints.

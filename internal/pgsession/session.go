@@ -19,7 +19,7 @@ type Options struct {
 	Settings map[string]string // that this kind has otherwise than all; nothing with a quote
 	Read     bool              // it never writes: a standby will do
 	Foreign  bool              // of a platform's own database: older, and in another encoding, will do
-	Turned   func()            // called when the server says that it can no longer write, or that it ends; nil: nobody cares
+	Turned   func()            // called when the server says that it can no longer write, or ends; nil: nobody cares
 }
 
 // Oldest is the least version of PostgreSQL for the product's own database.

@@ -69,8 +69,8 @@ var network = map[string]string{
 	"tcp_keepalives_count":    "3",
 }
 
-// later are settings that a session cannot begin with: some servers do not know them, or this role may not set them even
-// to what they are.
+// later are settings that a session cannot begin with: some servers do not know them, or this role may not set them,
+// not even to what they are.
 var later = map[string]string{
 	"transaction_timeout":      "0",
 	"session_replication_role": "origin",
@@ -132,8 +132,8 @@ func names(options, setting string) bool {
 	return strings.Contains(strings.ReplaceAll(strings.ToLower(options), "-", "_"), strings.ToLower(setting)+"=")
 }
 
-// setUp is the statement that sets what is not as it should be, as far as the server knows it. One that the role or the database makes read-only is
-// made to write again; that a server's own settings make it so is a word of its operator's and stays.
+// setUp is the statement that sets what is not as it should be, as far as the server knows it. A session that the role
+// or the database makes read-only is made to write; that the server's own settings do is a word of its operator's.
 func setUp(want map[string]string) string {
 	var b strings.Builder
 	b.WriteString(`SELECT pg_catalog.set_config(s.name, s.value, false) FROM (VALUES `)
@@ -142,6 +142,7 @@ func setUp(want map[string]string) string {
 	}
 	b.WriteString(`('default_transaction_read_only', 'off')) AS s (name, value)
 		WHERE pg_catalog.current_setting(s.name, true) <> s.value AND (s.name <> 'default_transaction_read_only'
-			OR (SELECT p.source FROM pg_catalog.pg_settings AS p WHERE p.name = s.name) IN ('database', 'user', 'database user', 'client'))`)
+			OR (SELECT p.source FROM pg_catalog.pg_settings AS p WHERE p.name = s.name)
+				IN ('database', 'user', 'database user', 'client'))`)
 	return b.String()
 }

@@ -120,11 +120,13 @@ func (db *DB) prepare(ctx context.Context) error {
 		return err
 	}
 	var flushes bool
-	if err := db.pool.QueryRow(ctx, `SELECT current_setting('fsync')::bool AND current_setting('full_page_writes')::bool`).Scan(&flushes); err != nil {
+	err := db.pool.QueryRow(ctx, `SELECT current_setting('fsync')::bool AND current_setting('full_page_writes')::bool`).
+		Scan(&flushes)
+	if err != nil {
 		return wrap(err, "look at the server's settings")
 	}
 	if !flushes {
-		db.log.Error("the database's fsync or full_page_writes is off: a crash of its machine loses what was accepted; qhook doctor says more")
+		db.log.Error("the database's fsync or full_page_writes is off: a crash of its machine loses what was accepted")
 	}
 	return nil
 }
@@ -141,8 +143,8 @@ func (db *DB) elsewhere(ctx context.Context) error {
 		return wrap(err, "look for the schema")
 	}
 	if schema != nil {
-		return &pgsession.Refusal{Sentence: fmt.Sprintf("the database's tables are in the schema %[1]q, and a role's search_path is not"+
-			" looked at: name it in the URL, search_path=%[1]s (or search_path=public, to begin anew there)", *schema)}
+		return &pgsession.Refusal{Sentence: fmt.Sprintf("the database's tables are in the schema %[1]q, and a role's search_path"+
+			" is not looked at: name it in the URL, search_path=%[1]s (or search_path=public, to begin anew there)", *schema)}
 	}
 	return nil
 }
@@ -161,7 +163,8 @@ func (db *DB) Ping(ctx context.Context) error {
 		}
 	}
 	var readOnly bool
-	err := db.pool.QueryRow(ctx, `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool`).Scan(&readOnly)
+	err := db.pool.QueryRow(ctx, `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool`).
+		Scan(&readOnly)
 	if err != nil {
 		return wrap(err, "ping")
 	}

@@ -35,7 +35,7 @@ func (l *lists) close() {
 	}
 }
 
-// asks tells whether the replica is to be asked. Of one that is down, one reader at a time finds out whether it is back.
+// asks tells whether the replica is to be asked. One reader at a time finds out whether one that is down is back.
 func (l *lists) asks() bool {
 	if l.replica == nil {
 		return false
@@ -88,7 +88,8 @@ func listed[T any](ctx context.Context, l *lists, read func(context.Context, *pg
 }
 
 // oneListed is one where lists are read.
-func oneListed[T any](ctx context.Context, l *lists, what string, scan pgx.RowToFunc[T], query string, args ...any) (T, error) {
+func oneListed[T any](ctx context.Context, l *lists, what string, scan pgx.RowToFunc[T], query string,
+	args ...any) (T, error) {
 	return listed(ctx, l, func(ctx context.Context, pool *pgxpool.Pool) (T, error) {
 		return one(ctx, pool, what, scan, query, args...)
 	})
@@ -103,7 +104,8 @@ func snapshotListed(ctx context.Context, l *lists, fn func(context.Context, pgx.
 }
 
 // collectListed is collect where lists are read.
-func collectListed[T any](ctx context.Context, l *lists, what string, scan pgx.RowToFunc[T], query string, args ...any) ([]T, error) {
+func collectListed[T any](ctx context.Context, l *lists, what string, scan pgx.RowToFunc[T], query string,
+	args ...any) ([]T, error) {
 	return listed(ctx, l, func(ctx context.Context, pool *pgxpool.Pool) ([]T, error) {
 		return collect(ctx, pool, what, scan, query, args...)
 	})

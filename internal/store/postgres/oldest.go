@@ -21,7 +21,8 @@ const (
 	// Whoever asks is left out.
 	selectTransaction = `SELECT extract(epoch FROM clock_timestamp() - since)::float8, who FROM (
 			SELECT xact_start AS since, format('process %s of %s (%s), %s', pid, usename, application_name, state) AS who
-				FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+				FROM pg_stat_activity
+				WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
 			UNION ALL SELECT prepared, format('the prepared transaction %L', gid) FROM pg_prepared_xacts
 				WHERE database = current_database()) AS t
 		WHERE since IS NOT NULL ORDER BY since LIMIT 1`
@@ -34,7 +35,8 @@ const (
 				FROM pg_stat_activity WHERE backend_type = 'walsender'
 					OR backend_type <> 'autovacuum worker' AND datname = current_database() AND pid <> pg_backend_pid()
 			UNION ALL SELECT xmin, format('the replication slot %s', slot_name) FROM pg_replication_slots
-			UNION ALL SELECT catalog_xmin, format('the replication slot %s (of the catalogue)', slot_name) FROM pg_replication_slots
+			UNION ALL SELECT catalog_xmin, format('the replication slot %s (of the catalogue)', slot_name)
+				FROM pg_replication_slots
 			UNION ALL SELECT transaction, format('the prepared transaction %L', gid) FROM pg_prepared_xacts
 				WHERE database = current_database()) AS t
 		WHERE xmin IS NOT NULL ORDER BY age(xmin) DESC LIMIT 1`
@@ -103,7 +105,8 @@ func (c *checkup) judge(o Oldest) {
 func (c *checkup) slots(ctx context.Context) error {
 	var idle int64
 	var name *string
-	err := c.conn.QueryRow(ctx, `SELECT count(*), min(slot_name) FROM pg_replication_slots WHERE NOT active`).Scan(&idle, &name)
+	err := c.conn.QueryRow(ctx, `SELECT count(*), min(slot_name) FROM pg_replication_slots WHERE NOT active`).
+		Scan(&idle, &name)
 	what := ""
 	if name != nil {
 		what = ": " + *name
