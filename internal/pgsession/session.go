@@ -145,6 +145,19 @@ func judge(o Options, version int, encoding string, standby, readOnly bool) erro
 	return nil
 }
 
+// Writes looks whether the server of a connection, or of a pool's, can write now. Who only reads would not learn of it.
+// Errors: ErrReadOnly; others are the connection's.
+func Writes(ctx context.Context, conn interface {
+	QueryRow(ctx context.Context, query string, args ...any) pgx.Row
+}) error {
+	var not bool
+	err := conn.QueryRow(ctx, `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool`).Scan(&not)
+	if err == nil && not {
+		err = ErrReadOnly
+	}
+	return err
+}
+
 // Refused is the refusal in the error of a connect; nil: there is none, and later it may succeed.
 func Refused(err error) *Refusal {
 	if r, ok := errors.AsType[*Refusal](err); ok {

@@ -141,9 +141,16 @@ func (r *Relay) rest(ctx context.Context, conn *pgx.Conn) error {
 	defer cancel()
 	err := conn.PgConn().WaitForNotification(wait)
 	if err != nil && ctx.Err() == nil && wait.Err() != nil && !conn.IsClosed() {
-		return nil // the poll's time is over
+		return r.writes(ctx, conn) // the poll's time is over
 	}
 	return wrap("wait for a notification", err)
+}
+
+// writes fails when the source has turned read-only: its rows are written, and have to be deleted, elsewhere.
+func (r *Relay) writes(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	defer cancel()
+	return wrap("look at the source", pgsession.Writes(ctx, conn))
 }
 
 func wrap(what string, err error) error {

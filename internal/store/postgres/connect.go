@@ -38,8 +38,15 @@ func (db *DB) connect(ctx context.Context) error {
 			return fmt.Errorf("where lists are read: %w", err)
 		}
 	}
-	db.pool, db.lists, db.w.turned = pool, l, pool.Reset
+	db.pool, db.lists, db.w.turned = pool, l, db.turned
 	return nil
+}
+
+// turned drops what is connected to a server that can no longer write: idle connections at once, others when they are
+// given back, the listener's when it looks next.
+func (db *DB) turned() {
+	db.turns.Add(1)
+	db.pool.Reset()
 }
 
 // newPool makes a pool, whose idle connections are closed when one of them learns that the server can no longer write.
@@ -110,9 +117,6 @@ func patiently(ctx context.Context, log *slog.Logger, do func() error) error {
 
 // prepare brings the schema up to date and says what is dangerous.
 func (db *DB) prepare(ctx context.Context) error {
-	if err := db.elsewhere(ctx); err != nil {
-		return err
-	}
 	if err := Migrate(ctx, db.cfg.URL, db.log); err != nil {
 		return err
 	}
@@ -131,24 +135,6 @@ func (db *DB) prepare(ctx context.Context) error {
 	return nil
 }
 
-// elsewhere refuses to begin anew where the tables are in a schema that the session's search path does not have, as a
-// role's or a database's would.
-func (db *DB) elsewhere(ctx context.Context) error {
-	var schema *string
-	err := db.pool.QueryRow(ctx, `SELECT min(n.nspname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-		WHERE c.relname = 'event_ids' AND c.relkind IN ('r', 'p') AND to_regclass('event_ids') IS NULL
-			AND EXISTS (SELECT 1 FROM pg_class AS g WHERE g.relname = 'goose_db_version' AND g.relnamespace = n.oid)
-			AND current_setting('search_path') = $1`, pgsession.SearchPath).Scan(&schema)
-	if err != nil {
-		return wrap(err, "look for the schema")
-	}
-	if schema != nil {
-		return &pgsession.Refusal{Sentence: fmt.Sprintf("the database's tables are in the schema %[1]q, and a role's search_path"+
-			" is not looked at: name it in the URL, search_path=%[1]s (or search_path=public, to begin anew there)", *schema)}
-	}
-	return nil
-}
-
 // Ping fails when an event could not be accepted now: the database does not answer, or cannot be written; the node's
 // beats do not reach it; or another node has taken this one's work over. Errors: store.ErrAway, store.ErrFenced.
 func (db *DB) Ping(ctx context.Context) error {
@@ -162,17 +148,12 @@ func (db *DB) Ping(ctx context.Context) error {
 			return fmt.Errorf("no beat of this node has reached the database for %v: %w", lease, store.ErrAway)
 		}
 	}
-	var readOnly bool
-	err := db.pool.QueryRow(ctx, `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool`).
-		Scan(&readOnly)
-	if err != nil {
-		return wrap(err, "ping")
+	err := pgsession.Writes(ctx, db.pool)
+	if errors.Is(err, pgsession.ErrReadOnly) {
+		db.turned()
+		return fmt.Errorf("ping: %w: %w", store.ErrAway, err)
 	}
-	if readOnly {
-		db.pool.Reset()
-		return fmt.Errorf("ping: %w: %w", store.ErrAway, pgsession.ErrReadOnly)
-	}
-	return nil
+	return wrap(err, "ping")
 }
 
 // pingTime bounds Ping: health tells the truth within a second.

@@ -36,7 +36,8 @@ type DB struct {
 	w        writer
 	node     atomic.Pointer[node] // of this process; nil before Join
 	counters counters
-	retiring atomic.Bool // partitions are being dropped
+	turns    atomic.Int64 // times that a server could no longer write
+	retiring atomic.Bool  // partitions are being dropped
 
 	closeOnce sync.Once
 	closeErr  error

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/quantfolio/qhook/internal/pgtest"
 	"github.com/quantfolio/qhook/internal/store"
+	"github.com/quantfolio/qhook/internal/webhook"
 )
 
 // follow copies the server and follows it; it ends with the test, or when this process does.
@@ -150,6 +153,13 @@ func failover(t *testing.T, lose func(*testing.T, *pgtest.Server)) {
 	ring := mustRing(t)
 	a, b := mustOpen(t, both.String(), ring), mustOpen(t, both.String(), ring)
 
+	watched := make(chan string, 100) // sent to by Watch; never closed
+	watching, unwatch := context.WithCancel(patient(t))
+	var ends sync.WaitGroup
+	ends.Go(func() { a.Watch(watching, func(w *webhook.Webhook) error { watched <- w.ID; return nil }) })
+	defer ends.Wait()
+	defer unwatch()
+
 	var confirmed []int64
 	var count atomic.Int64
 	stop, ended := make(chan struct{}), make(chan error, 1)
@@ -211,6 +221,16 @@ func failover(t *testing.T, lose func(*testing.T, *pgtest.Server)) {
 		}
 	}
 	mustStored(t, b, confirmed)
+	w := &webhook.Webhook{Tenant: b.node.Load().id.String(), ID: "new", URL: "https://example.com", Method: "POST",
+		EventTypes: []string{"*"}, Timeout: time.Second, CreatedAt: time.Now(), UpdatedAt: time.Now()}
+	if err := b.CreateWebhook(ctx, w); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-watched:
+	case <-ctx.Done():
+		t.Error("the other node was not told of a new webhook")
+	}
 }
 
 // TestAHostHangs: a host that takes connections and never answers is passed over, by the beats too.

@@ -31,6 +31,9 @@ func migrate(ctx context.Context, url string, log *slog.Logger) error {
 		return err
 	}
 	defer db.Close()
+	if err := elsewhere(ctx, db); err != nil {
+		return err
+	}
 	current, target, err := p.GetVersions(ctx)
 	if err != nil {
 		return refused(err, "read the schema's version")
@@ -47,6 +50,24 @@ func migrate(ctx context.Context, url string, log *slog.Logger) error {
 	}
 	for _, m := range done {
 		log.Info("schema migrated", "version", m.Source.Version)
+	}
+	return nil
+}
+
+// elsewhere refuses to begin anew where the tables are in a schema that the session's search path does not have, as a
+// role's or a database's would.
+func elsewhere(ctx context.Context, db *sql.DB) error {
+	var schema *string
+	err := db.QueryRowContext(ctx, `SELECT min(n.nspname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+		WHERE c.relname = 'event_ids' AND c.relkind IN ('r', 'p') AND to_regclass('event_ids') IS NULL
+			AND EXISTS (SELECT 1 FROM pg_class AS g WHERE g.relname = 'goose_db_version' AND g.relnamespace = n.oid)
+			AND current_setting('search_path') = $1`, pgsession.SearchPath).Scan(&schema)
+	if err != nil {
+		return refused(err, "look for the tables")
+	}
+	if schema != nil {
+		return &pgsession.Refusal{Sentence: fmt.Sprintf("the database's tables are in the schema %[1]q, and a role's search_path"+
+			" is not looked at: name it in the URL, search_path=%[1]s (or search_path=public, to begin anew there)", *schema)}
 	}
 	return nil
 }

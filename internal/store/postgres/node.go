@@ -203,7 +203,7 @@ func nextSeq(last, slot store.Seq, now time.Time) store.Seq {
 // beats says that the node lives and sees to the others, until ctx ends or the node is fenced. It has a connection of
 // its own, and what may have to wait for a lock is done beside it, so that nothing else holds up the beats.
 func (db *DB) beats(ctx context.Context, n *node) {
-	h := heart{link: link{turned: db.pool.Reset}, watch: watch{}}
+	h := heart{link: link{turned: db.turned}, watch: watch{}}
 	defer h.close()
 	dead := make(chan watch)
 	defer close(dead)

@@ -43,7 +43,7 @@ func (db *DB) Watch(ctx context.Context, changed func(*webhook.Webhook) error) {
 
 // listen follows the channel on a connection of its own until that fails.
 func (db *DB) listen(ctx context.Context, k *known, changed func(*webhook.Webhook) error) error {
-	c, err := pgsession.Config(db.cfg.URL, pgsession.Options{Name: name, Turned: db.pool.Reset})
+	c, err := pgsession.Config(db.cfg.URL, pgsession.Options{Name: name, Turned: db.turned})
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,10 @@ func (db *DB) listen(ctx context.Context, k *known, changed func(*webhook.Webhoo
 		return err
 	}
 	k.compared = time.Time{} // it may be another server
-	for {
+	for turns := db.turns.Load(); ; {
+		if db.turns.Load() != turns {
+			return pgsession.ErrReadOnly // perhaps this one's server, which would go on answering
+		}
 		if err := db.follow(ctx, conn, k, changed); err != nil {
 			return err
 		}
