@@ -183,7 +183,7 @@ func failover(t *testing.T, lose func(*testing.T, *pgtest.Server)) {
 				ended <- err
 				return
 			default:
-				time.Sleep(time.Millisecond) // as an engine that is asked to accept the next one
+				time.Sleep(20 * time.Millisecond) // as an engine that is asked to accept the next one
 			}
 		}
 	}()
