@@ -1,7 +1,9 @@
 package pgtest
 
 import (
+	"context"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,13 +29,23 @@ func (s *Server) Freeze(t testing.TB) (thaw func()) {
 		}
 		frozen = append(frozen, pid)
 	}
-	stop(s.cmd.Process.Pid) // first, so that it starts no others
+	file := filepath.Join(s.Command(context.Background(), "").Dir, "data", "postmaster.pid")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(b), "\n")
+	server, err := strconv.Atoi(first)
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	stop(server) // first, so that it starts no others
 	all, err := os.ReadDir("/proc")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, entry := range all {
-		if pid, err := strconv.Atoi(entry.Name()); err == nil && parent(pid) == s.cmd.Process.Pid {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil && parent(pid) == server {
 			stop(pid)
 		}
 	}

@@ -39,7 +39,7 @@ func (n *notes) count(what string) int {
 func (n *notes) logger() *slog.Logger { return slog.New(slog.NewTextHandler(n, nil)) }
 
 // background are the methods that no request waits for.
-var background = map[string]bool{"AllWebhooks": true, "WebhookByNum": true, "DropIdempotencyKeys": true, "ListExpired": true}
+var background = map[string]bool{"AllWebhooks": true, "DropIdempotencyKeys": true, "ListExpired": true}
 
 // requests calls every method of the store that serves requests, each once, at the same time.
 func requests(t *testing.T, db *DB, judge func(name string, err error, took time.Duration)) {
