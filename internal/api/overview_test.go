@@ -31,7 +31,7 @@ func (c *counting) ListWebhooks(ctx context.Context, tenant string, after int64,
 	return c.s.ListWebhooks(ctx, tenant, after, limit)
 }
 
-func (c *counting) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) ([]store.DeliveryRecord, error) {
+func (c *counting) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) ([]store.DeliveryRecord, store.DeliveryKey, error) {
 	c.calls.Add(1)
 	return c.s.ListDeliveries(ctx, tenant, f, before, limit)
 }
