@@ -42,6 +42,17 @@ func (d *database) drop() {
 	_ = d.exec(ctx, "DROP DATABASE IF EXISTS "+d.name+" WITH (FORCE)")
 }
 
+// analyze does what autovacuum does within a minute: without statistics, objects are looked up by whichever index comes
+// first, and the measurement would be of that minute.
+func (d *database) analyze(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, d.url)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "ANALYZE")
+	return errors.Join(err, conn.Close(ctx))
+}
+
 // deadRows counts the rows of the hot tables that were updated or deleted, which is what leaves dead ones behind.
 func (d *database) deadRows(ctx context.Context, b *Report) error {
 	if err := sleep(ctx, 2*time.Second); err != nil { // sessions report what they did with some delay

@@ -32,6 +32,11 @@ func (g *rig) benchUpdates(ctx context.Context, b *Report) error {
 			}
 			paths[i] = "/v1/investors/" + x.ID
 		}
+		if n.database != nil {
+			if err := n.database.analyze(ctx); err != nil {
+				return err
+			}
+		}
 		var change atomic.Int64 // every one gives another name: one that changes nothing has no event
 		updates := g.singles()
 		updates.next = func(int64) call {
