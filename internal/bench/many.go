@@ -66,7 +66,7 @@ func (g *rig) benchStart(ctx context.Context, b *Report) error {
 			p99 := func(n *node, tenants int) func() (float64, error) {
 				i := 0
 				return func() (float64, error) {
-					took, err := g.publishTimed(ctx, n, 100, 3*time.Second, func(int) string {
+					took, err := g.publishTimed(ctx, n, 100, 2*time.Second, func(int) string {
 						return app.TenantName(i % tenants)
 					})
 					i += len(took)

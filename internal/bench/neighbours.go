@@ -88,7 +88,7 @@ func (g *rig) others(ctx context.Context, b *Report, t trouble) error {
 	})
 }
 
-// othersRound publishes steadily for three seconds, or as long as the flood goes on, and is how long the events took to
+// othersRound publishes steadily for two seconds, or as long as the flood goes on, and is how long the events took to
 // arrive, nanoseconds.
 func (g *rig) othersRound(ctx context.Context, n *node, flood *flow) (took []int64, err error) {
 	if err := g.publishSteadily(ctx, n, 50, warmUp); err != nil {
@@ -109,7 +109,7 @@ func (g *rig) othersRound(ctx context.Context, n *node, flood *flow) (took []int
 	}
 	sent := 0
 	for over := false; !over; {
-		answered, err := g.publishTimed(ctx, n, 100, 3*time.Second, func(int) string { return "" })
+		answered, err := g.publishTimed(ctx, n, 100, 2*time.Second, func(int) string { return "" })
 		if err != nil {
 			return nil, err
 		}

@@ -14,8 +14,8 @@ type benchCmd struct {
 	JSON      bool          `name:"json" help:"Print one JSON object in place of the table."`
 	Only      []string      `help:"Measure only these rows: ${bench_names}." placeholder:"NAME"`
 	Store     []string      `help:"Measure on these stores." enum:"sqlite,postgres" default:"sqlite,postgres" placeholder:"STORE"`
-	Duration  time.Duration `default:"2s" help:"Length of one round of throughput; five count."`
-	Latency   time.Duration `default:"10s" help:"Length of the measurement of latency."`
+	Duration  time.Duration `default:"1s" help:"Length of one round of throughput; five count."`
+	Latency   time.Duration `default:"8s" help:"Length of the measurement of latency."`
 	Idle      time.Duration `default:"60s" help:"How long publishing goes on beside an idle transaction."`
 	Events    int           `default:"500000" help:"Events stored, and deliveries waiting, in the measurements of history and memory." placeholder:"N"`
 	Window    int64         `default:"4000" help:"Most events published and not yet arrived, where the load is steady." placeholder:"N"`
