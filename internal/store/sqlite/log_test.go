@@ -84,7 +84,7 @@ func TestLogBound(t *testing.T) {
 			if err := db.CreateWebhook(ctx, newWebhook("a")); err != nil {
 				t.Fatal(err)
 			}
-			reads, broken, stop := overlap(ctx, 3, func(ctx context.Context) error { return c.read(ctx, db) })
+			reads, broken, stop := overlap(ctx, 2, func(ctx context.Context) error { return c.read(ctx, db) })
 			defer stop()
 			var largest, written int64
 			var slowest time.Duration
