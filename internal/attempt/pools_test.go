@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"testing"
@@ -85,26 +86,35 @@ func TestRelieveClosesABoundedNumber(t *testing.T) {
 	}
 }
 
-// What is drained of an answer by HTTP/2 is not reset: some receivers count resets, and shut out who sends many.
+// What is drained of an answer by HTTP/2 is not reset: some receivers count resets, and shut out who has many. What goes
+// on beyond the limit is.
 func TestHTTP2BodyIsDrained(t *testing.T) {
-	t.Parallel()
-	reset := make(chan bool, 1) // sent to by the receiver
-	srv, s := newSecure(t, true, nil, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = w.Write(make([]byte, MaxKept))
-		_ = http.NewResponseController(w).Flush()
-		select {
-		case <-r.Context().Done():
-			reset <- true
-			return
-		case <-time.After(200 * time.Millisecond): // a reset would have come
-		}
-		_, _ = w.Write(make([]byte, 100))
-		reset <- false
-	})
-	if r := mustSucceed(t, s, srv.target(t, 5*time.Second)); len(r.Response) != MaxKept {
-		t.Errorf("%d bytes are kept, want %d", len(r.Response), MaxKept)
-	}
-	if <-reset {
-		t.Error("the rest of the answer was refused, want it read")
+	for n, want := range map[int]bool{
+		MaxKept - 1: false, MaxKept: false, MaxKept + 1: false, maxDrain - 1: false, maxDrain: true,
+	} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			reset := make(chan bool, 1) // sent to by the receiver
+			srv, s := newSecure(t, true, nil, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = w.Write(make([]byte, n))
+				_ = http.NewResponseController(w).Flush()
+				wait := 200 * time.Millisecond // in which a reset would have come
+				if want {
+					wait = 4 * time.Second
+				}
+				select {
+				case <-r.Context().Done():
+					reset <- true
+				case <-time.After(wait):
+					reset <- false
+				}
+			})
+			if r := mustSucceed(t, s, srv.target(t, 10*time.Second)); len(r.Response) != min(n, MaxKept) {
+				t.Errorf("%d bytes are kept, want %d", len(r.Response), min(n, MaxKept))
+			}
+			if got := <-reset; got != want {
+				t.Errorf("an answer of %d bytes that goes on is reset: %v, want %v", n, got, want)
+			}
+		})
 	}
 }
