@@ -227,17 +227,23 @@ func TestProblem(t *testing.T) {
 
 func TestAnswersAreBounded(t *testing.T) {
 	t.Parallel()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		chunk := []byte(strings.Repeat(" ", 1<<20))
-		for range client.MaxResponse>>20 + 1 {
-			if _, err := w.Write(chunk); err != nil {
-				return
+	const answer = `{"items":[]}`
+	spaces := strings.Repeat(" ", 1<<20)
+	for n := client.MaxResponse; n <= client.MaxResponse+1; n++ {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, answer)
+			for left := n - len(answer); left > 0; {
+				m, err := io.WriteString(w, spaces[:min(left, len(spaces))])
+				if left -= m; err != nil {
+					return
+				}
 			}
+		}))
+		_, err := client.New(s.URL, "k").APIKeys(t.Context())
+		if good := n <= client.MaxResponse; good != (err == nil) || !good && !strings.Contains(err.Error(), "is over") {
+			t.Errorf("APIKeys with an answer of %d bytes = %v, want it taken: %v", n, err, good)
 		}
-	}))
-	defer s.Close()
-	if _, err := client.New(s.URL, "k").APIKeys(t.Context()); err == nil || !strings.Contains(err.Error(), "over") {
-		t.Errorf("APIKeys with an endless answer = %v, want an error that says so", err)
+		s.Close()
 	}
 }
 

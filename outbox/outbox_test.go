@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,13 +51,20 @@ func TestInsertRefuses(t *testing.T) {
 			t.Errorf("%s: Insert = %v, want a violation of %s", name, err, tt.field)
 		}
 	}
-	many := make([]client.Event, outbox.MaxEvents+1)
-	for i := range many {
-		many[i] = valid()
-	}
-	for _, list := range [][]client.Event{nil, many} {
-		if _, _, err := outbox.Insert("", list...); err == nil || !strings.Contains(err.Error(), "send 1 to 1000") {
-			t.Errorf("Insert of %d events = %v, want how many may be sent", len(list), err)
+}
+
+// The number of events of one Insert is tried at its limits, and what they are beside them.
+func TestInsertTakesABoundedNumber(t *testing.T) {
+	t.Parallel()
+	for n, good := range map[int]bool{
+		0: false, 1: true, 2: true, outbox.MaxEvents - 1: true, outbox.MaxEvents: true, outbox.MaxEvents + 1: false,
+	} {
+		_, args, err := outbox.Insert("", slices.Repeat([]client.Event{valid()}, n)...)
+		if good && (err != nil || len(args) != 8*n) {
+			t.Errorf("Insert of %d events = %d arguments, %v, want %d", n, len(args), err, 8*n)
+		}
+		if !good && (err == nil || !strings.Contains(err.Error(), "send 1 to 1000")) {
+			t.Errorf("Insert of %d events = %v, want how many may be sent", n, err)
 		}
 	}
 }

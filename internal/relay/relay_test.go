@@ -425,3 +425,20 @@ func TestErrorsHideThePassword(t *testing.T) {
 		}
 	}
 }
+
+func TestLimitsOfTheConfig(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		batch int
+		poll  time.Duration
+		want  string // of the error; empty: taken
+	}{
+		{-1, 0, "between 1 and 1000"}, {0, 0, ""}, {1, 0, ""}, {999, 0, ""}, {1000, 0, ""}, {1001, 0, "between 1 and 1000"},
+		{0, -1, "at least 1ms"}, {0, time.Millisecond - 1, "at least 1ms"}, {0, time.Millisecond, ""}, {0, time.Millisecond + 1, ""},
+	} {
+		cfg := relay.Config{Source: "postgres://127.0.0.1/x", URL: "http://127.0.0.1", Key: "k", Batch: c.batch, Poll: c.poll}
+		if _, err := relay.New(cfg); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("New with a batch of %d and a poll of %v = %v, want %q", c.batch, c.poll, err, c.want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -94,5 +95,31 @@ func TestHTTPServerEndsSlowClients(t *testing.T) {
 	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
 	if _, err := io.Copy(io.Discard, c); err != nil {
 		t.Errorf("the connection of a slow client = %v, want it closed", err)
+	}
+}
+
+// The head of a request may have maxHeaderBytes; net/http lets pass 4 KiB more.
+func TestHeadOfARequestIsBounded(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewUnstartedServer(nil)
+	s.Config = HTTPServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	s.Start()
+	defer s.Close()
+	for n, want := range map[int]int{
+		maxHeaderBytes - 1: http.StatusNoContent, maxHeaderBytes: http.StatusNoContent,
+		maxHeaderBytes + 8<<10: http.StatusRequestHeaderFieldsTooLarge,
+	} {
+		const head = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: \r\n\r\n"
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill := strings.Repeat("x", n-len(head))
+		_, _ = io.WriteString(c, strings.Replace(head, "X: ", "X: "+fill, 1))
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		c.Close()
+		if err != nil || resp.StatusCode != want {
+			t.Errorf("a head of %d bytes = %v, %v, want %d", n, resp, err, want)
+		}
 	}
 }
