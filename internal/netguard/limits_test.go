@@ -197,10 +197,14 @@ func lastOf(p netip.Prefix) netip.Addr {
 // Every bad port is refused, and those beside it are not, unless they are bad too.
 func TestEdgesOfPorts(t *testing.T) {
 	g := mustGuard(t, Config{AllowHTTP: true})
-	for port := 0; port <= 65535; port++ {
+	ports := []uint16{65535}
+	for _, p := range slices.Concat(badPorts, dataPorts) {
+		ports = append(ports, max(p, 1)-1, p, p+1)
+	}
+	for _, port := range ports {
 		for _, plain := range []bool{false, true} {
-			to := netip.AddrPortFrom(netip.MustParseAddr("93.184.216.34"), uint16(port))
-			want := !slices.Contains(badPorts, uint16(port)) && !(plain && slices.Contains(dataPorts, uint16(port)))
+			to := netip.AddrPortFrom(netip.MustParseAddr("93.184.216.34"), port)
+			want := !slices.Contains(badPorts, port) && !(plain && slices.Contains(dataPorts, port))
 			if err := g.Judge(to, plain); (err == nil) != want {
 				t.Errorf("Judge(%v, %v) = %v, want it allowed: %v", to, plain, err, want)
 			}
