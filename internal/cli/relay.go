@@ -32,7 +32,7 @@ type relayCmd struct {
 // Help is the long help of relay.
 func (relayCmd) Help() string {
 	return `Moves the events that a platform wrote into the outbox of its own PostgreSQL to the server: in order, each once. It runs
-until SIGTERM or SIGINT, waits for whatever is away, and may be killed at any time. Of several on one outbox only one
+until SIGTERM, SIGINT or SIGHUP, waits for whatever is away, and may be killed at any time. Of several on one outbox only one
 works; the others take over when it ends.
 
 Examples:

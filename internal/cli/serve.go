@@ -18,7 +18,7 @@ type serveCmd struct {
 // Help is the long help of serve.
 func (serveCmd) Help() string {
 	return `The first start makes the data folder, the default tenant and an admin key, which is printed once; later starts find
-what is there. SIGTERM and SIGINT stop it: /readyz says no at once, after --drain no new requests are taken, what is in
+what is there. SIGTERM, SIGINT and SIGHUP stop it: /readyz says no at once, after --drain no new requests are taken, what is in
 flight finishes within --stop-timeout, and nothing accepted is lost either way. A second signal ends it at once. Logs go
 to standard error.
 
@@ -61,7 +61,10 @@ func (s *serveCmd) Run(r *run) error {
 	if err := waitApp(r.ctx, a); err != nil {
 		return errors.Join(fmt.Errorf("stopped by a fatal error: %w", err), stopApp(r.ctx, a))
 	}
-	return stopApp(r.ctx, a)
+	log.Info("stopping; a second signal ends the process at once", "cause", context.Cause(r.ctx))
+	err = stopApp(r.ctx, a)
+	log.Info("stopped", "left", err)
+	return err
 }
 
 // waitApp waits for a fatal error of the app, or for ctx to end.
