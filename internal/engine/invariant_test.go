@@ -190,7 +190,9 @@ func (w *world) roll(n int) int {
 	return w.rand.IntN(n)
 }
 
-func (w *world) errorf(format string, args ...any) { w.wrong = append(w.wrong, fmt.Sprintf(format, args...)) }
+func (w *world) errorf(format string, args ...any) {
+	w.wrong = append(w.wrong, fmt.Sprintf(format, args...))
+}
 
 type senderFunc func(ctx context.Context) attempt.Result
 

@@ -34,10 +34,10 @@ const (
 
 // Limits of what one commit takes and of what waits for it, so that none takes long and nothing grows without end.
 const (
-	commitBytes  = 4 << 20  // of events in one commit; the rest waits for the next, each tenant having its part
-	commitRows   = 4096     // other rows in one commit
-	lateRows     = 512      // waiting rows of late deliveries that one commit adds
-	outcomeBytes = 16 << 20 // of outcomes that wait; beyond, no attempt is begun
+	commitBytes  = 512 << 10 // of events in one commit; the rest waits for the next, each tenant having its part
+	commitRows   = 4096      // other rows in one commit
+	lateRows     = 512       // waiting rows of late deliveries that one commit adds
+	outcomeBytes = 16 << 20  // of outcomes that wait; beyond, no attempt is begun
 )
 
 // writer commits everything that waits in one transaction, as often as the disk allows: the batch is what arrived
