@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -121,6 +122,7 @@ type api struct {
 	tenants sync.Map // IDs of tenants that were found
 	tests   *limiters
 	bodies  *budget.Budget
+	parsing chan struct{} // has a value for each large body that is being parsed
 }
 
 // New makes the handler of /v1, /openapi.json and /docs.
@@ -133,7 +135,7 @@ func New(cfg Config) (http.Handler, error) {
 		advisory: cfg.Advisory, version: cfg.Version, live: cfg.Live, stopping: cfg.Stopping,
 		mux: http.NewServeMux(), keys: newKeyCache(cfg.Store),
 		tests:  &limiters{rate: cfg.TestRate, burst: cfg.TestBurst, byTenant: map[string]*rate.Limiter{}},
-		bodies: cfg.Bodies,
+		bodies: cfg.Bodies, parsing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 	}
 	a.doc = humago.New(a.mux, documentConfig(cfg.Version))
 	a.registerPublish()

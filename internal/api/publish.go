@@ -139,7 +139,7 @@ func (a *api) acceptBatch(r *http.Request, c *caller, buf *buffer) (err error) {
 	if buf.b, err = buf.readBody(r, buf.b, MaxBatchBody); err != nil {
 		return err
 	}
-	evs, err := event.ParseBatch(buf.b)
+	evs, err := a.parseBatch(buf.b)
 	if err != nil {
 		return err
 	}
@@ -149,6 +149,19 @@ func (a *api) acceptBatch(r *http.Request, c *caller, buf *buffer) (err error) {
 	}
 	buf.b = appendReceipts(buf.b[:0], receipts)
 	return nil
+}
+
+// largeBatch is the size of a body, bytes, from which on parsing it takes so long that others would notice.
+const largeBatch = 64 << 10
+
+// parseBatch reads the events. Large bodies leave a processor to everything else, the journal's writer above all: where two
+// were parsed at once on two processors, every commit waited for them.
+func (a *api) parseBatch(body []byte) ([]event.Event, error) {
+	if len(body) >= largeBatch {
+		a.parsing <- struct{}{}
+		defer func() { <-a.parsing }()
+	}
+	return event.ParseBatch(body)
 }
 
 // jsonContent is shared between answers; nobody writes to it.

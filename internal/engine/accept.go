@@ -26,8 +26,10 @@ type accepted struct {
 	sub   store.Submission
 	hooks [][]*hook // of each event, those whose queue has a place reserved for it
 	size  int64     // what it takes of the gate until it is answered
-	done  chan struct{}
-	err   error // set before done is closed
+	// waited: it has let others go first; only the writer's goroutine uses it.
+	waited bool
+	done   chan struct{}
+	err    error // set before done is closed
 }
 
 // Accept takes valid events of a tenant, all or none, and returns after they are committed and flushed.
@@ -151,7 +153,7 @@ func (e *Engine) unplaceOne(a *accepted, i int) {
 
 // dispatch hands the committed events to the queues.
 func (e *Engine) dispatch(a *accepted) {
-	t := e.table.Load()
+	spilled := map[int64]time.Time{} // when the first that did not fit is due
 	for i := range a.sub.Events {
 		s := &a.sub.Events[i]
 		if s.Duplicate {
@@ -168,9 +170,14 @@ func (e *Engine) dispatch(a *accepted) {
 			}
 		}
 		for _, num := range s.Spilled {
-			e.metrics.spilled.Inc()
-			t.byNum(num).dueAt(e.firstDue(s.Seq))
+			if _, ok := spilled[num]; !ok {
+				spilled[num] = e.firstDue(s.Seq)
+			}
 		}
+		e.metrics.spilled.Add(float64(len(s.Spilled)))
+	}
+	for num, due := range spilled {
+		e.table.Load().byNum(num).dueAt(due)
 	}
 }
 

@@ -32,9 +32,7 @@ func (w *writer) commit(t taken) error {
 		w.marked, w.accepted = b.RecoverFrom, !w.ledger.empty()
 	}
 	w.accepted = w.accepted || len(t.accepts) > 0
-	if len(b.Rollups) > 0 {
-		clear(w.rollups)
-	}
+	w.tookRollups()
 	for _, a := range t.accepts {
 		if a.err = a.sub.Err; a.err != nil {
 			w.e.unplace(a)
@@ -56,6 +54,9 @@ func (w *writer) assemble(t *taken) bool {
 	b.Submissions, b.Outcomes, b.Wait, b.Rollups = b.Submissions[:0], b.Outcomes[:0], b.Wait[:0], b.Rollups[:0]
 	b.Trim, b.RecoverFrom, b.Now = nil, 0, w.e.now()
 	if t.mark {
+		w.beginRollups()
+	}
+	if w.took = w.took[:0]; len(w.rolling) > 0 {
 		w.takeRollups()
 	}
 	if t.mark && t.whole {

@@ -15,6 +15,9 @@ import (
 // loadLimit is how many waiting deliveries of one webhook are read at a time, so that the others get their turn.
 const loadLimit = 256
 
+// slowLoad is the same of a webhook that is paced: thousands of them cost little.
+const slowLoad = 8
+
 // firstLoad is the same while it is not known how large they are.
 const firstLoad = 32
 
@@ -125,6 +128,11 @@ func (e *Engine) load(ctx context.Context, h *hook) error {
 // by the size of those that were read last. h.mu is held.
 func (h *hook) room() int {
 	n := min(h.e.cfg.QueueLength-len(h.active)-h.reserved, loadLimit)
+	if h.pace.slow() {
+		if n = min(n, slowLoad); h.head < len(h.queue) {
+			return 0 // it has enough to do
+		}
+	}
 	mean := h.mean
 	if mean == 0 {
 		mean, n = weight(&event.Event{}), min(n, firstLoad)

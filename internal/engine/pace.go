@@ -1,11 +1,14 @@
 package engine
 
-import "time"
+import (
+	"math/rand/v2"
+	"time"
+)
 
 const (
 	paceAfter = 5                     // attempts in a row that came to nothing, from which on a webhook is paced
 	paceFirst = 10 * time.Millisecond // between two attempts then; it doubles with each failure
-	paceMost  = time.Second
+	paceMost  = time.Second           // give or take half
 )
 
 // pace slows a webhook down whose attempts all come to nothing, so that it costs others next to nothing: one attempt at a
@@ -17,9 +20,12 @@ type pace struct {
 	set      bool // the timer will ask for a worker
 }
 
+// slow tells whether the webhook is paced.
+func (p *pace) slow() bool { return p.failures >= paceAfter }
+
 // workers is how many may be at work.
 func (p *pace) workers(most int) int {
-	if p.failures >= paceAfter {
+	if p.slow() {
 		return 1
 	}
 	return most
@@ -27,7 +33,7 @@ func (p *pace) workers(most int) int {
 
 // resting tells whether the webhook has a pause now, and has a worker asked for at its end.
 func (p *pace) resting(h *hook) bool {
-	if p.failures < paceAfter {
+	if !p.slow() {
 		return false
 	}
 	wait := time.Until(p.until)
@@ -57,12 +63,13 @@ func (p *pace) note(ok bool) {
 		p.failures = 0
 		return
 	}
-	if p.failures++; p.failures >= paceAfter {
+	if p.failures++; p.slow() {
 		pause := paceMost
 		if n := p.failures - paceAfter; n < 7 {
 			pause = min(paceMost, paceFirst<<n)
 		}
-		p.until = time.Now().Add(pause)
+		// Those that failed together do not come back together.
+		p.until = time.Now().Add(pause/2 + time.Duration(rand.Int64N(int64(pause))))
 	}
 }
 

@@ -35,8 +35,8 @@ const (
 // Limits of what one commit takes and of what waits for it, so that none takes long and nothing grows without end.
 const (
 	commitBytes  = 512 << 10 // of events in one commit; the rest waits for the next, each tenant having its part
-	commitRows   = 4096      // other rows in one commit
-	lateRows     = 512       // waiting rows of late deliveries that one commit adds
+	commitRows   = 256       // other rows in one commit
+	lateRows     = 64        // waiting rows of late deliveries that one commit adds
 	outcomeBytes = 16 << 20  // of outcomes that wait; beyond, no attempt is begun
 )
 
@@ -65,7 +65,9 @@ type writer struct {
 	marked   store.Seq // the recovery mark last committed
 	accepted bool      // something was accepted since, or is not committed
 	batch    store.Batch
-	rollups  map[rollupKey]*store.Rollup // counted since the last commit that took them
+	rollups  map[rollupKey]*store.Rollup // counted, and not to be taken yet
+	rolling  map[rollupKey]*store.Rollup // taken by the coming commits
+	took     []rollupKey                 // of them, by the commit that is being made
 }
 
 // rollupKey is a webhook's minute.
@@ -73,7 +75,7 @@ type rollupKey struct{ webhook, minute int64 }
 
 func newWriter(e *Engine) *writer {
 	return &writer{e: e, wake: make(chan struct{}, 1), ended: make(chan struct{}), eased: make(chan struct{}),
-		rollups: map[rollupKey]*store.Rollup{}}
+		rollups: map[rollupKey]*store.Rollup{}, rolling: map[rollupKey]*store.Rollup{}}
 }
 
 func (w *writer) poke() {
@@ -312,7 +314,7 @@ func (w *writer) take() (t taken) {
 }
 
 // divide splits what waits into what the next commit takes and the rest. Each tenant has its part of the bytes, and its
-// requests keep their order; a request alone may be larger.
+// requests keep their order; one that is larger lets others go first once.
 func divide(list []*accepted, limit int64) (now, rest []*accepted) {
 	var total int64
 	for _, a := range list {
@@ -327,8 +329,10 @@ func divide(list []*accepted, limit int64) (now, rest []*accepted) {
 	}
 	part := limit / int64(len(sizes))
 	for _, a := range list {
-		if n := sizes[a.sub.Tenant]; n < 0 || n > 0 && n+a.size > part {
-			sizes[a.sub.Tenant] = -1 // full
+		n := sizes[a.sub.Tenant]
+		first := n == 0 && (len(sizes) == 1 || a.waited)
+		if n < 0 || !first && n+a.size > part {
+			sizes[a.sub.Tenant], a.waited = -1, true // full
 			rest = append(rest, a)
 			continue
 		}
@@ -342,7 +346,7 @@ func (w *writer) run() {
 	defer w.end()
 	for {
 		t := w.take()
-		if len(t.accepts) == 0 && len(t.writes) == 0 && !t.mark {
+		if len(t.accepts) == 0 && len(t.writes) == 0 && !t.mark && len(w.rolling) == 0 {
 			switch {
 			case t.state == writerEnded, t.state == writerClosing && len(w.rollups) == 0:
 				return

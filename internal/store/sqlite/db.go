@@ -51,6 +51,7 @@ type DB struct {
 
 	mu   turn    // one writer at a time: Commit or a configuration change
 	wdb  *sql.DB // one connection, which w holds
+	cdb  *sql.DB // one connection, which moves the log's content while commits go on
 	w    *writer // nil after a failure, until the next write opens it again
 	bad  error   // a store.ErrBroken, for good: nothing is written after it
 	wal  wal
@@ -108,6 +109,10 @@ func (db *DB) open(ctx context.Context, path string) error {
 	if db.w, err = newWriter(ctx, db.wdb); err != nil {
 		return err
 	}
+	if db.cdb, err = sql.Open("sqlite", dsn(path, write)); err != nil {
+		return err
+	}
+	db.cdb.SetMaxOpenConns(1)
 	rdb, err := sql.Open("sqlite", dsn(path, read))
 	if err != nil {
 		return err
@@ -221,6 +226,9 @@ func (db *DB) close() error {
 		errs = append(errs, db.w.close())
 		db.w = nil
 	}
+	if db.cdb != nil {
+		errs = append(errs, db.cdb.Close()) // waits for a move that is under way
+	}
 	if db.wdb != nil { // the last connection: SQLite empties the log into the file
 		errs = append(errs, db.wdb.Close())
 	}
@@ -229,6 +237,7 @@ func (db *DB) close() error {
 
 // ready makes sure that there is a usable write connection. db.mu is held.
 func (db *DB) ready(ctx context.Context) error {
+	db.movedAhead()
 	if db.bad != nil {
 		return db.bad
 	}

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"time"
@@ -26,15 +27,31 @@ type wal struct {
 	pages    int           // in it when it was last looked at
 	shutFrom int           // pages
 	emptying chan struct{} // nil, or closed when empty has ended
+
+	ahead chan error // capacity 1: sent to once by the move ahead that is under way; nil: none is
+	rest  bool       // a move ahead has ended: what came meanwhile is little
 }
 
-// tidy moves the log's content to the database file when there is enough of it. db.mu is held. An fsync that fails here
-// is an error like any other: the pages that it lost would be missing once the log is overwritten.
+// tidy moves the log's content to the database file when there is enough of it: first on a connection of its own, while
+// commits go on, and then here the little that came meanwhile, so that the log can be written anew. Moving all of it here
+// had every commit wait for 16 MB. db.mu is held. An fsync that fails is an error like any other: the pages that it lost
+// would be missing once the log is overwritten.
 func (db *DB) tidy(dc any) error {
 	pages, _, err := dc.(sqlite.DBStatus).Status(sqlite.DBStatusCacheWrite, false)
-	if err != nil || pages < checkpointAt {
+	if err != nil {
 		return err
 	}
+	switch l := &db.wal; {
+	case l.ahead != nil && pages < shutAt, !l.rest && pages < checkpointAt:
+		return nil
+	case l.ahead == nil && !l.rest && db.cdb != nil:
+		_, _, err = dc.(sqlite.DBStatus).Status(sqlite.DBStatusCacheWrite, true)
+		ahead := make(chan error, 1)
+		l.ahead = ahead
+		go func() { ahead <- checkpoint(db.cdb) }()
+		return err
+	}
+	db.wal.rest = false
 	if err := db.move(dc); err != nil {
 		return err
 	}
@@ -53,6 +70,22 @@ func (db *DB) tidy(dc any) error {
 		db.overfull.Store(&done)
 	}
 	return nil
+}
+
+// checkpoint moves what reads allow, as of now.
+func checkpoint(db *sql.DB) error {
+	var busy, pages, moved int
+	return db.QueryRow("PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &pages, &moved)
+}
+
+// movedAhead takes in how a move ahead has ended, if one has. db.mu is held.
+func (db *DB) movedAhead() {
+	select {
+	case err := <-db.wal.ahead:
+		db.wal.ahead, db.wal.rest = nil, true
+		_ = db.moved(err) // it is in db.bad if nothing may be written any more
+	default:
+	}
 }
 
 // move moves as much of the log as reads allow. db.mu is held.
