@@ -34,3 +34,10 @@ func Points() []Point {
 	return []Point{Submit, Submitted, Assemble, Commit, Committed, Answered, Attempt, Attempted, Settle, Settled, Mark, Marked,
 		Due, Dued, Recover, Recovered, Takeover, TakenOver, TakeoverDone}
 }
+
+// Setting is the environment's variable that says what happens at which points, separated by commas:
+//
+//	POINT=kill:N            the process is killed when the point is reached for the Nth time
+//	POINT=kill:N:OTHER:M    the same, counting from when OTHER was reached for the Mth time
+//	POINT=delay:N:DURATION  from the Nth time on, whoever reaches the point waits there
+const Setting = "QHOOK_TEST_FAILPOINTS"

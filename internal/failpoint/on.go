@@ -22,37 +22,66 @@ type action struct {
 	kill  bool
 	delay time.Duration
 	hits  atomic.Int64
+
+	after Point // counting begins when this one was reached so many times; empty: at once
+	times int64
 }
 
-// actions come from QHOOK_FAILPOINTS: point=kill:N or point=delay:N:DURATION, separated by commas.
-var actions = sync.OnceValue(func() map[Point]*action {
+var (
+	actions = sync.OnceValue(func() map[Point]*action { return parse(os.Getenv(Setting)) })
+	mu      sync.Mutex
+	reached = map[Point]int64{}
+)
+
+func parse(setting string) map[Point]*action {
 	all := map[Point]*action{}
-	for _, s := range strings.Split(os.Getenv("QHOOK_FAILPOINTS"), ",") {
+	for s := range strings.SplitSeq(setting, ",") {
 		if s == "" {
 			continue
 		}
 		point, what, _ := strings.Cut(s, "=")
-		f := strings.Split(what, ":")
-		a := &action{kill: f[0] == "kill"}
-		var err error
-		if a.nth, err = strconv.ParseInt(f[1], 10, 64); err == nil && !a.kill {
-			a.delay, err = time.ParseDuration(f[2])
-		}
+		a, err := parseOne(strings.Split(what, ":"))
 		if err != nil {
-			panic(fmt.Sprintf("QHOOK_FAILPOINTS: %q: %v", s, err))
+			panic(fmt.Sprintf("%s: %q: %v", Setting, s, err))
 		}
 		all[Point(point)] = a
 	}
 	return all
-})
+}
 
-// Hit does what the environment asks for at the point.
+func parseOne(f []string) (a *action, err error) {
+	a = &action{kill: f[0] == "kill"}
+	if a.nth, err = strconv.ParseInt(f[1], 10, 64); err != nil {
+		return nil, err
+	}
+	switch {
+	case !a.kill:
+		a.delay, err = time.ParseDuration(f[2])
+	case len(f) > 2:
+		a.after = Point(f[2])
+		a.times, err = strconv.ParseInt(f[3], 10, 64)
+	}
+	return a, err
+}
+
+// Hit does what the environment asks for at the point, and says on the standard error when it is the first time.
 func Hit(p Point) {
-	a := actions()[p]
-	if a == nil {
+	all := actions()
+	if len(all) == 0 {
+		return
+	}
+	mu.Lock()
+	reached[p]++
+	a := all[p]
+	counts := a != nil && (a.after == "" || reached[a.after] >= a.times)
+	mu.Unlock()
+	if !counts {
 		return
 	}
 	n := a.hits.Add(1)
+	if n == a.nth {
+		fmt.Fprintln(os.Stderr, "failpoint reached:", p)
+	}
 	switch {
 	case a.kill && n == a.nth:
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/quantfolio/qhook/internal/failpoint"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -355,6 +356,7 @@ func (db *DB) takeOver(ctx context.Context, id uuid.UUID, beat int64) (rows int6
 		if err != nil || still.RowsAffected() == 0 {
 			return err
 		}
+		failpoint.Hit(failpoint.Takeover)
 		var from int64
 		var slot int
 		err = tx.QueryRow(ctx, `DELETE FROM fences WHERE node = $1 RETURNING (SELECT slot FROM nodes WHERE id = $1)`, id).Scan(&slot)
@@ -375,8 +377,12 @@ func (db *DB) takeOver(ctx context.Context, id uuid.UUID, beat int64) (rows int6
 			return err
 		}
 		rows, took = written.RowsAffected()+freed.RowsAffected(), true
+		failpoint.Hit(failpoint.TakenOver)
 		return nil
 	})
+	if took && err == nil {
+		failpoint.Hit(failpoint.TakeoverDone)
+	}
 	return rows, took && err == nil, err
 }
 
