@@ -24,10 +24,10 @@ screenshots: ## a picture of every page of the dashboard, to docs/screenshots/al
 race: ## every test with the race detector, in random order
 	$(GO) test -race -shuffle=on ./...
 
-crash: ## the long crash test: 200 kills
-	QHOOK_TEST_KILLS=200 $(GO) test -count=1 -timeout 60m -v -run 'TestKill' ./internal/crashtest
+crash: ## the long crash test, on both stores: 200 kills at random moments, and kills and delays at each failpoint
+	QHOOK_TEST_KILLS=200 QHOOK_TEST_POINTS=long $(GO) test -count=1 -timeout 60m -v -run 'TestKill|TestPoints|TestDelays|TestMarkBug' ./internal/crashtest
 
-chaos: ## the long chaos test: nodes and their database disturbed for two minutes
+chaos: ## the long chaos test: a node and its file, and nodes and their database, disturbed for two minutes each
 	QHOOK_TEST_CHAOS=120s $(GO) test -count=1 -timeout 60m -v -run 'TestChaos' ./internal/crashtest
 
 fault: ## faults at exact places (needs strace): a kill at each of the first 200 writes

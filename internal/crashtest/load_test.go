@@ -25,6 +25,7 @@ type receiver struct {
 	requests map[Key]int // Webhook is the path's last segment, which the test sets
 	answered map[Key]int
 	failOne  float64
+	fails    func(k Key, nth int) bool // tells whether the nth request fails, and may take its time; nil: by chance
 }
 
 func newReceiver(t *testing.T, failOne float64) *receiver {
@@ -50,6 +51,12 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	fail := rand.Float64() < r.failOne
 	r.mu.Lock()
 	r.requests[k]++
+	nth := r.requests[k]
+	r.mu.Unlock()
+	if r.fails != nil {
+		fail = r.fails(k, nth)
+	}
+	r.mu.Lock()
 	if !fail {
 		r.answered[k]++
 	}

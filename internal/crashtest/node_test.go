@@ -2,6 +2,7 @@ package crashtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -46,6 +47,8 @@ type node struct {
 	addr string
 	wrap []string // command to run it under
 	more []string // further flags of serve
+	env  []string // further settings, as NAME=VALUE
+	prog string   // the program; empty: the real one
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
@@ -91,10 +94,10 @@ func newNode(t *testing.T, data string) *node {
 // launch runs the node.
 func (n *node) launch() {
 	n.t.Helper()
-	args := append(append([]string{}, n.wrap...), binary, "serve", "--listen", n.addr, "--data", n.data, "--allow-network", "127.0.0.0/8")
+	args := append(append([]string{}, n.wrap...), cmp.Or(n.prog, binary), "serve", "--listen", n.addr, "--data", n.data, "--allow-network", "127.0.0.0/8")
 	args = append(args, n.more...)
 	n.cmd = exec.Command(args[0], args[1:]...)
-	n.cmd.Env = append(os.Environ(), "QHOOK_ADMIN_KEY="+adminKey)
+	n.cmd.Env = append(append(os.Environ(), "QHOOK_ADMIN_KEY="+adminKey), n.env...)
 	n.cmd.Stdout, n.cmd.Stderr = &n.logs, &n.logs
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := n.cmd.Start(); err != nil {
