@@ -98,7 +98,7 @@ func (s *storm) note(a Asked, etag string, err error) bool {
 	switch {
 	case err == nil || a.Lost:
 		s.asked = append(s.asked, a)
-	case unanswered(err):
+	case unanswered(err), starting(err):
 		s.unsent++
 	case isRefusal(err):
 		s.refused++
@@ -106,7 +106,7 @@ func (s *storm) note(a Asked, etag string, err error) bool {
 		s.failed = append(s.failed, fmt.Sprintf("%s %s was answered %v", a.Kind, a.Object, err))
 	}
 	s.mu.Unlock()
-	if unanswered(err) {
+	if unanswered(err) || starting(err) {
 		pause(s.ctx) // the node is down
 	}
 	return err == nil
@@ -116,6 +116,11 @@ func (s *storm) note(a Asked, etag string, err error) bool {
 func unanswered(err error) bool {
 	var p *client.Problem
 	return err != nil && !errors.As(err, &p)
+}
+
+// starting tells whether the node was not ready, and surely did nothing.
+func starting(err error) bool {
+	return client.IsStatus(err, http.StatusServiceUnavailable) && strings.Contains(err.Error(), "is starting")
 }
 
 // lost tells whether a request has no answer and may have been read.
