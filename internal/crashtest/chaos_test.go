@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// TestChaosOnSQLite disturbs a node that is alone with its file in every way at random moments, under load: it is killed,
-// stopped like a machine that is suspended, its disk fills up, its receiver gets slow; everything answered 202 must arrive.
+// TestChaosOnSQLite disturbs a node that is alone with its file in every way at random moments, under load: it is
+// killed, stopped like a machine that is suspended, its disk fills up, its receiver gets slow; everything answered 202
+// must arrive.
 func TestChaosOnSQLite(t *testing.T) {
 	limit := duration(t, "QHOOK_TEST_CHAOS", 8*time.Second)
 	disk := t.TempDir()
@@ -32,7 +33,8 @@ func TestChaosOnSQLite(t *testing.T) {
 		return rand.IntN(10) == 0
 	}
 	n.mustStart()
-	names := map[string]string{n.mustWebhook(t.Context(), r.URL+"/post", "POST"): "post", n.mustWebhook(t.Context(), r.URL+"/get", "GET"): "get"}
+	names := map[string]string{n.mustWebhook(t.Context(), r.URL+"/post", "POST"): "post",
+		n.mustWebhook(t.Context(), r.URL+"/get", "GET"): "get"}
 	p := &publisher{hooks: []string{"post", "get"}}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

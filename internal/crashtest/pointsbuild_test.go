@@ -17,15 +17,15 @@ import (
 // edit replaces a text in a file of the module, for one build.
 type edit struct{ file, old, new string }
 
-// small has the engine keep little in memory, so that what needs a long backlog otherwise happens at once: most deliveries
+// small has the engine keep little in memory, so that what needs a long backlog otherwise happens at once: deliveries
 // are spilled, and late ones get their waiting rows.
 var small = []edit{
 	{"internal/engine/engine.go", "c.QueueLength = 8192", "c.QueueLength = 24"},
 	{"internal/engine/engine.go", "c.LateAfter = 10 * time.Second", "c.LateAfter = 300 * time.Millisecond"},
 }
 
-// markBug is a mistake that was made once: the mark takes a delivery that was handed over for committed, although its row
-// may come after the batch that carries the mark.
+// markBug is a mistake that was made once: the mark takes a delivery that was handed over for committed, although its
+// row may come after the batch that carries the mark.
 var markBug = edit{"internal/engine/ledger.go", "if o.open > o.settling {", `if func() bool {
 			for _, d := range o.deliveries {
 				if d.owed != nil && d.place == inMemory {
@@ -82,7 +82,8 @@ func buildWith(t *testing.T, edits ...edit) (program string) {
 	list := filepath.Join(dir, "overlay.json")
 	mustWrite(t, list, b)
 	program = filepath.Join(dir, "qhook")
-	build := exec.Command("go", "build", "-tags", "failpoints", "-overlay", list, "-o", program, "github.com/quantfolio/qhook/cmd/qhook")
+	build := exec.Command("go", "build", "-tags", "failpoints", "-overlay", list, "-o", program,
+		"github.com/quantfolio/qhook/cmd/qhook")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build with failpoints: %v\n%s", err, out)
 	}

@@ -1,6 +1,6 @@
-// Package failpoint names the places of the protocol at which a test can stop, delay or kill a node: before and after each
-// hand-over between accept, writer, commit, worker, settle, due, mark and takeover. It never does anything in a program that
-// was built without the tag failpoints, where Hit is empty and costs nothing. Start at Points.
+// Package failpoint names the places of the protocol at which a test can stop, delay or kill a node: before and after
+// each hand-over between accept, writer, commit, worker, settle, due, mark and takeover. It never does anything in a
+// program that was built without the tag failpoints, where Hit is empty and costs nothing. Start at Points.
 package failpoint
 
 // Point is a place in the protocol.
@@ -31,8 +31,8 @@ const (
 
 // Points lists all of them.
 func Points() []Point {
-	return []Point{Submit, Submitted, Assemble, Commit, Committed, Answered, Attempt, Attempted, Settle, Settled, Mark, Marked,
-		Due, Dued, Recover, Recovered, Takeover, TakenOver, TakeoverDone}
+	return []Point{Submit, Submitted, Assemble, Commit, Committed, Answered, Attempt, Attempted, Settle, Settled, Mark,
+		Marked, Due, Dued, Recover, Recovered, Takeover, TakenOver, TakeoverDone}
 }
 
 // Setting is the environment's variable that says what happens at which points, separated by commas:
