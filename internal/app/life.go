@@ -129,6 +129,9 @@ func (a *App) ready(ctx context.Context) error {
 	case !a.serving.Load():
 		return errors.New("the node is starting")
 	}
+	if err := a.engine.Load().Ready(); err != nil {
+		return err
+	}
 	return a.store.Ping(ctx)
 }
 

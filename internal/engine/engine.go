@@ -81,11 +81,11 @@ func (c *Config) setDefaults() {
 }
 
 const (
-	acceptBytes     = 64 << 20         // of events that wait for their commit
-	acceptMost      = acceptBytes / 4  // that one request counts: whatever it is, it has a chance
-	acceptTime      = 10 * time.Second // that a publisher waits for the commit
-	lastCommit      = 5 * time.Second  // that the journal has after Stop's time is over
-	stalledAfter    = 3 * time.Second  // a commit that takes longer has publishers turned away at once
+	acceptBytes     = 64 << 20        // of events that wait for their commit
+	acceptMost      = acceptBytes / 4 // that one request counts: whatever it is, it has a chance
+	acceptTime      = 5 * time.Second // that a publisher waits for the commit
+	lastCommit      = 5 * time.Second // that the journal has after Stop's time is over
+	stalledAfter    = 3 * time.Second // a commit that takes longer has publishers turned away at once
 	retryWriteAfter = 250 * time.Millisecond
 )
 
@@ -279,6 +279,15 @@ func ends(ctx context.Context, wait func()) bool {
 			return false
 		}
 	}
+}
+
+// Ready fails unless an event would be accepted now. Errors: ErrStopping, also before the start; what broke the journal;
+// store.ErrAway, a commit takes long.
+func (e *Engine) Ready() error {
+	if !e.is(running) {
+		return ErrStopping
+	}
+	return e.writer.ready()
 }
 
 // SetWebhook tells the engine that a webhook was created, changed or deleted. Before Start it does nothing: Start is told

@@ -90,13 +90,8 @@ func (w *writer) submit(a *accepted) error {
 	failpoint.Hit(failpoint.Submit)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case w.broken != nil:
-		return w.broken
-	case w.state != writerRunning:
-		return ErrStopping
-	case !w.began.IsZero() && time.Since(w.began) > stalledAfter:
-		return fmt.Errorf("the commit under way takes long: %w", store.ErrAway)
+	if err := w.check(); err != nil {
+		return err
 	}
 	w.accepts = append(w.accepts, a)
 	w.poke()
@@ -188,14 +183,24 @@ func (w *writer) recovered(list []*owed, whole bool) {
 	w.mu.Unlock()
 }
 
-// stalled tells how long the commit under way has been taking.
-func (w *writer) stalled() time.Duration {
+// ready fails unless a publisher's request would be taken.
+func (w *writer) ready() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.began.IsZero() {
-		return 0
+	return w.check()
+}
+
+// check tells why a publisher's request is not taken; w.mu is held.
+func (w *writer) check() error {
+	switch {
+	case w.broken != nil:
+		return w.broken
+	case w.state != writerRunning:
+		return ErrStopping
+	case !w.began.IsZero() && time.Since(w.began) > stalledAfter:
+		return fmt.Errorf("the commit under way takes long: %w", store.ErrAway)
 	}
-	return time.Since(w.began)
+	return nil
 }
 
 // start lets publishers' requests in and runs the writer's goroutine; false: it was closed before.

@@ -126,8 +126,8 @@ type finding struct {
 }
 
 // find chooses how the filter's deliveries are found.
-func find(tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) (q finding, err error) {
-	low, high := store.Span(f.Since, f.Until)
+func find(tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int, now time.Time) (q finding, err error) {
+	low, high := store.Span(f.Since, f.Until, now)
 	if f.Event != 0 {
 		low, high = max(low, f.Event), min(high, f.Event)
 	}
@@ -176,7 +176,7 @@ func (q *finding) mark(ctx context.Context, tx pgx.Tx) error {
 
 // CountDeliveries counts deliveries; see store.Records.
 func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (n int, more bool, err error) {
-	q, err := find(tenant, f, store.DeliveryKey{}, limit)
+	q, err := find(tenant, f, store.DeliveryKey{}, limit, db.Now())
 	if err == nil {
 		err = snapshotListed(ctx, db.lists, func(ctx context.Context, tx pgx.Tx) error {
 			q := q // its mark is another each time
@@ -194,7 +194,7 @@ func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.Deliver
 	_ []store.DeliveryRecord, next store.DeliveryKey, _ error,
 ) {
 	const what = "list deliveries"
-	q, err := find(tenant, f, before, limit)
+	q, err := find(tenant, f, before, limit, db.Now())
 	if err != nil {
 		return nil, next, wrap(err, what)
 	}

@@ -30,6 +30,8 @@ type Config struct {
 	Path    string           // the database file; its -wal, -shm and .lock are beside it
 	Keyring *webhook.Keyring // seals the webhooks' secrets
 	Logger  *slog.Logger     // nil: nothing is logged
+
+	Step func() time.Duration // for tests; see store.Clock
 }
 
 const readers = 4
@@ -46,6 +48,7 @@ var (
 type DB struct {
 	keyring *webhook.Keyring
 	log     *slog.Logger
+	clock   store.Clock
 	path    string
 	lock    *os.File
 
@@ -74,6 +77,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, fmt.Errorf("database path: %w", err)
 	}
 	db := &DB{keyring: cfg.Keyring, log: cfg.Logger, path: path, mu: newTurn()}
+	db.clock.Step = cfg.Step
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}

@@ -85,7 +85,7 @@ func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.Deliver
 	list []store.DeliveryRecord, next store.DeliveryKey, err error,
 ) {
 	err = db.snapshot(ctx, "list deliveries", func(ctx context.Context, tx *sql.Tx) error {
-		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, before: before, limit: limit, look: max(lookedAt, limit), now: time.Now()}
+		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, before: before, limit: limit, look: max(lookedAt, limit), now: db.Now()}
 		keys, err := q.keys(ctx)
 		if err != nil {
 			return err
@@ -111,7 +111,7 @@ func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.Deliver
 // CountDeliveries counts deliveries; see store.Records.
 func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (n int, more bool, err error) {
 	err = db.snapshot(ctx, "count deliveries", func(ctx context.Context, tx *sql.Tx) error {
-		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, limit: limit, look: limit,
+		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, limit: limit, look: limit, now: db.Now(),
 			before: store.DeliveryKey{Event: math.MaxInt64, Webhook: math.MaxInt64}}
 		n, err = q.count(ctx)
 		more = n == limit || q.to != 0
@@ -125,7 +125,7 @@ func (q *deliveries) count(ctx context.Context) (n int, err error) {
 	if err := q.webhooks(ctx); err != nil {
 		return 0, err
 	}
-	low, high := store.Span(q.f.Since, q.f.Until)
+	low, high := store.Span(q.f.Since, q.f.Until, q.now)
 	if q.f.Event != 0 {
 		low, high = max(low, q.f.Event), min(high, q.f.Event)
 	}
@@ -178,7 +178,7 @@ func (q *deliveries) keys(ctx context.Context) ([]store.DeliveryKey, error) {
 	if err := q.webhooks(ctx); err != nil {
 		return nil, err
 	}
-	low, high := store.Span(q.f.Since, q.f.Until)
+	low, high := store.Span(q.f.Since, q.f.Until, q.now)
 	if q.f.Event != 0 {
 		low, high = max(low, q.f.Event), min(high, q.f.Event)
 	}
@@ -361,7 +361,7 @@ func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey
 			list[i].Tenant = tenant
 		}
 		r = store.DeliveryRecord{DeliveryKey: key, WebhookID: name, EventID: e.Event.ID, EventType: e.Event.Type}
-		r.Sum(list, orZero(due), time.Now())
+		r.Sum(list, orZero(due), db.Now())
 		return nil
 	})
 	if err != nil {

@@ -153,11 +153,11 @@ func array(keys map[store.Seq]struct{}) string {
 	return string(append(b, ']'))
 }
 
-// Now is this machine's time: there is no other node.
-func (db *DB) Now() time.Time { return time.Now() }
+// Now is this process's time, which a step of the machine's clock does not move: there is no other node.
+func (db *DB) Now() time.Time { return db.clock.Now() }
 
 // Next is the next Seq; see store.Journal.
-func (db *DB) Next(last store.Seq) store.Seq { return store.NextSeq(last, time.Now()) }
+func (db *DB) Next(last store.Seq) store.Seq { return store.NextSeq(last, db.Now()) }
 
 // Lease returns at once: nobody else has the file open.
 func (db *DB) Lease(context.Context) error { return nil }
