@@ -203,7 +203,7 @@ func TestFaultHangingSync(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What it says last; strace itself holds the process's end up.
-	for !strings.Contains(n.logs.String(), "was left; what is committed is safe") {
+	for !strings.Contains(n.logs.String(), "msg=stopped") {
 		if time.Since(began) > 20*time.Second {
 			t.Fatal("the stop did not end within 20 s of SIGTERM")
 		}
