@@ -14,7 +14,8 @@ import (
 const recoverChunk = 1000
 
 // recover dispatches again what was accepted from the mark on but has neither an outcome nor a waiting row. What does not
-// fit the queue gets a waiting row. Only when all of it is found is there a mark again: until then it stays where it was.
+// fit the queue gets a waiting row. Only when all of it is found and those rows are on record is there a mark again: until then
+// it stays where it was.
 func (e *Engine) recover(ctx context.Context, from store.Seq) error {
 	failpoint.Hit(failpoint.Recover)
 	n := 0
@@ -33,7 +34,7 @@ func (e *Engine) recover(ctx context.Context, from store.Seq) error {
 				list = append(list, o)
 			}
 		}
-		e.writer.recovered(list, next == 0)
+		e.writer.recovered(list)
 		for _, o := range list {
 			for _, d := range o.deliveries {
 				d.hook.push(d)
@@ -49,6 +50,7 @@ func (e *Engine) recover(ctx context.Context, from store.Seq) error {
 		}
 		from = next
 	}
+	e.writer.foundAll()
 	if n > 0 {
 		e.log.Info("deliveries left unsettled by a former run are made again", "count", n)
 	}

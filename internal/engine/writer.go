@@ -50,7 +50,7 @@ type writer struct {
 	accepts []*accepted
 	writes  []writing
 	found   []*owed // by recovery, for the ledger
-	whole   bool    // recovery has found everything: only then is there a mark
+	whole   bool    // recovery has found everything and written the rows: only then is there a mark
 	mark    bool    // move the recovery mark with the next commit
 	broken  error
 	began   time.Time     // of the commit under way; zero: none is
@@ -173,13 +173,17 @@ func (w *writer) askMark() {
 	w.poke()
 }
 
-// recovered hands over what recovery found, in the order of acceptance; whole says that this was all. The deliveries are
-// put to work after this.
-func (w *writer) recovered(list []*owed, whole bool) {
+// recovered hands over what recovery found, in the order of acceptance. The deliveries are put to work after this.
+func (w *writer) recovered(list []*owed) {
 	w.mu.Lock()
 	w.found = append(w.found, list...)
-	w.whole = w.whole || whole
-	w.mark = w.mark || whole
+	w.mu.Unlock()
+}
+
+// foundAll says that recovery has found everything, and that what got no place in memory is on record.
+func (w *writer) foundAll() {
+	w.mu.Lock()
+	w.whole, w.mark = true, true
 	w.mu.Unlock()
 }
 
