@@ -43,12 +43,13 @@ func (p *places) ask(h *hook) {
 	}
 }
 
-// leave gives a worker's place to whoever is next in line.
+// leave gives a worker's place back, and places to those next in line who may have one now: where a tenant leaves, its part
+// for others may grow by more than the one place.
 func (p *places) leave(h *hook) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.share.give(h, 1)
-	if next := p.next(); next != nil {
+	for next := p.next(); next != nil; next = p.next() {
 		p.start(next)
 	}
 }

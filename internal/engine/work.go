@@ -11,14 +11,14 @@ func (e *Engine) startWorker(h *hook) {
 // work attempts deliveries until there is nothing to do, or others wait for the place.
 func (h *hook) work() {
 	e := h.e
+	owns := true
 	for {
-		owns := e.cfg.Journal.Lease(e.attempts) == nil
+		if owns = e.cfg.Journal.Lease(e.attempts) == nil; !owns {
+			break
+		}
 		e.writer.room()
 		h.mu.Lock()
-		var d *delivery
-		if owns {
-			d = h.next()
-		}
+		d := h.next()
 		ask := d != nil && h.wantsWorker()
 		h.mu.Unlock()
 		if d == nil {
@@ -36,7 +36,9 @@ func (h *hook) work() {
 	h.workers--
 	h.mu.Unlock()
 	e.places.leave(h)
-	h.kick() // something may have come meanwhile
+	if owns { // else it would come back at once, and find the same
+		h.kick() // something may have come meanwhile
+	}
 }
 
 // kick asks for a worker if there is something to do.

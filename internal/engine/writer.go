@@ -348,6 +348,9 @@ func divide(list []*accepted, limit int64) (now, rest []*accepted) {
 		sizes[a.sub.Tenant] += a.size
 		now = append(now, a)
 	}
+	if len(now) == 0 && len(rest) > 0 {
+		return divide(list, limit) // all let others go first, and there are none
+	}
 	return now, rest
 }
 
