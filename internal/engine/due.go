@@ -112,7 +112,9 @@ func (e *Engine) load(ctx context.Context, h *hook) error {
 	found, err := e.cfg.Journal.Due(ctx, h.tenant, h.num, from, now, limit, skip)
 	if err != nil {
 		h.mu.Lock()
-		h.loaded = from
+		if from.Before(h.loaded) { // else somebody asked for an even earlier look meanwhile
+			h.loaded = from
+		}
 		h.mu.Unlock()
 		return fmt.Errorf("read due deliveries: %w", err)
 	}

@@ -180,17 +180,18 @@ func (h *hook) forget(d *delivery) {
 
 // wrote looks again at the waiting deliveries when the row may have changed when the next one is due.
 func (h *hook) wrote(x *writing) {
-	c := h.conf.Load()
-	switch {
-	case x.trim != nil:
-	case x.outcome == nil:
-		if c.open() {
-			h.dueAt(x.wait.DueAt)
+	due := x.wait.DueAt
+	if x.outcome != nil {
+		if due = x.outcome.NextAt; x.outcome.Kind != store.Retry {
+			return
 		}
-	case x.outcome.Kind == store.Retry && c.webhook.Deleted():
-		h.dueAt(h.e.now())
-	case x.outcome.Kind == store.Retry:
-		h.dueAt(x.outcome.NextAt)
+	}
+	switch w := h.conf.Load().webhook; {
+	case x.delivery != nil && !x.leaves: // it is in memory
+	case w.Deleted():
+		h.again() // to be cancelled, whenever it is due
+	case w.Enabled:
+		h.dueAt(due)
 	}
 }
 

@@ -39,6 +39,7 @@ func (h *hook) putBack(d *delivery, due time.Time) {
 	h.mu.Unlock()
 	if has {
 		h.forget(d)
+		h.dueAt(due) // the webhook may have been enabled meanwhile, and what waits read without this one
 		return
 	}
 	row := store.Waiting{Tenant: d.tenant, DeliveryKey: d.key, Attempts: d.attempts, DueAt: due}
@@ -114,7 +115,9 @@ func (h *hook) hold(ev store.Seq) bool {
 
 func (h *hook) unhold(ev store.Seq) {
 	h.mu.Lock()
-	delete(h.active, ev)
+	if h.active[ev] == nil { // else it came into memory, right after it was accepted
+		delete(h.active, ev)
+	}
 	h.loaded = time.Time{} // its row may have been passed over meanwhile
 	h.mu.Unlock()
 	h.dueAt(h.e.now())

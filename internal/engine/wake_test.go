@@ -1,11 +1,20 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
+	"github.com/quantfolio/qhook/internal/attempt"
+	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
+	"github.com/quantfolio/qhook/internal/store/storetest"
+	"github.com/quantfolio/qhook/internal/webhook"
 )
 
 // Whatever came and went: nobody is in line who could have a place.
@@ -63,3 +72,120 @@ func TestDivide(t *testing.T) {
 	})
 }
 
+type sender func(context.Context) attempt.Result
+
+func (s sender) Send(ctx context.Context, _ *attempt.Target, _ *event.Event) attempt.Result {
+	return s(ctx)
+}
+
+// unready is a journal that does not read what is due until it is told to, and then fails when told so.
+type unready struct {
+	*storetest.Memory
+	fail chan error // nil: reads as ever
+	from time.Time  // of the last read
+}
+
+func (u *unready) Due(ctx context.Context, tenant string, num int64, from, to time.Time, limit int,
+	skip map[store.Seq]struct{}) ([]store.Due, error) {
+	u.from = from
+	if u.fail != nil {
+		return nil, <-u.fail
+	}
+	return u.Memory.Due(ctx, tenant, num, from, to, limit, skip)
+}
+
+func startOne(t *testing.T, j store.Journal, s Sender) (*Engine, *hook) {
+	t.Helper()
+	e := New(Config{Journal: j, Sender: s, Concurrency: 1})
+	w := &webhook.Webhook{Num: 1, ID: uuid.NewString(), Tenant: "firm", URL: "https://receiver.example/", Method: webhook.POST,
+		EventTypes: []string{"**"}, Auth: webhook.Auth{Type: webhook.AuthNone}, Enabled: true, Timeout: 15 * time.Second,
+		RetrySchedule: webhook.DefaultRetrySchedule(), Version: 1}
+	if err := e.Start(t.Context(), []*webhook.Webhook{w}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Stop(context.Background()); err != nil {
+			t.Errorf("Stop: %v", err)
+		}
+	})
+	synctest.Wait()
+	return e, e.table.Load().byNum(1)
+}
+
+// Who asks for an earlier look while a read is under way gets it, also when the read fails.
+func TestFailedReadKeepsWhatWasAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &unready{Memory: storetest.NewMemory()}
+		e, h := startOne(t, j, sender(func(context.Context) attempt.Result { return attempt.Result{Verdict: attempt.Success} }))
+		j.fail = make(chan error)
+		h.mu.Lock()
+		h.loaded = e.now().Add(-time.Minute)
+		h.mu.Unlock()
+		e.ready.add(h)
+		synctest.Wait() // it reads
+		h.again()
+		j.fail <- errors.New("not now")
+		synctest.Wait() // it reads again
+		if !j.from.IsZero() {
+			t.Errorf("the next read begins at %v, want at the very first", j.from)
+		}
+		close(j.fail)
+	})
+}
+
+// A delivery that leaves memory since its webhook was disabled comes back when that was enabled before it had left.
+func TestEnabledBeforeItsDeliveryLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &unready{Memory: storetest.NewMemory()}
+		sent := 0
+		e, h := startOne(t, j, sender(func(context.Context) attempt.Result {
+			if sent++; sent == 1 {
+				time.Sleep(10 * time.Second)
+			}
+			return attempt.Result{Verdict: attempt.Success}
+		}))
+		typ, _ := event.Lookup("qap.investor.updated")
+		for range 2 {
+			if _, err := e.Accept(t.Context(), "firm", []event.Event{typ.Example(time.Now())}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait() // the first is under way
+		h.mu.Lock()
+		d := h.queue[h.head]
+		h.queue, h.head = h.queue[:0], 0 // as if a worker had it, that saw the webhook disabled
+		h.mu.Unlock()
+		row, _ := h.late(d)
+		if err := e.writer.writeAndWait(t.Context(), writing{wait: row, hook: h, delivery: d}); err != nil {
+			t.Fatal(err)
+		}
+		h.reconfigured() // enabled
+		synctest.Wait()
+		h.putBack(d, h.rowDue(d))
+		time.Sleep(time.Minute)
+		if sent != 2 {
+			t.Errorf("%d of 2 deliveries were made", sent)
+		}
+	})
+}
+
+// A retry by hand that meets a delivery on its way into memory leaves it there.
+func TestHoldBesideADispatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, h := startOne(t, storetest.NewMemory(), sender(func(context.Context) attempt.Result {
+			time.Sleep(time.Minute)
+			return attempt.Result{Verdict: attempt.Success}
+		}))
+		if !h.hold(7) || !h.reserve(512) {
+			t.Fatal("no hold or no place")
+		}
+		d := &delivery{key: store.DeliveryKey{Webhook: 1, Event: 7}, tenant: "firm", hook: h, event: &event.Event{}}
+		h.push(d)
+		h.unhold(7)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.active[7] != d {
+			t.Error("the delivery is no longer known to be in memory")
+		}
+	})
+}
