@@ -106,6 +106,7 @@ func (e *Engine) load(ctx context.Context, h *hook) error {
 		h.loaded = now // before the read, so that what is written during it lowers it again
 	}
 	skip := h.skip(from)
+	h.gone = map[store.Seq]struct{}{}
 	h.mu.Unlock()
 
 	failpoint.Hit(failpoint.Due)
@@ -115,6 +116,7 @@ func (e *Engine) load(ctx context.Context, h *hook) error {
 		if from.Before(h.loaded) { // else somebody asked for an even earlier look meanwhile
 			h.loaded = from
 		}
+		h.gone = nil
 		h.mu.Unlock()
 		return fmt.Errorf("read due deliveries: %w", err)
 	}
@@ -157,7 +159,8 @@ func (h *hook) take(found []store.Due, limit int) (more bool) {
 	taken, ask := 0, false
 	for i := range found {
 		f := &found[i]
-		if _, ok := h.active[f.DeliveryKey.Event]; ok {
+		_, here := h.active[f.DeliveryKey.Event]
+		if _, gone := h.gone[f.DeliveryKey.Event]; here || gone {
 			continue
 		}
 		d := stored(h, f)
@@ -173,7 +176,7 @@ func (h *hook) take(found []store.Due, limit int) (more bool) {
 	if next.Before(h.loaded) {
 		h.loaded = next
 	}
-	h.backlog = more
+	h.backlog, h.gone = more, nil
 	again := more && taken > 0 && len(h.active) <= h.e.cfg.QueueLength/2
 	stuck := more && len(h.active) == 0
 	h.mu.Unlock()

@@ -36,11 +36,12 @@ type hook struct {
 	reserved int                     // places promised to events that are being committed
 	workers  int
 	pace     pace
-	loaded   time.Time   // waiting deliveries due before are in memory; new ones that are not lower it
-	backlog  bool        // more waiting deliveries are due than fit
-	mean     int64       // size of those read last, bytes; 0: none was read yet
-	timer    *time.Timer // fires when the next waiting delivery is due
-	timerAt  time.Time   // zero: no timer is set
+	loaded   time.Time              // waiting deliveries due before are in memory; new ones that are not lower it
+	backlog  bool                   // more waiting deliveries are due than fit
+	gone     map[store.Seq]struct{} // left memory while what waits is being read; nil: it is not
+	mean     int64                  // size of those read last, bytes; 0: none was read yet
+	timer    *time.Timer            // fires when the next waiting delivery is due
+	timerAt  time.Time              // zero: no timer is set
 	stopped  bool
 }
 
@@ -169,12 +170,20 @@ func (h *hook) committed(d *delivery, leaves bool) {
 // forget drops a delivery that the journal has all of.
 func (h *hook) forget(d *delivery) {
 	h.mu.Lock()
-	delete(h.active, d.key.Event)
+	h.drop(d)
 	refill := h.backlog && len(h.active) <= h.e.cfg.QueueLength/2
 	h.mu.Unlock()
 	h.e.memory.give(h, d.weight())
 	if refill {
 		h.e.ready.add(h)
+	}
+}
+
+// drop takes the delivery out of memory. A read under way may bring it as it was, so that is passed over. h.mu is held.
+func (h *hook) drop(d *delivery) {
+	delete(h.active, d.key.Event)
+	if h.gone != nil {
+		h.gone[d.key.Event] = struct{}{}
 	}
 }
 

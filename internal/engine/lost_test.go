@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/engine"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
@@ -61,6 +62,32 @@ func TestDeletedWhileRowsAreOnTheirWay(t *testing.T) {
 		if w := j.Waiting(); len(w) > 0 {
 			t.Errorf("%d deliveries of a deleted webhook wait, %+v for one", len(w), w[0])
 		}
+		mustStop(t, e)
+	})
+}
+
+// A read of what is due that takes long brings nothing back that was settled meanwhile.
+func TestSlowReadMakesNoDuplicate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &slow{Memory: storetest.NewMemory()}
+		r := &receiver{answer: func(context.Context, string, int) attempt.Result {
+			time.Sleep(10 * time.Second)
+			return attempt.Result{Verdict: attempt.Success, Status: 204}
+		}}
+		e := mustStart(t, engine.Config{Journal: j, Sender: r, LateAfter: 2 * time.Second}, hook(1, "a"))
+		j.before.Store(int64(5 * time.Second)) // its row is written within them
+		j.after.Store(int64(10 * time.Second)) // it is delivered within them
+		mustAccept(t, e, newEvent())
+		h := hook(1, "a")
+		h.Version = 2
+		if err := e.SetWebhook(h); err != nil { // has what waits read
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if n := len(r.requests("a")); n != 1 {
+			t.Errorf("%d requests for one delivery, want 1", n)
+		}
+		mustAccept(t, e, newEvent())
 		mustStop(t, e)
 	})
 }

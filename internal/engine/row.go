@@ -78,6 +78,7 @@ func (h *hook) shed(bytes int64) {
 	for i := len(rest) - 1; i > 0 && bytes > 0; i-- { // the first one stays: it is the webhook's turn that others wait for
 		if d := rest[i]; d.row && d.place == committed {
 			gone = append(gone, d)
+			h.drop(d)
 			bytes -= d.weight()
 			rest[i] = nil
 		}
@@ -95,7 +96,10 @@ func (h *hook) shed(bytes int64) {
 	}
 	h.mu.Unlock()
 	for _, d := range gone {
-		h.forget(d)
+		h.e.memory.give(h, d.weight())
+	}
+	if len(gone) > 0 {
+		h.e.ready.add(h)
 	}
 }
 
