@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-
-	"github.com/quantfolio/qhook/internal/store"
 )
 
 var errStopped = errors.New("the node is stopped")
@@ -138,12 +136,8 @@ func (a *App) ready(ctx context.Context) error {
 // closing tells whether clients are to connect anew: to another node, or since there are too many connections.
 func (a *App) closing() bool { return a.running.Err() != nil || a.conns.Crowded() }
 
-// fail ends Wait; the first error stays. Being fenced is no end: the node joins again.
+// fail ends Wait; the first error stays.
 func (a *App) fail(err error) {
-	if a.shared != nil && errors.Is(err, store.ErrFenced) {
-		a.goBackground(a.rejoin)
-		return
-	}
 	select {
 	case a.fatal <- err:
 	default:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +21,10 @@ import (
 
 // engines is the engine of now. One whose work another node has taken over is replaced, like a process that ended and
 // was started again.
-type engines struct{ atomic.Pointer[engine.Engine] }
+type engines struct {
+	atomic.Pointer[engine.Engine]
+	rejoinM sync.Mutex // held while one is replaced
+}
 
 // Accept is the engine's.
 func (e *engines) Accept(ctx context.Context, tenant string, evs []event.Event) ([]engine.Receipt, error) {
@@ -45,12 +49,23 @@ func (e *engines) Test(ctx context.Context, w *webhook.Webhook, ev event.Event) 
 	return e.Load().Test(ctx, w, ev)
 }
 
-func (a *App) newEngine() *engine.Engine {
-	return engine.New(engine.Config{
+func (a *App) newEngine() (e *engine.Engine) {
+	e = engine.New(engine.Config{
 		Settled: a.live.Tell, NoRollups: a.cfg.NoRollups,
-		Journal: a.store, Sender: a.sender, Disable: a.disable, Broken: a.fail, Logger: a.log, Registerer: a.registry,
+		Journal: a.store, Sender: a.sender, Disable: a.disable, Logger: a.log, Registerer: a.registry,
+		Broken:   func(err error) { a.broken(e, err) },
 		Attempts: a.shares.attempts, Concurrency: a.cfg.Concurrency, Retention: a.cfg.Retention,
 	})
+	return e
+}
+
+// broken replaces an engine whose work another node has taken over; anything else ends the process.
+func (a *App) broken(e *engine.Engine, err error) {
+	if a.shared != nil && errors.Is(err, store.ErrFenced) {
+		a.goBackground(func() { a.rejoin(e) })
+		return
+	}
+	a.fail(err)
 }
 
 func (a *App) startEngine(ctx context.Context, e *engine.Engine) error {
@@ -135,16 +150,17 @@ func (a *App) watch() {
 }
 
 // refresh tells the engine what changed while it took the former one's place.
-func (a *App) refresh(ctx context.Context) {
+func (a *App) refresh(ctx context.Context) error {
 	hooks, err := a.store.AllWebhooks(ctx)
 	if err != nil {
-		a.log.Warn("the webhooks could not be read again", "error", err)
+		return err
 	}
 	for _, w := range hooks {
 		if err := a.engine.SetWebhook(w); err != nil {
 			a.log.Error("a webhook could not be put to work", "webhook", w.ID, "error", err)
 		}
 	}
+	return nil
 }
 
 // rejoinPause is between two tries to join again, and rejoinTime bounds each: a connection that was lost without a word
@@ -154,20 +170,38 @@ const (
 	rejoinTime  = 30 * time.Second
 )
 
-// rejoin replaces the engine whose work another node has taken over: what it had is the others' now.
-func (a *App) rejoin() {
+// rejoin replaces the engine whose work another node has taken over: what it had is the others' now. There is never more
+// than one engine: one that is fenced before it has taken its place is replaced by whoever made it, or after that.
+func (a *App) rejoin(e *engine.Engine) {
+	a.engine.rejoinM.Lock()
+	defer a.engine.rejoinM.Unlock()
+	if a.engine.Load() != e {
+		return
+	}
 	ctx := a.stopped
 	ended, end := context.WithCancel(ctx)
 	end() // what is under way is broken off at once
-	if err := a.engine.Load().Stop(ended); err != nil {
+	if err := e.Stop(ended); err != nil {
 		a.log.Info("the former engine is stopped", "error", err)
 	}
+	a.insist(ctx, "this node could not join again", func(ctx context.Context) error { return a.rejoinOnce(ctx, ended) })
+	// What changed meanwhile was told to the former engine, and nobody tells it again.
+	a.insist(ctx, "the webhooks could not be read again", a.refresh)
+}
+
+// insist tries f until it succeeds, or ctx ends.
+func (a *App) insist(ctx context.Context, failed string, f func(context.Context) error) {
+	try := func() error {
+		ctx, cancel := context.WithTimeout(ctx, rejoinTime)
+		defer cancel()
+		return f(ctx)
+	}
 	for ctx.Err() == nil {
-		err := a.rejoinOnce(ctx, ended)
+		err := try()
 		if err == nil {
 			return
 		}
-		a.log.Warn("this node could not join again; it tries on", "error", err)
+		a.log.Warn(failed+"; it is tried again", "error", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(rejoinPause):
@@ -177,8 +211,6 @@ func (a *App) rejoin() {
 
 // rejoinOnce makes one try to join again with a new engine; ended is a context that has ended.
 func (a *App) rejoinOnce(ctx, ended context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, rejoinTime)
-	defer cancel()
 	if err := a.shared.Join(ctx); err != nil {
 		return err
 	}
@@ -188,6 +220,5 @@ func (a *App) rejoinOnce(ctx, ended context.Context) error {
 		return err
 	}
 	a.engine.Store(e)
-	a.refresh(ctx)
 	return nil
 }
