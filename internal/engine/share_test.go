@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"maps"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -115,5 +117,47 @@ func TestPlacesInTurn(t *testing.T) {
 	p.ask(&hook{tenant: "d"})
 	if len(started) != len(want) {
 		t.Error("a worker was started after close")
+	}
+}
+
+// What a webhook would still be given, and what it holds over that since others came.
+func TestPartAndOver(t *testing.T) {
+	a1, a2, b := &hook{tenant: "a"}, &hook{tenant: "a"}, &hook{tenant: "b"}
+	type of map[*hook]int64
+	for _, c := range []struct {
+		name string
+		has  of
+		part of
+		over of
+	}{
+		{"nothing is taken", of{}, of{a1: 50, b: 50}, of{}},
+		{"one holds its part exactly", of{a1: 25}, of{a1: 0, a2: 25, b: 37}, of{}},
+		{"and one more", of{a1: 26}, of{a1: 0, a2: 24, b: 37}, of{a1: 2}},
+		{"two of a tenant, which holds what is free", of{a1: 40, a2: 10}, of{a1: 0, a2: 0, b: 25}, of{a1: 40, a2: 10}},
+		{"a tenant holds more than is free: in proportion", of{a1: 40, a2: 20}, of{a1: 0, a2: 0, b: 20}, of{a1: 13, a2: 6}},
+		{"there is another", of{a1: 10, b: 40}, of{a1: 10, a2: 20, b: 0}, of{b: 35}},
+		{"all is taken", of{a1: 50, b: 50}, of{a1: 0, a2: 0, b: 0}, of{a1: 50, b: 50}},
+	} {
+		s := newShare(100)
+		for h, n := range c.has {
+			s.add(h, n)
+		}
+		for h, want := range c.part {
+			if got := s.part(h); got != want {
+				t.Errorf("%s: part = %d, want %d", c.name, got, want)
+			}
+			if s.holds(h) != (c.has[h] > 0) {
+				t.Errorf("%s: holds = %v of %d", c.name, s.holds(h), c.has[h])
+			}
+		}
+		if got := s.over(); !maps.Equal(got, c.over) {
+			t.Errorf("%s: over = %v, want %v", c.name, slices.Collect(maps.Values(got)), slices.Collect(maps.Values(c.over)))
+		}
+		for h, n := range c.has {
+			s.give(h, n)
+		}
+		if s.used != 0 || len(s.hooks)+len(s.tenants) != 0 {
+			t.Errorf("%s: %d are used after all was given back, by %d and %d", c.name, s.used, len(s.hooks), len(s.tenants))
+		}
 	}
 }
