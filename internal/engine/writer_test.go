@@ -15,7 +15,7 @@ import (
 
 // What one commit takes of what waits: each tenant its part of the bytes, in order; who is larger than that lets others go
 // first once.
-func TestDivide(t *testing.T) {
+func TestDivideParts(t *testing.T) {
 	// A request is written tenant, size, and ! if it has let others go first.
 	for _, c := range []struct {
 		limit           int64
