@@ -205,7 +205,7 @@ func (s *storm) createInvestor(c *client.Client, p *pool) {
 	if key != "" && unanswered(err) {
 		s.again.Add(1)
 	}
-	for key != "" && unanswered(err) && s.ctx.Err() == nil {
+	for key != "" && (unanswered(err) || starting(err)) && s.ctx.Err() == nil {
 		pause(s.ctx)
 		out, err = c.CreateInvestor(s.ctx, in, key)
 	}
