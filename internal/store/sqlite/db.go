@@ -231,7 +231,10 @@ func (db *DB) close() error {
 		db.w = nil
 	}
 	if db.cdb != nil {
-		errs = append(errs, db.cdb.Close()) // waits for a move that is under way
+		if db.wal.ahead != nil { // sql.DB does not wait for it
+			errs = append(errs, wrap(<-db.wal.ahead, "move the log to the database file"))
+		}
+		errs = append(errs, db.cdb.Close())
 	}
 	if db.wdb != nil { // the last connection: SQLite empties the log into the file
 		errs = append(errs, db.wdb.Close())

@@ -95,9 +95,11 @@ func (db *DB) move(dc any) error {
 	}
 	return db.w.checkpoint.query(func(v []driver.Value) error {
 		l := &db.wal
-		if pages := int(v[1].(int64)); pages < l.pages || l.shutFrom == 0 {
+		switch pages := int(v[1].(int64)); {
+		case pages < 0: // another move is under way
+		case pages < l.pages || l.shutFrom == 0:
 			l.pages, l.shutFrom = pages, shutAt // it was written anew
-		} else {
+		default:
 			l.pages = pages
 		}
 		return nil

@@ -61,7 +61,8 @@ func TestLogBound(t *testing.T) {
 		return wrap(each(rows, err, func() error { return nil }), "busy")
 	}
 	rows := func(ctx context.Context, db *DB) error { // the caller is slow, not the query
-		rows, err := db.rdb.QueryContext(ctx, `SELECT recover_from FROM meta UNION ALL SELECT 2`)
+		rows, err := db.rdb.QueryContext(ctx, `WITH RECURSIVE n (i) AS (SELECT recover_from FROM meta UNION ALL SELECT i + 1 FROM n)
+			SELECT i FROM n`)
 		return wrap(each(rows, err, func() error {
 			<-rows.under.ctx.Done()
 			return nil
@@ -172,5 +173,62 @@ func BenchmarkCommitBesideReaders(b *testing.B) {
 			b.ReportMetric(float64(reads.Load())/b.Elapsed().Seconds(), "reads/s")
 			b.ReportMetric(float64(broken.Load()), "broken")
 		})
+	}
+}
+
+// TestCloseTakesInTheMove: Close waits for the move ahead that is under way and says what was wrong with it: it must not
+// give the file back while something still writes to it.
+func TestCloseTakesInTheMove(t *testing.T) {
+	t.Parallel()
+	db := mustOpenLeft(t)
+	mustAccept(t, db, 1, `{}`)
+	failed := errors.New("the disk lies")
+	db.wal.ahead = make(chan error, 1)
+	go func() { db.wal.ahead <- failed }()
+	if err := db.Close(); !errors.Is(err, failed) {
+		t.Errorf("Close = %v, want what the move under way ended with", err)
+	}
+}
+
+// TestMoveBesideAnother: who finds another move under way learns nothing of the log, least of all that it was written anew.
+func TestMoveBesideAnother(t *testing.T) {
+	t.Parallel()
+	ctx, db := t.Context(), mustOpen(t, filepath.Join(t.TempDir(), "q.db"), mustRing(t))
+	mustAccept(t, db, 1, `{}`)
+	under, err := db.rdb.gate.enter(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := db.rdb.db.QueryContext(under.ctx, "SELECT seq FROM events UNION ALL SELECT 2 UNION ALL SELECT 3")
+	if err != nil || !rows.Next() {
+		t.Fatalf("a read = %v", err)
+	}
+	for i := range 5 {
+		mustAccept(t, db, 2+i, `{}`)
+	}
+	moved := make(chan error, 1)
+	go func() { // waits for the read, with the right to move
+		_, err := db.cdb.Exec("PRAGMA wal_checkpoint(RESTART)")
+		moved <- err
+	}()
+	for busy, log, done := 0, 0, 0; log >= 0; {
+		err := db.rdb.db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &log, &done)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	db.mu.Lock()
+	db.wal.pages, db.wal.shutFrom = shutAt-1, 2*shutAt
+	if err := db.w.conn.Raw(db.move); err != nil {
+		t.Errorf("move = %v, want nil", err)
+	}
+	if l := db.wal; l.pages != shutAt-1 || l.shutFrom != 2*shutAt {
+		t.Errorf("beside another move the log has %d pages, new reads wait from %d on, want %d and %d", l.pages, l.shutFrom, shutAt-1, 2*shutAt)
+	}
+	db.mu.Unlock()
+	_ = rows.Close()
+	_ = under.end(nil)
+	if err := <-moved; err != nil {
+		t.Errorf("the other move = %v, want nil", err)
 	}
 }
