@@ -43,8 +43,8 @@ func (h *holding) release() {
 	h.n = 0
 }
 
-// readBody reads at most limit bytes into b, which it returns; a longer body is a 413. It takes twice what has arrived: the
-// body, and what it is read into.
+// readBody reads at most limit bytes into b, which it returns; a longer body is a 413. It takes twice what has arrived:
+// the body, and what it is read into.
 func (h *holding) readBody(r *http.Request, b []byte, limit int64) ([]byte, error) {
 	tooLarge := newProblem(http.StatusRequestEntityTooLarge, "The request's body is over "+strconv.FormatInt(limit, 10)+" bytes.").with("Connection", "close")
 	most, room := limit+1, int64(firstRead)

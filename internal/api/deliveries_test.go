@@ -76,8 +76,8 @@ func TestARetrysPanicIsA500(t *testing.T) {
 	}
 }
 
-// TestRareInALongHistory: pages of what is rare in a webhook's history go on to all of it, whatever the store looks at for
-// one list, and so do those that are merged of several lists.
+// TestRareInALongHistory: pages of what is rare in a webhook's history go on to all of it, whatever the store looks at
+// for one list, and so do those that are merged of several lists.
 func TestRareInALongHistory(t *testing.T) {
 	r := newRig(t)
 	r.must(201, admin, "POST", "/v1/webhooks", hookBody)

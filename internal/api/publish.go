@@ -154,8 +154,8 @@ func (a *api) acceptBatch(r *http.Request, c *caller, buf *buffer) (err error) {
 // largeBatch is the size of a body, bytes, from which on parsing it takes so long that others would notice.
 const largeBatch = 64 << 10
 
-// parseBatch reads the events. Large bodies leave a processor to everything else, the journal's writer above all: where two
-// were parsed at once on two processors, every commit waited for them.
+// parseBatch reads the events. Large bodies leave a processor to everything else, the journal's writer above all: where
+// two were parsed at once on two processors, every commit waited for them.
 func (a *api) parseBatch(body []byte) ([]event.Event, error) {
 	if len(body) >= largeBatch {
 		a.parsing <- struct{}{}

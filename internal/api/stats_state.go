@@ -103,8 +103,8 @@ func (s *webhookStats) rollups(ctx context.Context, from store.Stats, q store.Ro
 	return found, nil
 }
 
-// readHours reads the last day, and looks further back for those whose state it does not tell: without attempts, or without
-// a delivery.
+// readHours reads the last day, and looks further back for those whose state it does not tell: without attempts, or
+// without a delivery.
 func (s *webhookStats) readHours(ctx context.Context, from store.Stats) (err error) {
 	day := s.hour().Add(-23 * time.Hour)
 	q := store.RollupQuery{Webhooks: s.nums, Span: store.PerHour, Since: day, Until: s.hour().Add(time.Hour), Step: time.Hour}
@@ -156,8 +156,8 @@ func (s *webhookStats) view(w *webhook.Webhook) *webhookStatsView {
 // maxMinutes is how many webhooks that fail are looked at by the minute.
 const maxMinutes = 50
 
-// readSince finds out since when webhooks fail: since the beginning of the first hour, or in the last day minute, with a
-// failure after the last with a delivery.
+// readSince finds out since when webhooks fail: since the beginning of the first hour, or in the last day minute, with
+// a failure after the last with a delivery.
 func (s *webhookStats) readSince(ctx context.Context, from store.Stats) error {
 	s.since = map[int64]time.Time{}
 	q := store.RollupQuery{Span: store.PerMinute, Since: s.now, Until: s.now.Add(time.Hour), Step: time.Minute}
@@ -183,8 +183,8 @@ func (s *webhookStats) readSince(ctx context.Context, from store.Stats) error {
 	return err
 }
 
-// failingSince is the beginning of the first row with a failure after the last with a delivery. With finer rows to come, one
-// that has both counts: they tell.
+// failingSince is the beginning of the first row with a failure after the last with a delivery. With finer rows to
+// come, one that has both counts: they tell.
 func failingSince(rows []store.Rollup, finer bool) (since time.Time) {
 	for i := range rows {
 		switch r := &rows[i]; {

@@ -208,7 +208,8 @@ func answer(w *webhook.Webhook) *webhookOutput {
 	return &webhookOutput{ETag: etag(w), Body: viewWebhook(w)}
 }
 
-// guardTime bounds the look-up of a target's name while it is saved; what is not known then is judged when it is dialled.
+// guardTime bounds the look-up of a target's name while it is saved; what is not known then is judged when it is
+// dialled.
 const guardTime = 3 * time.Second
 
 // checkTarget adds to the violations in err that the target must not be dialled, unless it is as it was.

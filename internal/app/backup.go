@@ -14,8 +14,8 @@ import (
 // Backed is what a backup has.
 type Backed = sqlite.Backed
 
-// Backup copies the database in a data folder to the new file at to, also while a server runs on it, and checks the copy.
-// progress is told how many pages of how many are copied.
+// Backup copies the database in a data folder to the new file at to, also while a server runs on it, and checks the
+// copy. progress is told how many pages of how many are copied.
 func Backup(ctx context.Context, data, to string, progress func(done, total int)) (Backed, error) {
 	return sqlite.Backup(ctx, filepath.Join(data, databaseFile), to, progress)
 }

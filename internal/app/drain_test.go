@@ -57,8 +57,8 @@ func (b *balancer) next() string {
 	return b.ready[b.turn.Add(1)%uint64(len(b.ready))]
 }
 
-// While the nodes are restarted one after the other behind a balancer, no publisher is refused, with connections that are
-// kept.
+// While the nodes are restarted one after the other behind a balancer, no publisher is refused, with connections that
+// are kept.
 func TestRollingRestartRefusesNobody(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "master.key")

@@ -45,7 +45,8 @@ func TestStopUnstarted(t *testing.T) {
 	}
 }
 
-// Whatever comes in whatever order at the same time, all of it returns, nothing panics, and Stop leaves nothing running.
+// Whatever comes in whatever order at the same time, all of it returns, nothing panics, and Stop leaves nothing
+// running.
 func TestLifecycleUnderStress(t *testing.T) {
 	t.Parallel()
 	rounds := 12

@@ -118,8 +118,8 @@ func (a *App) exportStats() {
 	gauge("fenced", "Times that another node took over this one's work, since its start.", func(s postgres.Stats) float64 { return float64(s.Fenced) })
 }
 
-// oldest asks the database, whenever metrics are read, what keeps it from removing dead rows. Without an answer within a
-// second there is no figure.
+// oldest asks the database, whenever metrics are read, what keeps it from removing dead rows. Without an answer within
+// a second there is no figure.
 type oldest struct{ db *postgres.DB }
 
 var (
@@ -170,8 +170,8 @@ const (
 	rejoinTime  = 30 * time.Second
 )
 
-// rejoin replaces the engine whose work another node has taken over: what it had is the others' now. There is never more
-// than one engine: one that is fenced before it has taken its place is replaced by whoever made it, or after that.
+// rejoin replaces the engine whose work another node has taken over: what it had is the others' now. There is never
+// more than one engine: one that is fenced before it has taken its place is replaced by whoever made it, or after that.
 func (a *App) rejoin(e *engine.Engine) {
 	a.engine.rejoinM.Lock()
 	defer a.engine.rejoinM.Unlock()

@@ -12,8 +12,8 @@ import (
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
-// An engine that is fenced is replaced once, however often and late that is said, and one that is no longer, or not yet,
-// in its place is no reason to replace the one that is: two engines on one journal would lose each other's work.
+// An engine that is fenced is replaced once, however often and late that is said, and one that is no longer, or not
+// yet, in its place is no reason to replace the one that is: two engines on one journal would lose each other's work.
 func TestOneEngineIsReplacedOnce(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "master.key")

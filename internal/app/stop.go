@@ -18,8 +18,8 @@ const (
 )
 
 // Stop ends the node within ctx and the configured times, and lastTime more. It drains first, then it takes no new
-// requests, then what is under way is finished or broken off, then the store is closed. What does not end in time is left
-// behind and named in the error. Safe to call twice, before Start, and while Start runs.
+// requests, then what is under way is finished or broken off, then the store is closed. What does not end in time is
+// left behind and named in the error. Safe to call twice, before Start, and while Start runs.
 func (a *App) Stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, a.drainTime()+a.cfg.StopTimeout)
 	defer cancel()

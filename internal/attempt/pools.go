@@ -14,8 +14,8 @@ const (
 	relieved = 16
 )
 
-// pools has the connections by origin. Connections have no goroutine of their own: whoever takes one looks whether it is
-// still good, and a timer that runs while there are any closes those that were not used for long.
+// pools has the connections by origin. Connections have no goroutine of their own: whoever takes one looks whether it
+// is still good, and a timer that runs while there are any closes those that were not used for long.
 type pools struct {
 	idleLimit time.Duration
 	maxIdle   int // by origin
@@ -132,7 +132,8 @@ func (p *pools) drop(c *conn, q *pool) {
 	}
 }
 
-// relieve closes the connections that were not used for longest, so that others find descriptors; false: there were none.
+// relieve closes the connections that were not used for longest, so that others find descriptors; false: there were
+// none.
 func (p *pools) relieve() bool {
 	var old []*conn
 	p.mu.Lock()

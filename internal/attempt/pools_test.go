@@ -86,8 +86,8 @@ func TestRelieveClosesABoundedNumber(t *testing.T) {
 	}
 }
 
-// What is drained of an answer by HTTP/2 is not reset: some receivers count resets, and shut out who has many. What goes
-// on beyond the limit is.
+// What is drained of an answer by HTTP/2 is not reset: some receivers count resets, and shut out who has many. What
+// goes on beyond the limit is.
 func TestHTTP2BodyIsDrained(t *testing.T) {
 	for n, want := range map[int]bool{
 		MaxKept - 1: false, MaxKept: false, MaxKept + 1: false, maxDrain - 1: false, maxDrain: true,

@@ -1,6 +1,6 @@
-// Package bench measures the product on this machine: real server processes and a receiver process, loaded over 127.0.0.1
-// only, on SQLite and on PostgreSQL. What depends on the machine is a ratio to a yardstick of the same run, measured in
-// turn with it, so that a machine that slows down favours neither.
+// Package bench measures the product on this machine: real server processes and a receiver process, loaded over
+// 127.0.0.1 only, on SQLite and on PostgreSQL. What depends on the machine is a ratio to a yardstick of the same run,
+// measured in turn with it, so that a machine that slows down favours neither.
 //
 // Start at Run.
 package bench
@@ -176,7 +176,8 @@ func (g *rig) onStore(ctx context.Context, b *Report, store string, began time.T
 	return nil
 }
 
-// startPostgres makes g measure on PostgreSQL: the one that was named, or a new one until end. Errors: pgserver.ErrNone.
+// startPostgres makes g measure on PostgreSQL: the one that was named, or a new one until end. Errors:
+// pgserver.ErrNone.
 func (g *rig) startPostgres() (end func(), err error) {
 	if g.keyset, err = app.NewMasterKeyset(g.dir); err != nil {
 		return nil, err

@@ -7,9 +7,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// benchLongTransaction publishes for a while beside a transaction that does nothing, and compares how fast it is then with
-// before. A node on another database, which has no such transaction, is measured in turn with it both times, so that the
-// machine's own changes do not count.
+// benchLongTransaction publishes for a while beside a transaction that does nothing, and compares how fast it is then
+// with before. A node on another database, which has no such transaction, is measured in turn with it both times, so
+// that the machine's own changes do not count.
 func (g *rig) benchLongTransaction(ctx context.Context, b *Report) error {
 	return g.withNode(ctx, "/n", func(other *node) error {
 		return g.withNode(ctx, "/n", func(n *node) error {

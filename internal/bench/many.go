@@ -90,8 +90,8 @@ func (g *rig) benchStart(ctx context.Context, b *Report) error {
 // files is the limit of descriptors that many webhooks have to do with.
 const files = 1024
 
-// benchDescriptors publishes events that many webhooks match whose receivers take a while, to a node with few descriptors.
-// The receiver answers all, so an attempt that fails is lost to the node's own limits.
+// benchDescriptors publishes events that many webhooks match whose receivers take a while, to a node with few
+// descriptors. The receiver answers all, so an attempt that fails is lost to the node's own limits.
 func (g *rig) benchDescriptors(ctx context.Context, b *Report) error {
 	s, err := g.storeWith(ctx, matching, 1, "/slow/200")
 	if err != nil {

@@ -38,8 +38,8 @@ func (g *rig) benchRefused(ctx context.Context, b *Report) error {
 		flow: flow{size: 1, workers: 1, most: 100_000 / refusing / rounds}})
 }
 
-// others compares the latency of another tenant's events on a node in trouble with that on a quiet one, which is measured
-// before and after.
+// others compares the latency of another tenant's events on a node in trouble with that on a quiet one, which is
+// measured before and after.
 func (g *rig) others(ctx context.Context, b *Report, t trouble) error {
 	return g.withNode(ctx, "/lat/0", func(quiet *node) error {
 		s, err := g.storeWith(ctx, t.webhooks, 1, t.to)

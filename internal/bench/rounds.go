@@ -5,7 +5,8 @@ import "slices"
 // rounds is how often what is compared is measured in turn; the median counts.
 const rounds = 5
 
-// paired measures a and b in turn, each going first every other time, and gives the median of a over b, and both medians.
+// paired measures a and b in turn, each going first every other time, and gives the median of a over b, and both
+// medians.
 func paired(n int, a, b func() (float64, error)) (ratio, ofA, ofB float64, err error) {
 	var as, bs, ratios []float64
 	for i := range n {

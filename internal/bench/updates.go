@@ -13,8 +13,8 @@ import (
 // benchInvestors is how many investors the updates go to, in turn.
 const benchInvestors = 1000
 
-// benchUpdates changes investors through the advisory platform, each change with its event, and publishes plainly, in turn
-// on one node.
+// benchUpdates changes investors through the advisory platform, each change with its event, and publishes plainly, in
+// turn on one node.
 func (g *rig) benchUpdates(ctx context.Context, b *Report) error {
 	return g.withNode(ctx, "/n", func(n *node) error {
 		if err := n.hookFor(ctx, g, "/n", "qap.investor.updated"); err != nil {

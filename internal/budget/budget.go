@@ -7,8 +7,8 @@ import "sync"
 // Least is what a tenant that holds nothing is always given when there is room at all, bytes.
 const Least = 64 << 10
 
-// Budget is a number of bytes that tenants take from and give back to. Make it with New. Its methods may be called by any
-// number of goroutines.
+// Budget is a number of bytes that tenants take from and give back to. Make it with New. Its methods may be called by
+// any number of goroutines.
 type Budget struct {
 	total int64
 
@@ -20,8 +20,8 @@ type Budget struct {
 // New makes a budget of so many bytes.
 func New(total int64) *Budget { return &Budget{total: total, by: map[string]int64{}} }
 
-// Take takes n bytes for a tenant; false: it cannot have them now, and nothing was taken. A tenant never holds more than
-// what is then left for all others, so one alone gets at most half.
+// Take takes n bytes for a tenant; false: it cannot have them now, and nothing was taken. A tenant never holds more
+// than what is then left for all others, so one alone gets at most half.
 func (b *Budget) Take(tenant string, n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

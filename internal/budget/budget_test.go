@@ -47,8 +47,8 @@ func TestLeast(t *testing.T) {
 	}
 }
 
-// Whatever is taken and given, the budget is never overdrawn, and no tenant holds more than its least and more than what
-// was left to others when it took last.
+// Whatever is taken and given, the budget is never overdrawn, and no tenant holds more than its least and more than
+// what was left to others when it took last.
 func TestNeverOverdrawn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		total := rapid.Int64Range(1, 100*Least).Draw(t, "total")

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestBackupUnderLoad makes a backup with another process while a node serves as fast as it can, restores it, and starts a
-// node on it: what was accepted before the backup began is there, and what was not settled then is sent.
+// TestBackupUnderLoad makes a backup with another process while a node serves as fast as it can, restores it, and
+// starts a node on it: what was accepted before the backup began is there, and what was not settled then is sent.
 func TestBackupUnderLoad(t *testing.T) {
 	r := newReceiver(t, 0.1)
 	n := newNode(t, t.TempDir())

@@ -69,8 +69,8 @@ func TestDatabaseAway(t *testing.T) {
 	}
 	stop()
 	t.Logf("the longest wait for a 503 was %v; %d and %d refusals", longest.Round(time.Millisecond), len(refusals[0]), len(refusals[1]))
-	// Attempts of the first 1.75 s are recorded when the database is back: no node takes another for dead that it could not
-	// look for.
+	// Attempts of the first 1.75 s are recorded when the database is back: no node takes another for dead that it could
+	// not look for.
 	c.check(0, 0)
 }
 

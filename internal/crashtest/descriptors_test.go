@@ -13,8 +13,8 @@ import (
 	"github.com/quantfolio/qhook/client"
 )
 
-// With the fewest descriptors that a node starts with, and far more receivers that take their time, no attempt is lost to
-// the node's own limits.
+// With the fewest descriptors that a node starts with, and far more receivers that take their time, no attempt is lost
+// to the node's own limits.
 func TestFewDescriptors(t *testing.T) {
 	t.Parallel()
 	const webhooks, events = 400, 5

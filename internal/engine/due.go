@@ -128,8 +128,8 @@ func (e *Engine) load(ctx context.Context, h *hook) error {
 	return nil
 }
 
-// room is how many waiting deliveries can be read now: as many as fit the queue and the webhook's part of the memory, going
-// by the size of those that were read last. h.mu is held.
+// room is how many waiting deliveries can be read now: as many as fit the queue and the webhook's part of the memory,
+// going by the size of those that were read last. h.mu is held.
 func (h *hook) room() int {
 	n := min(h.e.cfg.QueueLength-len(h.active)-h.reserved, loadLimit)
 	if h.pace.slow() {

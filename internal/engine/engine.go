@@ -100,8 +100,8 @@ const (
 	stopped
 )
 
-// Engine takes events and delivers them. Make one with New, then Start, then Stop. Its methods may be called at any time,
-// by any number of goroutines; while it does not run they answer ErrStopping.
+// Engine takes events and delivers them. Make one with New, then Start, then Stop. Its methods may be called at any
+// time, by any number of goroutines; while it does not run they answer ErrStopping.
 type Engine struct {
 	cfg     Config
 	log     *slog.Logger
@@ -152,8 +152,9 @@ func New(cfg Config) *Engine {
 // is tells whether the engine stands there now.
 func (e *Engine) is(s state) bool { return state(e.state.Load()) == s }
 
-// Start loads the webhooks, finds what a former run left unsettled, and begins to deliver. After it Accept may be called.
-// A second call does nothing. Errors: the store's, and ErrStopping once Stop was called; Stop must be called after an error, too.
+// Start loads the webhooks, finds what a former run left unsettled, and begins to deliver. After it Accept may be
+// called. A second call does nothing. Errors: the store's, and ErrStopping once Stop was called; Stop must be called
+// after an error, too.
 func (e *Engine) Start(ctx context.Context, webhooks []*webhook.Webhook) error {
 	e.startM.Lock()
 	defer e.startM.Unlock()
@@ -281,8 +282,8 @@ func ends(ctx context.Context, wait func()) bool {
 	}
 }
 
-// Ready fails unless an event would be accepted now. Errors: ErrStopping, also before the start; what broke the journal;
-// store.ErrAway, a commit takes long.
+// Ready fails unless an event would be accepted now. Errors: ErrStopping, also before the start; what broke the
+// journal; store.ErrAway, a commit takes long.
 func (e *Engine) Ready() error {
 	if !e.is(running) {
 		return ErrStopping
@@ -290,8 +291,8 @@ func (e *Engine) Ready() error {
 	return e.writer.ready()
 }
 
-// SetWebhook tells the engine that a webhook was created, changed or deleted. Before Start it does nothing: Start is told
-// of all webhooks.
+// SetWebhook tells the engine that a webhook was created, changed or deleted. Before Start it does nothing: Start is
+// told of all webhooks.
 func (e *Engine) SetWebhook(w *webhook.Webhook) error {
 	e.tableM.Lock()
 	defer e.tableM.Unlock()

@@ -153,7 +153,8 @@ func TestStopIsBounded(t *testing.T) {
 	}
 }
 
-// Every method answers before Start, during and after Stop, also while commits fail for good; and nothing is left behind.
+// Every method answers before Start, during and after Stop, also while commits fail for good; and nothing is left
+// behind.
 func TestAnyCallAtAnyTime(t *testing.T) {
 	for round := range 30 {
 		j := &stuck{Memory: storetest.NewMemory(), never: make(chan struct{})}

@@ -72,8 +72,8 @@ func (h *hook) configure(w *webhook.Webhook) error {
 	return nil
 }
 
-// reconfigured does what follows from a change: what a disabled webhook has queued is written down, and what waits is looked
-// at with the new settings.
+// reconfigured does what follows from a change: what a disabled webhook has queued is written down, and what waits is
+// looked at with the new settings.
 func (h *hook) reconfigured() {
 	if w := h.conf.Load().webhook; !w.Enabled && !w.Deleted() {
 		h.holdQueue()
@@ -122,7 +122,8 @@ func (h *hook) push(d *delivery) {
 	}
 }
 
-// enqueue adds d and tells whether a worker should be asked for; h.mu is held, and d's size is taken off the memory already.
+// enqueue adds d and tells whether a worker should be asked for; h.mu is held, and d's size is taken off the memory
+// already.
 func (h *hook) enqueue(d *delivery) bool {
 	if h.active == nil {
 		h.active = map[store.Seq]*delivery{}

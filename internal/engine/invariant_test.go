@@ -22,8 +22,8 @@ import (
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
-// auditor is a journal that checks, at every commit that carries a recovery mark, that nothing below the mark is known to
-// memory alone. Its commits take a while, and fail and die when a test says so.
+// auditor is a journal that checks, at every commit that carries a recovery mark, that nothing below the mark is known
+// to memory alone. Its commits take a while, and fail and die when a test says so.
 type auditor struct {
 	*storetest.Memory
 	*books
@@ -103,8 +103,8 @@ func (a *auditor) Commit(ctx context.Context, b *store.Batch) error {
 	return nil
 }
 
-// Due takes a while before and after the state that it tells of, now and then long enough for a delivery to be written down
-// and settled meanwhile, and fails sometimes.
+// Due takes a while before and after the state that it tells of, now and then long enough for a delivery to be written
+// down and settled meanwhile, and fails sometimes.
 func (a *auditor) Due(ctx context.Context, tenant string, num int64, from, to time.Time, limit int,
 	skip map[store.Seq]struct{}) ([]store.Due, error) {
 	var before, after time.Duration
@@ -138,9 +138,10 @@ func (a *auditor) unknown() (list []store.DeliveryKey) {
 	return list
 }
 
-// Whatever happens in whatever order (slow and failing commits, receivers that fail, hang and are gone, resources that run
-// out, full queues, webhooks that are disabled, enabled and deleted, reads that take long and fail, retries by hand, stops,
-// kills), no mark passes what only memory knows, and in the end every delivery was made, or cancelled with its webhook.
+// Whatever happens in whatever order (slow and failing commits, receivers that fail, hang and are gone, resources that
+// run out, full queues, webhooks that are disabled, enabled and deleted, reads that take long and fail, retries by
+// hand, stops, kills), no mark passes what only memory knows, and in the end every delivery was made, or cancelled with
+// its webhook.
 func TestNothingIsLost(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")

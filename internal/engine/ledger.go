@@ -33,8 +33,8 @@ func newOwed(seq store.Seq, tenant string, ev *event.Event, hooks []*hook) *owed
 	return &owed{seq: seq, deliveries: list}
 }
 
-// ledger has what only memory knows of, in the order of acceptance. The recovery mark is computed from it and from the batch
-// that carries the mark, and from nothing else. Only the writer's goroutine uses it.
+// ledger has what only memory knows of, in the order of acceptance. The recovery mark is computed from it and from the
+// batch that carries the mark, and from nothing else. Only the writer's goroutine uses it.
 type ledger struct {
 	list []*owed // from head on
 	head int
@@ -78,8 +78,8 @@ func (l *ledger) trim() {
 	}
 }
 
-// mark is the recovery mark of a batch with these rows: every event below it is committed, or is with the batch. next is
-// the smallest Seq that an event accepted later can have.
+// mark is the recovery mark of a batch with these rows: every event below it is committed, or is with the batch. next
+// is the smallest Seq that an event accepted later can have.
 func (l *ledger) mark(writes []writing, next store.Seq) store.Seq {
 	for i := range writes {
 		if d := writes[i].delivery; d != nil && d.owed != nil && !d.counted {
@@ -102,8 +102,8 @@ func (l *ledger) mark(writes []writing, next store.Seq) store.Seq {
 	return next
 }
 
-// late gives up to limit deliveries of events accepted before the Seq that were not given before; more tells whether there
-// are others.
+// late gives up to limit deliveries of events accepted before the Seq that were not given before; more tells whether
+// there are others.
 func (l *ledger) late(before store.Seq, limit int) (list []*delivery, more bool) {
 	for _, o := range l.list[l.head:] {
 		if o.seq >= before {

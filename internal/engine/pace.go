@@ -11,8 +11,8 @@ const (
 	paceMost  = time.Second           // give or take half
 )
 
-// pace slows a webhook down whose attempts all come to nothing, so that it costs others next to nothing: one attempt at a
-// time, with a pause between two. The first success ends it. The hook's lock guards it.
+// pace slows a webhook down whose attempts all come to nothing, so that it costs others next to nothing: one attempt at
+// a time, with a pause between two. The first success ends it. The hook's lock guards it.
 type pace struct {
 	failures int       // in a row
 	until    time.Time // no attempt begins before

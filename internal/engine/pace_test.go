@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// The pause after each failure in a row: none before the fifth, then doubled, at most about a second; half to one and a half.
+// The pause after each failure in a row: none before the fifth, then doubled, at most about a second; half to one and a
+// half.
 func TestPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for failures, want := range map[int]time.Duration{

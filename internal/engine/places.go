@@ -43,8 +43,8 @@ func (p *places) ask(h *hook) {
 	}
 }
 
-// leave gives a worker's place back, and places to those next in line who may have one now: where a tenant leaves, its part
-// for others may grow by more than the one place.
+// leave gives a worker's place back, and places to those next in line who may have one now: where a tenant leaves, its
+// part for others may grow by more than the one place.
 func (p *places) leave(h *hook) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,9 +13,9 @@ import (
 // recoverChunk is how many events are looked at in one read.
 const recoverChunk = 1000
 
-// recover dispatches again what was accepted from the mark on but has neither an outcome nor a waiting row. What does not
-// fit the queue gets a waiting row. Only when all of it is found and those rows are on record is there a mark again: until then
-// it stays where it was.
+// recover dispatches again what was accepted from the mark on but has neither an outcome nor a waiting row. What does
+// not fit the queue gets a waiting row. Only when all of it is found and those rows are on record is there a mark
+// again: until then it stays where it was.
 func (e *Engine) recover(ctx context.Context, from store.Seq) error {
 	failpoint.Hit(failpoint.Recover)
 	n := 0

@@ -9,9 +9,9 @@ import (
 // rollupRows is how many webhooks' numbers one commit takes: those of thousands at once would hold up everything else.
 const rollupRows = 64
 
-// count adds an outcome that is on record to the webhook's numbers. They are committed about once a second, whatever the
-// number of outcomes is, so that they cost next to nothing; a node that is killed loses that much of them, and of the record
-// nothing.
+// count adds an outcome that is on record to the webhook's numbers. They are committed about once a second, whatever
+// the number of outcomes is, so that they cost next to nothing; a node that is killed loses that much of them, and of
+// the record nothing.
 func (w *writer) count(o *store.Outcome) {
 	if w.e.cfg.NoRollups {
 		return

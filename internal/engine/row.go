@@ -16,7 +16,8 @@ func (e *Engine) firstDue(seq store.Seq) time.Time {
 	}
 }
 
-// late gives the waiting row of a delivery that takes long; false: a row of it is on its way already, or nobody needs one.
+// late gives the waiting row of a delivery that takes long; false: a row of it is on its way already, or nobody needs
+// one.
 func (h *hook) late(d *delivery) (store.Waiting, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -27,8 +28,8 @@ func (h *hook) late(d *delivery) (store.Waiting, bool) {
 	return store.Waiting{Tenant: d.tenant, DeliveryKey: d.key, Attempts: d.attempts, DueAt: d.due, Held: true}, true
 }
 
-// putBack writes a waiting row for a delivery that is in memory, due at a time, and then forgets it. One that has its row
-// and is due as the row says needs no other.
+// putBack writes a waiting row for a delivery that is in memory, due at a time, and then forgets it. One that has its
+// row and is due as the row says needs no other.
 func (h *hook) putBack(d *delivery, due time.Time) {
 	h.mu.Lock()
 	has := d.row && d.place == committed && d.due.Equal(due)
@@ -68,8 +69,8 @@ func (h *hook) holdQueue() {
 	}
 }
 
-// shed forgets queued deliveries that have their row on record, from the end of the queue, until about so many bytes are
-// free for others. They are read again when there is room.
+// shed forgets queued deliveries that have their row on record, from the end of the queue, until about so many bytes
+// are free for others. They are read again when there is room.
 func (h *hook) shed(bytes int64) {
 	h.mu.Lock()
 	var gone []*delivery
@@ -127,8 +128,8 @@ func (h *hook) unhold(ev store.Seq) {
 	h.dueAt(h.e.now())
 }
 
-// skip is what Due passes over from a time on: the deliveries in memory that have a waiting row, and those that RetryNow
-// holds back. h.mu is held.
+// skip is what Due passes over from a time on: the deliveries in memory that have a waiting row, and those that
+// RetryNow holds back. h.mu is held.
 func (h *hook) skip(from time.Time) map[store.Seq]struct{} {
 	out := map[store.Seq]struct{}{}
 	for seq, d := range h.active {

@@ -2,10 +2,10 @@ package engine
 
 import "sync"
 
-// share divides what there is only so much of, bytes or places, among tenants and their webhooks. A tenant may hold as much
-// as is free, so that one alone leaves half to others, and ten still leave something. Of what its tenant could still take a
-// webhook may hold half, so that it leaves its tenant's others room, too. Whoever holds nothing finds something. (In switches
-// this is known as dynamic thresholds: Choudhury and Hahne, 1998.)
+// share divides what there is only so much of, bytes or places, among tenants and their webhooks. A tenant may hold as
+// much as is free, so that one alone leaves half to others, and ten still leave something. Of what its tenant could
+// still take a webhook may hold half, so that it leaves its tenant's others room, too. Whoever holds nothing finds
+// something. (In switches this is known as dynamic thresholds: Choudhury and Hahne, 1998.)
 type share struct {
 	mu      sync.Mutex
 	total   int64

@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whatever was taken and given before: never more than there is, the parts add up, no tenant took over half, and a tenant
-// that has nothing finds something unless everybody's least takes it all.
+// Whatever was taken and given before: never more than there is, the parts add up, no tenant took over half, and a
+// tenant that has nothing finds something unless everybody's least takes it all.
 func TestShare(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const total = 1 << 20

@@ -9,8 +9,8 @@ import (
 	"github.com/quantfolio/qhook/internal/event"
 )
 
-// table finds the webhooks that want an event. A tenant's part is never changed: a new one replaces it, so that a change
-// costs what the tenant has and not what all have.
+// table finds the webhooks that want an event. A tenant's part is never changed: a new one replaces it, so that a
+// change costs what the tenant has and not what all have.
 type table struct {
 	mu      sync.RWMutex
 	hooks   map[int64]*hook

@@ -14,8 +14,8 @@ const (
 	trimTime  = 30 * time.Second      // of one round; the next goes on where it ended
 )
 
-// every does something periodic until the engine stops. Each such thing has a goroutine of its own, so that none waits for
-// another, and a metric that tells when it was done last.
+// every does something periodic until the engine stops. Each such thing has a goroutine of its own, so that none waits
+// for another, and a metric that tells when it was done last.
 func (e *Engine) every(d time.Duration, what string, do func()) {
 	done := e.metrics.upkeep.WithLabelValues(what)
 	t := time.NewTicker(d)

@@ -98,7 +98,8 @@ func (j *watched) notedSince() []noted {
 	return list
 }
 
-// While nothing is accepted the recovery mark is written once a minute; after something was, within a second and then no more.
+// While nothing is accepted the recovery mark is written once a minute; after something was, within a second and then
+// no more.
 func TestAnIdleEngineWritesOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &watched{Memory: storetest.NewMemory()}
@@ -123,7 +124,8 @@ func TestAnIdleEngineWritesOnceAMinute(t *testing.T) {
 	})
 }
 
-// While a delivery is under way the mark stays below it, and moves when it is late: its row is written after LateAfter, once.
+// While a delivery is under way the mark stays below it, and moves when it is late: its row is written after LateAfter,
+// once.
 func TestLateDeliveryIsWrittenOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &watched{Memory: storetest.NewMemory()}
@@ -174,7 +176,8 @@ func TestLateDeliveriesAreWrittenInParts(t *testing.T) {
 	})
 }
 
-// Old events are removed in steps, each from where the last ended, at most half a minute long, and the next round goes on there.
+// Old events are removed in steps, each from where the last ended, at most half a minute long, and the next round goes
+// on there.
 func TestRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &watched{Memory: storetest.NewMemory()}

@@ -233,7 +233,8 @@ func (w *writer) close() {
 	w.poke()
 }
 
-// end answers everybody who waits, and from then on whoever comes. It is the one end of the writer, however it came about.
+// end answers everybody who waits, and from then on whoever comes. It is the one end of the writer, however it came
+// about.
 func (w *writer) end() {
 	w.mu.Lock()
 	if w.state == writerEnded {

@@ -13,8 +13,8 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-// What one commit takes of what waits: each tenant its part of the bytes, in order; who is larger than that lets others go
-// first once.
+// What one commit takes of what waits: each tenant its part of the bytes, in order; who is larger than that lets others
+// go first once.
 func TestDivideParts(t *testing.T) {
 	// A request is written tenant, size, and ! if it has let others go first.
 	for _, c := range []struct {
@@ -185,7 +185,8 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// Numbers are committed a bounded number of webhooks at a time, the totals of their tenants beside them, and none twice.
+// Numbers are committed a bounded number of webhooks at a time, the totals of their tenants beside them, and none
+// twice.
 func TestRollupsAreTakenInParts(t *testing.T) {
 	for _, n := range []int{1, rollupRows - 1, rollupRows, rollupRows + 1, 2*rollupRows + 3} {
 		w := quiet(t, Config{}).e.writer
@@ -232,8 +233,8 @@ func TestRollupsAreTakenInParts(t *testing.T) {
 	}
 }
 
-// A publisher's request takes of the gate what its events hold, each with its overhead, and never so much that it has no
-// chance.
+// A publisher's request takes of the gate what its events hold, each with its overhead, and never so much that it has
+// no chance.
 func TestSubmissionSize(t *testing.T) {
 	h := quiet(t, Config{})
 	sized := func(n int) event.Event { return event.Event{Data: make([]byte, n)} }

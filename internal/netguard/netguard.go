@@ -195,8 +195,8 @@ func local(a netip.Addr) (bool, error) {
 	}), nil
 }
 
-// CheckTarget judges a target when it is saved: *RefusedError, or nil. What cannot be resolved or judged now is let pass,
-// since every dial judges again.
+// CheckTarget judges a target when it is saved: *RefusedError, or nil. What cannot be resolved or judged now is let
+// pass, since every dial judges again.
 func (g *Guard) CheckTarget(ctx context.Context, host string, port uint16, plainHTTP bool) error {
 	_, err := g.resolve(ctx, host, port, plainHTTP)
 	if errors.As(err, new(*ResolveError)) || Shortage(err) {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// ShortageError says that this machine had no resources for a connection: descriptors, ports or memory. It tells nothing
-// of the target.
+// ShortageError says that this machine had no resources for a connection: descriptors, ports or memory. It tells
+// nothing of the target.
 type ShortageError struct{ Err error }
 
 // Error is for the operator's log.
@@ -43,7 +43,8 @@ func Shortage(err error) bool {
 }
 
 // lacksFamily tells whether a dial failed only since this machine has no address of the target's family, as many have
-// none of IPv6: the system says EADDRNOTAVAIL then, as when no port is left. A datagram socket that connects sends nothing.
+// none of IPv6: the system says EADDRNOTAVAIL then, as when no port is left. A datagram socket that connects sends
+// nothing.
 func lacksFamily(ctx context.Context, to netip.AddrPort, err error) bool {
 	if !errors.Is(err, syscall.EADDRNOTAVAIL) {
 		return false
@@ -77,8 +78,8 @@ func newResolver() *resolver {
 	return r
 }
 
-// LookupNetIP is that of net.Resolver, with one more error: *ShortageError. Calls for one name share a look-up, which may
-// have begun before this call did.
+// LookupNetIP is that of net.Resolver, with one more error: *ShortageError. Calls for one name share a look-up, which
+// may have begun before this call did.
 func (r *resolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	began := time.Now()
 	addrs, err := r.Resolver.LookupNetIP(ctx, network, host)

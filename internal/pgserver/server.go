@@ -207,8 +207,8 @@ func (s *Server) Close() error {
 	return err
 }
 
-// Command is a command in the server's folder, as its user, in a process group of its own, so that Ctrl-C does not reach it,
-// and without PostgreSQL's variables.
+// Command is a command in the server's folder, as its user, in a process group of its own, so that Ctrl-C does not
+// reach it, and without PostgreSQL's variables.
 func (s *Server) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = s.dir

@@ -102,8 +102,8 @@ func named(w http.ResponseWriter, r *http.Request, status int) {
 	refuse(w, status, client.Problem{Refused: id})
 }
 
-// TestOnlyTheServersWordCounts takes answers that are no word of the server about a row: for one row and for many, nothing
-// is set aside, nothing is deleted, the order is kept, and the log says once what is wrong.
+// TestOnlyTheServersWordCounts takes answers that are no word of the server about a row: for one row and for many,
+// nothing is set aside, nothing is deleted, the order is kept, and the log says once what is wrong.
 func TestOnlyTheServersWordCounts(t *testing.T) {
 	t.Parallel()
 	for _, rows := range []int{1, 3} {

@@ -139,9 +139,9 @@ func divisible(err error) bool {
 	return p.Status == http.StatusNotFound && p.Refused != ""
 }
 
-// refused tells whether err is surely the server's refusal of this row for what it is: the answer names it, as no proxy,
-// no other program and no answer to another request does; or the row cannot be read as an event here either. A wrong key
-// is not due to the row, so what a tenant's own key may not do is no such refusal.
+// refused tells whether err is surely the server's refusal of this row for what it is: the answer names it, as no
+// proxy, no other program and no answer to another request does; or the row cannot be read as an event here either. A
+// wrong key is not due to the row, so what a tenant's own key may not do is no such refusal.
 func refused(w *row, err error) bool {
 	if errors.As(err, new(*json.MarshalerError)) {
 		return true // data that PostgreSQL takes for JSON and Go does not
@@ -159,8 +159,8 @@ func refused(w *row, err error) bool {
 	return false
 }
 
-// unreadable tells whether no server can find the event in what is sent of it: it is too large, or no text. What else may
-// be wrong with an event the server knows better.
+// unreadable tells whether no server can find the event in what is sent of it: it is too large, or no text. What else
+// may be wrong with an event the server knows better.
 func unreadable(e *client.Event) bool {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -32,8 +32,8 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
-// TestPanics lets handlers panic at every moment of an answer, over real connections: it is a 500, or the connection is cut;
-// either way the log has it, and the server goes on.
+// TestPanics lets handlers panic at every moment of an answer, over real connections: it is a 500, or the connection is
+// cut; either way the log has it, and the server goes on.
 func TestPanics(t *testing.T) {
 	t.Parallel()
 	part := func(w http.ResponseWriter, size int) { _, _ = io.WriteString(w, strings.Repeat("x", size)) }

@@ -10,8 +10,8 @@ import (
 // readyTimeout bounds the answer to whether the server is ready, so that health tells the truth within a second.
 const readyTimeout = 800 * time.Millisecond
 
-// probe asks whether the server is ready, once for all who want to know at the same time. What it asks may hang: then the
-// answer is no, and it is not asked again before it has answered.
+// probe asks whether the server is ready, once for all who want to know at the same time. What it asks may hang: then
+// the answer is no, and it is not asked again before it has answered.
 type probe struct {
 	ask func(ctx context.Context) error
 

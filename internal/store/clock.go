@@ -6,8 +6,8 @@ import (
 )
 
 // Clock is a process's time: the machine's time when it was first read, and from then on monotonic time. A step of the
-// machine's clock, in whatever direction, moves it by nothing at once; it follows slowly, so that it is right again after
-// a while and never goes back. The zero value reads the machine's clock; it must not be copied.
+// machine's clock, in whatever direction, moves it by nothing at once; it follows slowly, so that it is right again
+// after a while and never goes back. The zero value reads the machine's clock; it must not be copied.
 type Clock struct {
 	// Step is for tests: how far the machine's clock was set since the start, as if by hand; nil: it was not.
 	Step func() time.Duration
@@ -50,6 +50,6 @@ func (c *Clock) look() (now, wall time.Time) {
 	return c.now, wall
 }
 
-// LongestWait is more than any delivery waits for its next attempt: a longest wait that a receiver may ask for, and some.
-// What is due later was written by a clock that was ahead.
+// LongestWait is more than any delivery waits for its next attempt: a longest wait that a receiver may ask for, and
+// some. What is due later was written by a clock that was ahead.
 const LongestWait = 26 * time.Hour

@@ -167,12 +167,13 @@ type Journal interface {
 	// NextDue tells when the earliest of the webhook's waiting deliveries is due that is due at from or later, not in skip
 	// and not another node's; false: there is none.
 	NextDue(ctx context.Context, tenant string, webhook int64, from time.Time, skip map[Seq]struct{}) (time.Time, bool, error)
-	// Backlogs lists the webhooks with waiting deliveries that no other node has in memory, and when the earliest is due; its
-	// cost goes with their number, not with the webhooks'.
+	// Backlogs lists the webhooks with waiting deliveries that no other node has in memory, and when the earliest is due;
+	// its cost goes with their number, not with the webhooks'.
 	Backlogs(ctx context.Context) ([]Backlog, error)
-	// Recall brings back what was written while the clock was ahead: a waiting delivery that was never tried is due now at the
-	// latest, and one whose last attempt lies after now comes due after as long as its outcome says. n is how many rows it
-	// changed, ahead how far the clock was; 0: there is no sign that it was. It may be called again, and changes nothing then.
+	// Recall brings back what was written while the clock was ahead: a waiting delivery that was never tried is due now at
+	// the latest, and one whose last attempt lies after now comes due after as long as its outcome says. n is how many
+	// rows it changed, ahead how far the clock was; 0: there is no sign that it was. It may be called again, and changes
+	// nothing then.
 	Recall(ctx context.Context, now time.Time) (n int, ahead time.Duration, err error)
 	// Attempts is the largest attempt number on record for the delivery; 0 when there is none.
 	Attempts(ctx context.Context, tenant string, key DeliveryKey) (int, error)

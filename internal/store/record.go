@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Span is the range of Seq that a time range selects, both ends included; a zero time is no end. Nor is one that is not past:
-// what was accepted was accepted before now, also where a clock that was ahead has numbered it later.
+// Span is the range of Seq that a time range selects, both ends included; a zero time is no end. Nor is one that is not
+// past: what was accepted was accepted before now, also where a clock that was ahead has numbered it later.
 func Span(since, until, now time.Time) (low, high Seq) {
 	low, high = 1, math.MaxInt64
 	if !since.IsZero() {

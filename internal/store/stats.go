@@ -118,7 +118,8 @@ type RollupQuery struct {
 type Stats interface {
 	// Rollups lists what is not empty, by webhook and time.
 	Rollups(ctx context.Context, q RollupQuery) ([]Rollup, error)
-	// WaitingCounts counts the waiting rows of each of the webhooks, up to limit; one with none is left out. The order is open.
+	// WaitingCounts counts the waiting rows of each of the webhooks, up to limit; one with none is left out. The order is
+	// open.
 	WaitingCounts(ctx context.Context, tenant string, webhooks []int64, limit int) ([]WaitingCount, error)
 	// LastOutcomes gives for each of the webhooks the last outcome of the newest event that was tried, without Response
 	// and Timings; one with none is left out. The order is open.

@@ -12,8 +12,9 @@ import (
 // table is where a kind of object is, and how its children are counted.
 type table struct{ shared, locked, children, remove string }
 
-// wanted is the beginning of a query that looks up objects one by one, in the order of the key, so that nodes wait for each
-// other and seldom in a circle. It is no join, which would read the whole table if it was planned when that was small.
+// wanted is the beginning of a query that looks up objects one by one, in the order of the key, so that nodes wait for
+// each other and seldom in a circle. It is no join, which would read the whole table if it was planned when that was
+// small.
 const wanted = `SELECT o.tenant, o.id, o.version
 	FROM (SELECT * FROM unnest($1::text[], $2::text[]) AS u (tenant, id) ORDER BY tenant, id) AS w, LATERAL `
 
@@ -88,8 +89,8 @@ func (c *changes) add(ctx context.Context, s *store.Submission) error {
 	return nil
 }
 
-// decide sends what is queued, reads what the open changes expect, and queues what those write that hold; the others are
-// refused.
+// decide sends what is queued, reads what the open changes expect, and queues what those write that hold; the others
+// are refused.
 func (c *changes) decide(ctx context.Context) error {
 	if len(c.open) == 0 {
 		return nil
@@ -152,8 +153,9 @@ func (c *changes) queueVersions(versions map[thing]int64) {
 	}
 }
 
-// touches lists what the submission's change expects (false), and what it writes or whose children it counts (true). One
-// that counts children or removes something, or whose events have IDs that a later submission may take if this one is refused, is decided alone.
+// touches lists what the submission's change expects (false), and what it writes or whose children it counts (true).
+// One that counts children or removes something, or whose events have IDs that a later submission may take if this one
+// is refused, is decided alone.
 func touches(s *store.Submission) (things map[thing]bool, alone bool) {
 	c := s.Change
 	things = map[thing]bool{}
@@ -203,8 +205,8 @@ func (x *changing) expects(versions map[thing]int64) bool {
 		(c.Session == nil || at(store.KindSession, c.Session.ID, c.Session.Version-1))
 }
 
-// queueCounts looks at everything else that the change expects: how many children there are, and that its report and its
-// key are new.
+// queueCounts looks at everything else that the change expects: how many children there are, and that its report and
+// its key are new.
 func (x *changing) queueCounts(batch *pgx.Batch) {
 	c := x.Change
 	want := func(n int64) func(pgx.Row) error {

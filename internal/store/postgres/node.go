@@ -348,8 +348,8 @@ func (db *DB) beat(ctx context.Context, n *node, h *heart) (gone watch, err erro
 const anyBeat = -1
 
 // takeOver makes everything that the node has not finished free for all: what only its memory knew gets a waiting row,
-// due now. It waits for the node's commit under way, and lets none follow. False: the node has beaten since the beat that
-// was seen last, or somebody else did it already.
+// due now. It waits for the node's commit under way, and lets none follow. False: the node has beaten since the beat
+// that was seen last, or somebody else did it already.
 func (db *DB) takeOver(ctx context.Context, id uuid.UUID, beat int64) (rows int64, took bool, err error) {
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		still, err := tx.Exec(ctx, `DELETE FROM beats WHERE node = $1 AND (beat = $2 OR $2 < 0)`, id, beat)

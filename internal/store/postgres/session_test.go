@@ -41,8 +41,8 @@ func texts() []string {
 	return append(list, planes.String())
 }
 
-// mustOddRole makes a role and a database of its own, both of which have every oddity, and returns the database's URL as
-// that role.
+// mustOddRole makes a role and a database of its own, both of which have every oddity, and returns the database's URL
+// as that role.
 func mustOddRole(t *testing.T, s *pgtest.Server) string {
 	t.Helper()
 	admin, err := pgx.Connect(patient(t), s.URL("postgres"))

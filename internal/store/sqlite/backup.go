@@ -30,9 +30,9 @@ const countBacked = `SELECT (SELECT count(*) FROM webhooks WHERE deleted_at IS N
 			AND NOT EXISTS (SELECT 1 FROM outcomes WHERE webhook = w.value AND event = e.seq)
 			AND NOT EXISTS (SELECT 1 FROM waiting WHERE webhook = w.value AND event = e.seq))`
 
-// Backup copies the database at path to the new file at to, as it is at one moment, and checks the copy. Another process
-// may have the database open and write to it; until the copy is made, the log there grows with what is committed. Nothing
-// is left behind when it fails. progress, unless nil, is told how many pages are copied.
+// Backup copies the database at path to the new file at to, as it is at one moment, and checks the copy. Another
+// process may have the database open and write to it; until the copy is made, the log there grows with what is
+// committed. Nothing is left behind when it fails. progress, unless nil, is told how many pages are copied.
 func Backup(ctx context.Context, path, to string, progress func(done, total int)) (b Backed, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return b, fmt.Errorf("there is no database: %w", err)
@@ -161,8 +161,9 @@ func place(part, to string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// Restore puts a backup where cfg says, brings its schema up to date, and makes sure that cfg's keyring opens its secrets.
-// It refuses a place that is in use or that has a database, or something left of one, and changes nothing there then.
+// Restore puts a backup where cfg says, brings its schema up to date, and makes sure that cfg's keyring opens its
+// secrets. It refuses a place that is in use or that has a database, or something left of one, and changes nothing
+// there then.
 func Restore(ctx context.Context, from string, cfg Config) (b Backed, err error) {
 	path, err := filepath.Abs(cfg.Path)
 	if err != nil {

@@ -166,8 +166,8 @@ const (
 	closeTime = 5 * time.Second
 )
 
-// Ping fails when the database can be neither read nor written now; it answers within a second. It waits for no write: one
-// under way is a good sign, unless it takes longer than that.
+// Ping fails when the database can be neither read nor written now; it answers within a second. It waits for no write:
+// one under way is a good sign, unless it takes longer than that.
 func (db *DB) Ping(ctx context.Context) error {
 	if d := db.mu.taken(); d > pingTime {
 		return fmt.Errorf("the write under way takes %v so far: %w", d.Round(time.Millisecond), store.ErrAway)
@@ -193,8 +193,8 @@ func (db *DB) Ping(ctx context.Context) error {
 	return fmt.Errorf("the database does not answer: %w", store.ErrAway)
 }
 
-// Close releases the file; safe to call twice. It returns within 5 s: what hangs then is left to the end of the process,
-// and what was committed is safe in the log.
+// Close releases the file; safe to call twice. It returns within 5 s: what hangs then is left to the end of the
+// process, and what was committed is safe in the log.
 func (db *DB) Close() error {
 	db.closeOnce.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTime)

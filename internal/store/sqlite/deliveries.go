@@ -77,7 +77,8 @@ const (
 		WHERE webhook = ? AND event = ? ORDER BY attempt`
 )
 
-// lookedAt is how many outcomes, and how many events, a list of a webhook's deliveries looks at. It takes some milliseconds.
+// lookedAt is how many outcomes, and how many events, a list of a webhook's deliveries looks at. It takes some
+// milliseconds.
 const lookedAt = 10_000
 
 // ListDeliveries lists deliveries, newest first; see store.Records.

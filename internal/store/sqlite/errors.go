@@ -23,8 +23,8 @@ func code(err error) int {
 // verdict says which of the store's errors a result code is; nil: none of them.
 //
 // SQLite itself tells a full disk (SQLITE_FULL, for ENOSPC) from a failing one, but not other ways to have no room; see
-// explain. The shared index of the log is only in memory, and says nothing about the disk: SQLite fails to lengthen it on
-// a full one. Nor does a lack of memory.
+// explain. The shared index of the log is only in memory, and says nothing about the disk: SQLite fails to lengthen it
+// on a full one. Nor does a lack of memory.
 func verdict(code int) error {
 	switch {
 	case code&0xff == lib.SQLITE_FULL, code == lib.SQLITE_IOERR_SHMSIZE:
@@ -48,9 +48,10 @@ func wrap(err error, op string) error {
 	return fmt.Errorf("%s: %w", op, err)
 }
 
-// explain wraps an error of a write. Of a write that the system refused, SQLite does not tell why: it says the same for a
-// failing disk, a quota that is used up (EDQUOT), a file that has the largest size allowed (EFBIG), and a file system that
-// turned read-only (EROFS). Only the first leaves in doubt what is on the disk; so the same is tried beside the database.
+// explain wraps an error of a write. Of a write that the system refused, SQLite does not tell why: it says the same for
+// a failing disk, a quota that is used up (EDQUOT), a file that has the largest size allowed (EFBIG), and a file system
+// that turned read-only (EROFS). Only the first leaves in doubt what is on the disk; so the same is tried beside the
+// database.
 func (db *DB) explain(err error, op string) error {
 	switch c := code(err); {
 	case errors.Is(err, store.ErrFull):

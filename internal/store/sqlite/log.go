@@ -11,8 +11,8 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-// The log's bounds, in pages of 4 KiB. SQLite writes the log anew from its beginning when all of it has been moved to the
-// database file and no read needs it; where reads overlap without end, that moment never comes by itself.
+// The log's bounds, in pages of 4 KiB. SQLite writes the log anew from its beginning when all of it has been moved to
+// the database file and no read needs it; where reads overlap without end, that moment never comes by itself.
 const (
 	checkpointAt = 4_000  // written since the last time: what can be moved is moved
 	shutAt       = 8_000  // in the log: new reads wait until those under way have ended and all is moved
@@ -33,9 +33,9 @@ type wal struct {
 }
 
 // tidy moves the log's content to the database file when there is enough of it: first on a connection of its own, while
-// commits go on, and then here the little that came meanwhile, so that the log can be written anew. Moving all of it here
-// had every commit wait for 16 MB. db.mu is held. An fsync that fails is an error like any other: the pages that it lost
-// would be missing once the log is overwritten.
+// commits go on, and then here the little that came meanwhile, so that the log can be written anew. Moving all of it
+// here had every commit wait for 16 MB. db.mu is held. An fsync that fails is an error like any other: the pages that
+// it lost would be missing once the log is overwritten.
 func (db *DB) tidy(dc any) error {
 	pages, _, err := dc.(sqlite.DBStatus).Status(sqlite.DBStatusCacheWrite, false)
 	if err != nil {

@@ -176,8 +176,8 @@ func BenchmarkCommitBesideReaders(b *testing.B) {
 	}
 }
 
-// TestCloseTakesInTheMove: Close waits for the move ahead that is under way and says what was wrong with it: it must not
-// give the file back while something still writes to it.
+// TestCloseTakesInTheMove: Close waits for the move ahead that is under way and says what was wrong with it: it must
+// not give the file back while something still writes to it.
 func TestCloseTakesInTheMove(t *testing.T) {
 	t.Parallel()
 	db := mustOpenLeft(t)
@@ -190,7 +190,8 @@ func TestCloseTakesInTheMove(t *testing.T) {
 	}
 }
 
-// TestMoveBesideAnother: who finds another move under way learns nothing of the log, least of all that it was written anew.
+// TestMoveBesideAnother: who finds another move under way learns nothing of the log, least of all that it was written
+// anew.
 func TestMoveBesideAnother(t *testing.T) {
 	t.Parallel()
 	ctx, db := t.Context(), mustOpen(t, filepath.Join(t.TempDir(), "q.db"), mustRing(t))

@@ -8,8 +8,8 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-// TestListsLookAtSoMuch: a list of what is rare in a long history looks at a bounded part of it, says how far it came, and
-// goes on from there to all that there is.
+// TestListsLookAtSoMuch: a list of what is rare in a long history looks at a bounded part of it, says how far it came,
+// and goes on from there to all that there is.
 func TestListsLookAtSoMuch(t *testing.T) {
 	t.Parallel()
 	const many = 2*lookedAt + 100

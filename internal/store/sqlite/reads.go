@@ -13,8 +13,9 @@ import (
 // errBrokenOff is what a read fails with that the log could not wait for any longer.
 var errBrokenOff = fmt.Errorf("the read was broken off, since it kept the log from being emptied; try again: %w", store.ErrAway)
 
-// gate counts the reads under way. A read holds a state of the database, and while it does the log after that state cannot
-// be written anew; so the gate can be shut: new reads wait until it opens, and those under way end or are broken off.
+// gate counts the reads under way. A read holds a state of the database, and while it does the log after that state
+// cannot be written anew; so the gate can be shut: new reads wait until it opens, and those under way end or are broken
+// off.
 type gate struct {
 	slots chan struct{} // capacity readers; a value for each read, so that none waits for a connection behind the gate
 

@@ -23,8 +23,8 @@ const (
 	selectLast = backlogged + `SELECT num, (SELECT max(due_at) FROM waiting WHERE webhook = num) FROM hook
 		WHERE num IS NOT NULL`
 
-	// A webhook's (?1) rows that were written while the clock was ahead of now (?2): when each is due at the latest, and the
-	// time that gives it away.
+	// A webhook's (?1) rows that were written while the clock was ahead of now (?2): when each is due at the latest, and
+	// the time that gives it away.
 	lateRows = `WITH late AS (
 			SELECT w.event, w.due_at,
 				?2 + iif(w.attempts = 0, 0, max(0, coalesce(o.next_at - o.at, 0))) AS due,
@@ -40,8 +40,8 @@ const (
 		WHERE waiting.webhook = ?1 AND waiting.event = late.event AND late.due < waiting.due_at`
 )
 
-// What is looked at as written by a clock that was ahead: an event so long after now, or a row that is due so long after
-// it, which is more than what a receiver may ask for.
+// What is looked at as written by a clock that was ahead: an event so long after now, or a row that is due so long
+// after it, which is more than what a receiver may ask for.
 const (
 	aheadEvent = time.Second
 	aheadRow   = 26 * time.Hour

@@ -14,7 +14,8 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-// inChild runs the test again in a process of its own, since what it limits holds for the whole process; false in there.
+// inChild runs the test again in a process of its own, since what it limits holds for the whole process; false in
+// there.
 func inChild(t *testing.T) bool {
 	t.Helper()
 	const mark = "QHOOK_TEST_CHILD"
@@ -29,8 +30,8 @@ func inChild(t *testing.T) bool {
 	return true
 }
 
-// TestLargestFile: a file that may not grow (EFBIG) is a full disk, wherever it shows: in the log at a commit, or in the
-// database file when the log is moved there. Afterwards it goes on without a restart, and nothing is lost.
+// TestLargestFile: a file that may not grow (EFBIG) is a full disk, wherever it shows: in the log at a commit, or in
+// the database file when the log is moved there. Afterwards it goes on without a restart, and nothing is lost.
 func TestLargestFile(t *testing.T) {
 	t.Parallel()
 	if inChild(t) {
