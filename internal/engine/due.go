@@ -191,9 +191,16 @@ func (h *hook) take(found []store.Due, limit int) (more bool) {
 	return more
 }
 
-// later has the hook looked at after a while.
+// later has the hook looked at after a while, unless it will be already: each call that had its own timer would go on for as
+// long as what it waits for lasts, and all that come meanwhile beside it.
 func (e *Engine) later(h *hook, d time.Duration) {
-	time.AfterFunc(d, func() { e.ready.add(h) })
+	if h.coming.Swap(true) {
+		return
+	}
+	time.AfterFunc(d, func() {
+		h.coming.Store(false)
+		e.ready.add(h)
+	})
 }
 
 // schedule sets the hook's timer to the earliest delivery that waits and is not in memory.

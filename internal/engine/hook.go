@@ -28,6 +28,7 @@ type hook struct {
 	num    int64
 	tenant string
 	conf   atomic.Pointer[conf]
+	coming atomic.Bool // later's timer is set
 
 	mu       sync.Mutex
 	queue    []*delivery             // from head on, those that no worker has taken

@@ -310,6 +310,28 @@ func TestDueAt(t *testing.T) {
 	})
 }
 
+// Whatever asks to have a webhook looked at after a while, however often: it is once.
+func TestLaterIsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := quiet(t, Config{})
+		h.e.isReady(h)
+		looks := 0
+		for i := range 40 {
+			if i < 20 {
+				h.e.later(h, tick)
+			}
+			time.Sleep(tick / 10)
+			synctest.Wait()
+			if h.e.isReady(h) {
+				looks++
+			}
+		}
+		if looks != 2 {
+			t.Errorf("it is looked at %d times after two seconds of asking, want 2", looks)
+		}
+	})
+}
+
 // What Due passes over: what is in memory with a row that is due from then on, and what RetryNow holds.
 func TestSkip(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
