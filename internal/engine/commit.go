@@ -145,11 +145,16 @@ func (w *writer) committed(list []writing) {
 // fatal tells whether nothing can be written after err.
 func fatal(err error) bool { return errors.Is(err, store.ErrBroken) || errors.Is(err, store.ErrFenced) }
 
-// failed answers the publishers with the error and keeps the other rows for the next try.
+// failed answers the publishers, and whoever waits for a row, with the error and keeps the other rows for the next try.
 func (w *writer) failed(t taken, err error) {
 	err = fmt.Errorf("commit to the journal: %w", err)
-	keep := make([]writing, 0, len(t.writes))
-	for _, x := range t.writes {
+	broken := fatal(err)
+	var keep []writing
+	w.mu.Lock()
+	if broken {
+		w.broken = err
+	}
+	for _, x := range slices.Concat(t.writes, w.writes) { // those too whose turn would come only after what is kept
 		switch {
 		case x.done != nil && x.outcome == nil:
 			x.done <- err
@@ -157,12 +162,7 @@ func (w *writer) failed(t taken, err error) {
 			keep = append(keep, x)
 		}
 	}
-	broken := fatal(err)
-	w.mu.Lock()
-	if broken {
-		w.broken = err
-	}
-	w.writes = append(keep, w.writes...)
+	w.writes = keep
 	w.mu.Unlock()
 	for _, a := range t.accepts {
 		w.e.unplace(a)

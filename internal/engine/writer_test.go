@@ -185,8 +185,58 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// Numbers are committed a bounded number of webhooks at a time, the totals of their tenants beside them, and none
-// twice.
+// Whoever comes when the writer has ended is told so, or what broke it.
+func TestWriterHasEnded(t *testing.T) {
+	for _, broken := range []error{nil, store.ErrBroken} {
+		w := quiet(t, Config{}).e.writer
+		w.broken = broken
+		want := broken
+		if broken == nil {
+			want = ErrStopping
+		}
+		w.end()
+		if err := w.writeAndWait(t.Context(), writing{}); !errors.Is(err, want) {
+			t.Errorf("a row after the end = %v, want %v", err, want)
+		}
+		if err := w.submit(&accepted{}); !errors.Is(err, want) {
+			t.Errorf("a request after the end = %v, want %v", err, want)
+		}
+	}
+}
+
+// Whoever waits for a row is told that a commit failed, also when the row's turn would only come after those that are kept.
+func TestWhoWaitsIsToldOfAFailure(t *testing.T) {
+	for _, n := range []int{1, commitRows, commitRows + 1, 3 * commitRows} {
+		w := quiet(t, Config{}).e.writer
+		w.state = writerClosing // no pause
+		list := make([]writing, n)
+		for i := range list {
+			list[i].wait.Attempts = i
+		}
+		done := make(chan error, 1)
+		list[n-1].done = done
+		w.write(list...)
+		w.failed(w.take(), store.ErrFull)
+		select {
+		case err := <-done:
+			if !errors.Is(err, store.ErrFull) {
+				t.Errorf("of %d rows: %v, want ErrFull", n, err)
+			}
+		default:
+			t.Errorf("of %d rows nobody is told", n)
+		}
+		if len(w.writes) != n-1 {
+			t.Errorf("of %d rows %d are kept, want all that nobody waits for", n, len(w.writes))
+		}
+		for i, x := range w.writes {
+			if x.wait.Attempts != i {
+				t.Errorf("row %d is kept as number %d", x.wait.Attempts, i)
+			}
+		}
+	}
+}
+
+// Numbers are committed a bounded number of webhooks at a time, the totals of their tenants beside them, and none twice.
 func TestRollupsAreTakenInParts(t *testing.T) {
 	for _, n := range []int{1, rollupRows - 1, rollupRows, rollupRows + 1, 2*rollupRows + 3} {
 		w := quiet(t, Config{}).e.writer
