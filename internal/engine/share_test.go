@@ -113,6 +113,13 @@ func TestPlacesInTurn(t *testing.T) {
 	if p.contended() {
 		t.Error("somebody is said to wait")
 	}
+	for range 2 { // nobody is left in line, and whoever comes again gets a place at once
+		p.leave(hooks[4])
+	}
+	p.ask(hooks[0])
+	if want = append(want, hooks[0]); len(started) != len(want) {
+		t.Errorf("%d workers were started, want %d", len(started), len(want))
+	}
 	p.close()
 	p.ask(&hook{tenant: "d"})
 	if len(started) != len(want) {
