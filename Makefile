@@ -33,8 +33,8 @@ chaos: ## the long chaos test: a node and its file, and nodes and their database
 fault: ## faults at exact places (needs strace): a kill at each of the first 200 writes
 	QHOOK_TEST_FAULTS=200 $(GO) test -count=1 -timeout 60m -v -run 'TestFault' ./internal/crashtest
 
-bench: ## the product's speed and size as a table, ratios measured in this run
-	$(GO) run ./cmd/qhook bench
+bench: ## the product's speed and size as a table, ratios measured in this run; static, like build
+	CGO_ENABLED=0 $(GO) run ./cmd/qhook bench
 
 lint: ## gofmt, vet and staticcheck
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -149,9 +149,7 @@ func New(cfg Config) (http.Handler, error) {
 	if a.advisory != nil {
 		a.registerAdvisory()
 	}
-	if err := a.registerDocument(); err != nil {
-		return nil, err
-	}
+	a.registerDocument()
 	return a, nil
 }
 
@@ -263,26 +261,30 @@ func (s *sink) Header() http.Header         { return s.header }
 func (s *sink) WriteHeader(status int)      { s.status = status }
 func (s *sink) Write(b []byte) (int, error) { return len(b), nil }
 
-// registerDocument serves the OpenAPI document and the page that lists the operations. Nothing may be registered after.
-func (a *api) registerDocument() error {
-	spec, err := json.MarshalIndent(a.doc.OpenAPI(), "", "  ")
-	if err != nil {
-		return fmt.Errorf("write the OpenAPI document: %w", err)
-	}
-	page, err := docsPage(a.doc.OpenAPI())
-	if err != nil {
-		return fmt.Errorf("write the page of operations: %w", err)
-	}
-	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+// registerDocument serves the OpenAPI document and the page that lists the operations, made when they are first asked
+// for: few nodes ever are, and making them takes 5 MB. Nothing may be registered after.
+func (a *api) registerDocument() {
+	spec := sync.OnceValues(func() ([]byte, error) { return json.MarshalIndent(a.doc.OpenAPI(), "", "  ") })
+	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
+		b, err := spec()
+		if err != nil {
+			a.fail(w, r, fmt.Errorf("write the OpenAPI document: %w", err))
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(spec)
+		_, _ = w.Write(b)
 	})
-	a.mux.HandleFunc("GET /docs", func(w http.ResponseWriter, _ *http.Request) {
+	page := sync.OnceValues(func() ([]byte, error) { return docsPage(a.doc.OpenAPI()) })
+	a.mux.HandleFunc("GET /docs", func(w http.ResponseWriter, r *http.Request) {
+		b, err := page()
+		if err != nil {
+			a.fail(w, r, fmt.Errorf("write the page of operations: %w", err))
+			return
+		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", docsPolicy)
-		_, _ = w.Write(page)
+		_, _ = w.Write(b)
 	})
-	return nil
 }
 
 // limiters are the test sends that each tenant may make.

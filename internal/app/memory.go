@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -27,8 +28,16 @@ func LimitMemory(log *slog.Logger) {
 	}
 }
 
-// groupLimit is the least memory.max from a process's group up to the root, bytes; 0: there is none. of is the
-// process's /proc/self/cgroup. In a container the root is the container's own group.
+// FreeMemory gives back what only the start needed: the migrations' buffers, the certificates' text, the garbage. The
+// collector would keep it for minutes on a node that has little to do. It is for the whole process, so it is no part of
+// Start.
+func FreeMemory() {
+	runtime.GC() // what is pooled goes with the second collection
+	debug.FreeOSMemory()
+}
+
+// groupLimit is the least memory.max from a process's group up to the root, bytes; 0: there is none. of is the process's
+// /proc/self/cgroup. In a container the root is the container's own group.
 func groupLimit(root, of string) (least int64) {
 	var path string
 	for line := range strings.Lines(of) {

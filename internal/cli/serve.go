@@ -57,6 +57,7 @@ func (s *serveCmd) Run(r *run) error {
 		r.printf("    Dashboard: %s%s\n    This link signs you in once, within 24 hours. Later, sign in with an API key.\n\n", a.URL(), link)
 	}
 	r.printf("%s%s\n", listeningLine, a.URL())
+	app.FreeMemory()
 
 	if err := waitApp(r.ctx, a); err != nil {
 		return errors.Join(fmt.Errorf("stopped by a fatal error: %w", err), stopApp(r.ctx, a))

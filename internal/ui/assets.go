@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io/fs"
-	"mime"
 	"net/http"
 	"path"
 	"strings"
@@ -20,9 +19,15 @@ var staticFiles embed.FS
 
 // asset is a file of the pages, under a name that changes with its content, so that browsers keep it for ever.
 type asset struct {
+	file        string // in staticFiles, which has its content
 	path        string
 	contentType string
-	plain, zip  []byte
+	zip         func() []byte // made when it is first asked for
+}
+
+// contentTypes are those of the files, whatever the machine's own list of types says.
+var contentTypes = map[string]string{
+	".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
 }
 
 var assetsByName = sync.OnceValues(func() (map[string]asset, error) {
@@ -32,23 +37,40 @@ var assetsByName = sync.OnceValues(func() (map[string]asset, error) {
 		return nil, err
 	}
 	for _, f := range files {
-		b, err := fs.ReadFile(staticFiles, "static/"+f.Name())
+		file := "static/" + f.Name()
+		b, err := staticFiles.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
 		sum := sha256.Sum256(b)
-		var zip bytes.Buffer
-		w, _ := gzip.NewWriterLevel(&zip, gzip.BestCompression) // the level is a valid one
-		_, _ = w.Write(b)                                       // to memory
-		_ = w.Close()
-		ext := path.Ext(f.Name())
+		ext := path.Ext(file)
+		kind, ok := contentTypes[ext]
+		if !ok {
+			return nil, fmt.Errorf("%s has no content type", file)
+		}
 		list[f.Name()] = asset{
+			file:        file,
 			path:        "/ui/" + strings.TrimSuffix(f.Name(), ext) + "-" + base64.RawURLEncoding.EncodeToString(sum[:9]) + ext,
-			contentType: mime.TypeByExtension(ext), plain: b, zip: zip.Bytes(),
+			contentType: kind,
+			zip:         sync.OnceValue(func() []byte { return zipped(file) }),
 		}
 	}
 	return list, nil
 })
+
+// plain is the content of an asset.
+func plain(file string) []byte {
+	b, _ := staticFiles.ReadFile(file) // one that was read before, from memory
+	return b
+}
+
+func zipped(file string) []byte {
+	var zip bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&zip, gzip.BestCompression) // the level is a valid one
+	_, _ = w.Write(plain(file))                             // to memory
+	_ = w.Close()
+	return zip.Bytes()
+}
 
 // assetPath is where a file of static is served.
 func assetPath(name string) (string, error) {
@@ -75,10 +97,12 @@ func (u *UI) assets() error {
 			h.Set("Content-Type", a.contentType)
 			h.Set("Cache-Control", "public, max-age=31536000, immutable")
 			h.Set("Vary", "Accept-Encoding")
-			body := a.plain
+			var body []byte
 			if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 				h.Set("Content-Encoding", "gzip")
-				body = a.zip
+				body = a.zip()
+			} else {
+				body = plain(a.file)
 			}
 			h.Set("Content-Length", fmt.Sprint(len(body)))
 			_, _ = w.Write(body)

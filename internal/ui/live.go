@@ -71,7 +71,7 @@ func (u *UI) liveStream(v *visit) error {
 			name = short(a.WebhookID)
 		}
 		var b bytes.Buffer
-		if err := u.pages["live"].ExecuteTemplate(&b, "live-row", liveRow{a, name, v.base()}); err != nil {
+		if err := u.pages.execute(&b, "live", "live-row", liveRow{a, name, v.base()}); err != nil {
 			u.log.ErrorContext(v.r.Context(), "a row of a live page could not be made", "error", err)
 			return nil
 		}

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/quantfolio/qhook/client"
 )
@@ -18,30 +20,35 @@ import (
 //go:embed templates
 var templateFiles embed.FS
 
-// pages are the templates by name. Each page has all parts, and its own content.
-type pages map[string]*template.Template
+// pages are the templates by name. Each page has all parts, and its own content. It is parsed when it is first shown: all
+// of them take 4 MB, of which an idle node needs nothing.
+type pages map[string]func() (*template.Template, error)
 
-func parsePages() (pages, error) {
+func newPages() (pages, error) {
 	names, err := fs.Glob(templateFiles, "templates/*.html")
 	if err != nil {
 		return nil, err
 	}
-	base := template.New("").Funcs(funcs)
-	if _, err := base.ParseFS(templateFiles, "templates/parts/*.html"); err != nil {
-		return nil, fmt.Errorf("parse the templates: %w", err)
-	}
 	list := pages{}
 	for _, file := range names {
-		t, err := base.Clone()
-		if err == nil {
-			_, err = t.ParseFS(templateFiles, file)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("parse the templates: %w", err)
-		}
-		list[strings.TrimSuffix(path.Base(file), ".html")] = t
+		list[strings.TrimSuffix(path.Base(file), ".html")] = sync.OnceValues(func() (*template.Template, error) {
+			return template.New("").Funcs(funcs).ParseFS(templateFiles, "templates/parts/*.html", file)
+		})
 	}
 	return list, nil
+}
+
+// execute writes a part of a page: the template of that name.
+func (p pages) execute(w io.Writer, name, part string, data any) error {
+	parse, ok := p[name]
+	if !ok {
+		return fmt.Errorf("there is no page %s", name)
+	}
+	t, err := parse()
+	if err != nil {
+		return fmt.Errorf("parse the page %s: %w", name, err)
+	}
+	return t.ExecuteTemplate(w, part, data)
 }
 
 // page is what every template is given.
@@ -90,7 +97,7 @@ func (u *UI) part(v *visit, name, part string, content any) error {
 
 func (u *UI) render(v *visit, status int, name, part string, p page) {
 	var b bytes.Buffer
-	if err := u.pages[name].ExecuteTemplate(&b, part, p); err != nil {
+	if err := u.pages.execute(&b, name, part, p); err != nil {
 		u.log.ErrorContext(v.r.Context(), "a page could not be made", "page", name, "error", err)
 		http.Error(v.w, "The page could not be made. It is in the server's log.", http.StatusInternalServerError)
 		return

@@ -46,7 +46,7 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	u := &UI{cfg: cfg, log: cfg.Logger, mux: http.NewServeMux(), policy: policy(cfg.EmbedIn)}
 	var err error
-	if u.pages, err = parsePages(); err != nil {
+	if u.pages, err = newPages(); err != nil {
 		return nil, err
 	}
 	if err := u.assets(); err != nil {

@@ -1,0 +1,63 @@
+package ui
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+// A page is parsed when it is first shown; that each one can be is found here.
+func TestEveryPageParses(t *testing.T) {
+	t.Parallel()
+	list, err := newPages()
+	if err != nil || len(list) < 20 {
+		t.Fatalf("newPages() = %d pages, %v", len(list), err)
+	}
+	for name, parse := range list {
+		if _, err := parse(); err != nil {
+			t.Errorf("page %s: %v", name, err)
+		}
+	}
+	if err := list.execute(io.Discard, "nosuch", "page", nil); err == nil {
+		t.Error("a page that is not there = nil, want an error")
+	}
+}
+
+// An asset is the same with gzip and without, and says what it is whatever the machine's list of types does.
+func TestAssetsAreServed(t *testing.T) {
+	t.Parallel()
+	u, err := New(Config{API: http.NotFoundHandler()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := assetsByName()
+	if err != nil || len(list) == 0 {
+		t.Fatalf("assetsByName() = %d assets, %v", len(list), err)
+	}
+	for name, a := range list {
+		var body [2][]byte
+		for i, encoding := range []string{"", "gzip"} {
+			r := httptest.NewRequest("GET", a.path, nil)
+			r.Header.Set("Accept-Encoding", encoding)
+			w := httptest.NewRecorder()
+			u.ServeHTTP(w, r)
+			if got := w.Header().Get("Content-Encoding"); w.Code != 200 || got != encoding {
+				t.Errorf("GET %s = %d encoded %q, want 200 and %q", a.path, w.Code, got, encoding)
+			}
+			if got := w.Header().Get("Content-Type"); got != a.contentType || got == "" {
+				t.Errorf("GET %s has type %q, want %q", a.path, got, a.contentType)
+			}
+			body[i] = w.Body.Bytes()
+		}
+		z, err := gzip.NewReader(bytes.NewReader(body[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(z); err != nil || len(b) == 0 || !bytes.Equal(b, body[0]) {
+			t.Errorf("%s has %d bytes in gzip and %d without, %v", name, len(b), len(body[0]), err)
+		}
+	}
+}
