@@ -78,7 +78,7 @@ func TestRest(t *testing.T) {
 				t.Error("the timer fired early")
 			}
 			h.mu.Unlock()
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			h.mu.Lock()
 			if p.set {

@@ -282,7 +282,7 @@ func TestDueAt(t *testing.T) {
 			}
 			time.Sleep(10*time.Second - 1)
 			ready(false, "a nanosecond before")
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			ready(true, "when it is due")
 			time.Sleep(time.Hour)
 			ready(false, "later")

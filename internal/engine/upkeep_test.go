@@ -28,7 +28,6 @@ type watched struct {
 	before    func(b *store.Batch) error // nil: nothing
 	unclaimed []int64
 	attempts  func() // while Attempts is asked
-	lease     error
 
 	mu      sync.Mutex
 	batches []noted

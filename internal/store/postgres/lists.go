@@ -87,14 +87,6 @@ func listed[T any](ctx context.Context, l *lists, read func(context.Context, *pg
 	return read(ctx, l.primary)
 }
 
-// oneListed is one where lists are read.
-func oneListed[T any](ctx context.Context, l *lists, what string, scan pgx.RowToFunc[T], query string,
-	args ...any) (T, error) {
-	return listed(ctx, l, func(ctx context.Context, pool *pgxpool.Pool) (T, error) {
-		return one(ctx, pool, what, scan, query, args...)
-	})
-}
-
 // snapshotListed is snapshot where lists are read. fn may be called again after a failure.
 func snapshotListed(ctx context.Context, l *lists, fn func(context.Context, pgx.Tx) error) error {
 	_, err := listed(ctx, l, func(ctx context.Context, pool *pgxpool.Pool) (struct{}, error) {
