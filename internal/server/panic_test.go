@@ -94,3 +94,34 @@ func TestPanics(t *testing.T) {
 		}
 	}
 }
+
+// TestFlushReaches: what is flushed arrives while the handler goes on, through whatever wraps it.
+func TestFlushReaches(t *testing.T) {
+	t.Parallel()
+	for name, wrap := range map[string]func(http.Handler) http.Handler{
+		"bare":       func(h http.Handler) http.Handler { return h },
+		"compressed": func(h http.Handler) http.Handler { return gzhttp.GzipHandler(h) },
+	} {
+		end := make(chan struct{}) // closed by the test
+		h := wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, ": connected\n\n")
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				t.Errorf("%s: Flush = %v", name, err)
+			}
+			<-end
+		}))
+		s := httptest.NewServer(Handler(Config{API: h, Dashboard: h}))
+		resp, err := s.Client().Get(s.URL + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 13)
+		if _, err := io.ReadFull(resp.Body, b); err != nil || string(b) != ": connected\n\n" {
+			t.Errorf("%s: %q, %v before the handler ends", name, b, err)
+		}
+		close(end)
+		resp.Body.Close()
+		s.Close()
+	}
+}

@@ -211,6 +211,9 @@ func (c *counted) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// Flush is FlushError for those who know only http.Flusher, as what compresses the pages does.
+func (c *counted) Flush() { _ = c.FlushError() }
+
 // FlushError sends what was written, which begins the answer.
 func (c *counted) FlushError() error {
 	if c.status == 0 {
