@@ -112,6 +112,7 @@ type Engine struct {
 	tableM sync.Mutex            // held while it changes
 	memory *share                // bytes of the deliveries in memory
 	places *places               // attempts under way
+	paced  atomic.Int64          // webhooks whose attempts all come to nothing
 	gate   *budget.Budget        // bytes of events that wait for their commit
 	byHand *share                // retries by hand under way
 

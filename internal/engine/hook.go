@@ -81,7 +81,7 @@ func (h *hook) reconfigured() {
 	}
 	h.mu.Lock()
 	h.backlog = true
-	h.pace.reset()
+	h.pace.reset(&h.e.paced)
 	h.mu.Unlock()
 	h.again()
 }

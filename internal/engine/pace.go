@@ -2,17 +2,20 @@ package engine
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
 const (
-	paceAfter = 5                     // attempts in a row that came to nothing, from which on a webhook is paced
-	paceFirst = 10 * time.Millisecond // between two attempts then; it doubles with each failure
-	paceMost  = time.Second           // give or take half
+	paceAfter = 5                    // attempts in a row that came to nothing, from which on a webhook is paced
+	paceEach  = 2 * time.Millisecond // of a pause for each paced webhook: all of them make 500 attempts a second at most
+	paceLeast = 10 * time.Millisecond
+	paceMost  = 5 * time.Second
 )
 
-// pace slows a webhook down whose attempts all come to nothing, so that it costs others next to nothing: one attempt at
-// a time, with a pause between two. The first success ends it. The hook's lock guards it.
+// pace slows a webhook down whose attempts all come to nothing, so that thousands of them cost others next to nothing: one
+// attempt at a time, with a pause between two that grows with the number of such webhooks. The first success ends it. The
+// hook's lock guards it.
 type pace struct {
 	failures int       // in a row
 	until    time.Time // no attempt begins before
@@ -57,24 +60,29 @@ func (p *pace) resting(h *hook) bool {
 	return true
 }
 
-// note takes in how an attempt ended.
-func (p *pace) note(ok bool) {
+// note takes in how an attempt ended; paced counts the webhooks that are paced.
+func (p *pace) note(ok bool, paced *atomic.Int64) {
 	if ok {
-		p.failures = 0
+		p.reset(paced)
 		return
 	}
-	if p.failures++; p.slow() {
-		pause := paceMost
-		if n := p.failures - paceAfter; n < 7 {
-			pause = min(paceMost, paceFirst<<n)
-		}
+	if p.failures++; p.failures == paceAfter {
+		paced.Add(1)
+	}
+	if p.slow() {
+		pause := min(max(time.Duration(paced.Load())*paceEach, paceLeast), paceMost)
 		// Those that failed together do not come back together.
 		p.until = time.Now().Add(pause/2 + time.Duration(rand.Int64N(int64(pause))))
 	}
 }
 
 // reset forgets what was noted.
-func (p *pace) reset() { p.failures, p.until = 0, time.Time{} }
+func (p *pace) reset(paced *atomic.Int64) {
+	if p.slow() {
+		paced.Add(-1)
+	}
+	p.failures, p.until = 0, time.Time{}
+}
 
 func (p *pace) stop() {
 	if p.timer != nil {

@@ -1,51 +1,61 @@
 package engine
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// The pause after each failure in a row: none before the fifth, then doubled, at most about a second; half to one and a
-// half.
+// The pauses: none before the fifth failure in a row, then by the number of paced webhooks, so that all of them make 500
+// attempts a second at most; half to one and a half.
 func TestPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for failures, want := range map[int]time.Duration{
-			1: 0, 4: 0, 5: 10 * time.Millisecond, 6: 20 * time.Millisecond, 7: 40 * time.Millisecond, 10: 320 * time.Millisecond,
-			11: 640 * time.Millisecond, 12: time.Second, 13: time.Second, 100: time.Second, 1000: time.Second,
+		for _, c := range []struct {
+			failures int
+			paced    int64 // others
+			want     time.Duration
+		}{
+			{1, 10, 0}, {paceAfter - 1, 10, 0}, {paceAfter, 0, paceLeast}, {paceAfter, 4, paceLeast}, {paceAfter, 5, 12 * time.Millisecond},
+			{paceAfter, 1999, 4 * time.Second}, {paceAfter, 2498, 4998 * time.Millisecond}, {paceAfter, 2499, paceMost},
+			{paceAfter, 2500, paceMost}, {paceAfter, 1_000_000, paceMost},
 		} {
 			least, most := time.Hour, time.Duration(0)
 			for range 300 {
-				p := pace{failures: failures - 1}
-				p.note(false)
-				if slow := want > 0; p.failures != failures || p.slow() != slow || p.until.IsZero() == slow {
-					t.Fatalf("after %d failures: %d are noted, slow %v", p.failures, failures, p.slow())
+				var paced atomic.Int64
+				paced.Store(c.paced)
+				p := pace{failures: c.failures - 1}
+				p.note(false, &paced)
+				if slow := c.want > 0; p.failures != c.failures || p.slow() != slow || p.until.IsZero() == slow || paced.Load() > c.paced != slow {
+					t.Fatalf("after %d failures: %d are noted, slow %v, %d paced", c.failures, p.failures, p.slow(), paced.Load())
 				}
-				if want > 0 {
+				if c.want > 0 {
 					least, most = min(least, time.Until(p.until)), max(most, time.Until(p.until))
 				}
 			}
-			if want == 0 {
-				continue
-			}
-			if least < want/2 || least > want*6/10 || most >= want*3/2 || most < want*14/10 {
-				t.Errorf("after %d failures: pauses of %v to %v, want %v give or take half", failures, least, most, want)
+			if want := c.want; want > 0 && (least < want/2 || least > want*6/10 || most >= want*3/2 || most < want*14/10) {
+				t.Errorf("with %d others: pauses of %v to %v, want %v give or take half", c.paced, least, most, want)
 			}
 		}
 	})
 }
 
 func TestPaceEndsWithASuccess(t *testing.T) {
-	p := pace{}
+	p, paced := pace{}, new(atomic.Int64)
 	for i, want := range []int{32, 32, 32, 32, 1, 1} {
-		p.note(false)
+		p.note(false, paced)
 		if got := p.workers(32); got != want {
 			t.Errorf("after %d failures %d may be at work, want %d", i+1, got, want)
 		}
 	}
-	p.note(true)
-	if p.slow() || p.workers(32) != 32 {
-		t.Error("it is paced after a success")
+	if paced.Load() != 1 {
+		t.Errorf("%d are counted as paced, want 1", paced.Load())
+	}
+	for range 2 {
+		p.note(true, paced)
+		if p.slow() || p.workers(32) != 32 || paced.Load() != 0 {
+			t.Errorf("it is paced after a success, or %d are counted", paced.Load())
+		}
 	}
 }
 

@@ -122,7 +122,7 @@ func TestWorkersOfAWebhook(t *testing.T) {
 		t.Error("a webhook that rests is worked on")
 	}
 	h.stop()
-	h.pace.reset()
+	h.pace.reset(&h.e.paced)
 	if h.wantsWorker() || h.next() != nil {
 		t.Error("a stopped webhook is worked on")
 	}

@@ -76,7 +76,7 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 	}
 	h.mu.Lock()
 	if r.Class != attempt.ClassCancelled {
-		h.pace.note(r.Verdict == attempt.Success)
+		h.pace.note(r.Verdict == attempt.Success, &e.paced)
 	}
 	h.mu.Unlock()
 	number := d.attempts + 1
