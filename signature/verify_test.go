@@ -147,7 +147,8 @@ func TestTolerance(t *testing.T) {
 
 func TestParseTimestamp(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[int64]bool{-1: false, 0: true, 1: true, maxUnix - 1: true, maxUnix: true, maxUnix + 1: false} {
+	for n, want := range map[int64]bool{-1: false, 0: true, 1: true, maxUnix - 1: true, maxUnix: true,
+		maxUnix + 1: false} {
 		at, err := parseTimestamp(strconv.FormatInt(n, 10))
 		if (err == nil) != want || want && at.Unix() != n {
 			t.Errorf("parseTimestamp(%d) = %v, %v, want it taken: %t", n, at, err, want)

@@ -44,7 +44,8 @@ type process struct {
 // start runs wrap, if any, with the command behind it.
 func start(t *testing.T, wrap []string, args ...string) *process {
 	t.Helper()
-	argv := append(slices.Clone(wrap), os.Args[0], "serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--allow-network", "127.0.0.0/8")
+	argv := append(slices.Clone(wrap), os.Args[0], "serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(),
+		"--allow-network", "127.0.0.0/8")
 	argv = append(argv, args...)
 	p := &process{Cmd: exec.Command(argv[0], argv[1:]...)}
 	p.Env = append(os.Environ(), asQhook+"=1", "QHOOK_ADMIN_KEY="+adminKey)

@@ -30,7 +30,8 @@ func (h *holding) reach(n int64) error {
 		return nil
 	}
 	if !h.budget.Take(h.tenant, n-h.n) {
-		p := newProblem(http.StatusServiceUnavailable, "Requests hold all the memory that there is for them. Try again in a moment.")
+		p := newProblem(http.StatusServiceUnavailable,
+			"Requests hold all the memory that there is for them. Try again in a moment.")
 		p.header = http.Header{"Retry-After": {"1"}, "Connection": {"close"}}
 		return p
 	}
@@ -46,7 +47,8 @@ func (h *holding) release() {
 // readBody reads at most limit bytes into b, which it returns; a longer body is a 413. It takes twice what has arrived:
 // the body, and what it is read into.
 func (h *holding) readBody(r *http.Request, b []byte, limit int64) ([]byte, error) {
-	tooLarge := newProblem(http.StatusRequestEntityTooLarge, "The request's body is over "+strconv.FormatInt(limit, 10)+" bytes.").with("Connection", "close")
+	over := "The request's body is over " + strconv.FormatInt(limit, 10) + " bytes."
+	tooLarge := newProblem(http.StatusRequestEntityTooLarge, over).with("Connection", "close")
 	most, room := limit+1, int64(firstRead)
 	if r.ContentLength > limit {
 		return b, tooLarge

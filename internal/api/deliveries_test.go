@@ -91,8 +91,10 @@ func TestRareInALongHistory(t *testing.T) {
 	for n := range store.Seq(many) {
 		key := store.DeliveryKey{Webhook: hooks[0].Num, Event: store.SeqAt(time.Now().Add(-time.Hour)) + n}
 		e := store.Submitted{Seq: key.Event, Webhooks: []int64{key.Webhook}}
-		e.Event = event.Event{ID: uuid.Must(uuid.NewV7()), Type: "qap.investor.created", ObjectID: "o", Time: key.Event.Time(), Data: []byte(`{}`)}
-		o := store.Outcome{Tenant: "default", DeliveryKey: key, Attempt: 1, Kind: store.Exhausted, At: time.Now(), Sent: true, Status: 500, Class: attempt.ClassHTTPStatus}
+		e.Event = event.Event{ID: uuid.Must(uuid.NewV7()), Type: "qap.investor.created", ObjectID: "o",
+			Time: key.Event.Time(), Data: []byte(`{}`)}
+		o := store.Outcome{Tenant: "default", DeliveryKey: key, Attempt: 1, Kind: store.Exhausted, At: time.Now(), Sent: true,
+			Status: 500, Class: attempt.ClassHTTPStatus}
 		if n == 0 || n == many/2 || n == many-1 {
 			want = append(want, EncodeDeliveryID(key))
 			o.Kind, o.Status, o.Class = store.Delivered, 200, ""
@@ -112,7 +114,8 @@ func TestRareInALongHistory(t *testing.T) {
 				got = append(got, d["id"].(string))
 			}
 			if next = p.str("next"); (next != "") != (p.str("searched_to") != "") {
-				t.Errorf("%s: a page that is not full says next %q, searched_to %q, want both or none", filter, next, p.str("searched_to"))
+				t.Errorf("%s: a page that is not full says next %q, searched_to %q, want both or none", filter, next,
+					p.str("searched_to"))
 			}
 		}
 		if !slices.Equal(got, want) {

@@ -170,7 +170,8 @@ func (a *api) getEvent(ctx context.Context, in *byID) (*output[eventWithDeliveri
 	if err != nil {
 		return nil, missing("event", err)
 	}
-	ds, _, err := a.store.ListDeliveries(ctx, tenant, store.DeliveryFilter{Event: rec.Seq}, store.DeliveryKey{}, maxEventDeliveries)
+	ds, _, err := a.store.ListDeliveries(ctx, tenant, store.DeliveryFilter{Event: rec.Seq}, store.DeliveryKey{},
+		maxEventDeliveries)
 	if err != nil {
 		return nil, fmt.Errorf("list the deliveries of event %s: %w", id, err)
 	}

@@ -26,12 +26,14 @@ func (c *counting) APIKeyByHash(ctx context.Context, hash [32]byte) (store.APIKe
 	return c.s.APIKeyByHash(ctx, hash) // cached for a second, so that how often depends on the time
 }
 
-func (c *counting) ListWebhooks(ctx context.Context, tenant string, after int64, limit int) ([]*webhook.Webhook, error) {
+func (c *counting) ListWebhooks(ctx context.Context, tenant string, after int64, limit int) ([]*webhook.Webhook,
+	error) {
 	c.calls.Add(1)
 	return c.s.ListWebhooks(ctx, tenant, after, limit)
 }
 
-func (c *counting) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) ([]store.DeliveryRecord, store.DeliveryKey, error) {
+func (c *counting) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey,
+	limit int) ([]store.DeliveryRecord, store.DeliveryKey, error) {
 	c.calls.Add(1)
 	return c.s.ListDeliveries(ctx, tenant, f, before, limit)
 }
@@ -41,7 +43,8 @@ func (c *counting) Rollups(ctx context.Context, q store.RollupQuery) ([]store.Ro
 	return c.s.Rollups(ctx, q)
 }
 
-func (c *counting) WaitingCounts(ctx context.Context, tenant string, hooks []int64, limit int) ([]store.WaitingCount, error) {
+func (c *counting) WaitingCounts(ctx context.Context, tenant string, hooks []int64, limit int) ([]store.WaitingCount,
+	error) {
 	c.calls.Add(1)
 	if limit*len(hooks) > maxBacklogs {
 		return nil, fmt.Errorf("%d webhooks up to %d: more than %d can be read", len(hooks), limit, maxBacklogs)
@@ -64,14 +67,16 @@ func TestOverviewIsAFixedNumberOfQueries(t *testing.T) {
 		var batch store.Batch
 		for i := range n {
 			r.must(201, admin, "POST", "/v1/webhooks", hookBody)
-			x := store.Rollup{Tenant: "default", Webhook: int64(i + 1), At: now.Add(-time.Duration(i%4) * 20 * time.Hour).Truncate(time.Minute)}
+			x := store.Rollup{Tenant: "default", Webhook: int64(i + 1),
+				At: now.Add(-time.Duration(i%4) * 20 * time.Hour).Truncate(time.Minute)}
 			x.Delivered, x.Retried = int64(i%3), int64(i%2) // idle, failing, unsteady, ok
 			batch.Rollups = append(batch.Rollups, x)
 		}
 		r.must(202, admin, "POST", "/v1/events", eventBody)
 		for i := range n {
-			batch.Outcomes = append(batch.Outcomes, store.Outcome{Tenant: "default", DeliveryKey: store.DeliveryKey{Webhook: int64(i + 1), Event: r.engine.seq},
-				Attempt: 1, Kind: store.Retry, At: now, Sent: true, Status: 503, NextAt: now.Add(time.Hour), Stored: true})
+			batch.Outcomes = append(batch.Outcomes, store.Outcome{Tenant: "default",
+				DeliveryKey: store.DeliveryKey{Webhook: int64(i + 1), Event: r.engine.seq},
+				Attempt:     1, Kind: store.Retry, At: now, Sent: true, Status: 503, NextAt: now.Add(time.Hour), Stored: true})
 		}
 		if err := r.store.Commit(t.Context(), &batch); err != nil {
 			t.Fatal(err)
@@ -120,7 +125,8 @@ func TestFailingSince(t *testing.T) {
 		return list
 	}
 	for s, want := range map[string][2]int{ // with finer rows to come, and without; -1: never
-		"": {-1, -1}, "d": {-1, -1}, "f": {0, 0}, "ff": {0, 0}, "df": {1, 1}, "fdf": {2, 2}, "bf": {0, 1}, "dbf": {1, 2}, "fbcf": {1, 3},
+		"": {-1, -1}, "d": {-1, -1}, "f": {0, 0}, "ff": {0, 0}, "df": {1, 1}, "fdf": {2, 2}, "bf": {0, 1}, "dbf": {1,
+			2}, "fbcf": {1, 3},
 		"cf": {1, 1}, "fc": {0, 0}, "fd": {-1, -1}, "b": {0, -1}, "bdf": {2, 2},
 	} {
 		for i, finer := range []bool{true, false} {

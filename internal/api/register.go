@@ -99,7 +99,8 @@ func (a *api) describe(op operation) {
 		h.RequestBody = &huma.RequestBody{Required: !op.bodyOptional, Content: mt}
 	}
 	delete(h.Responses, "default")
-	codes := append([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusInternalServerError,
+	codes := append([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity,
+		http.StatusInternalServerError,
 		http.StatusServiceUnavailable}, op.errors...)
 	if op.body != nil {
 		codes = append(codes, http.StatusBadRequest, http.StatusRequestEntityTooLarge)

@@ -88,7 +88,8 @@ func (s *webhookStats) read(ctx context.Context, from store.Stats, p period) err
 func (s *webhookStats) hour() time.Time { return s.now.UTC().Truncate(time.Hour) }
 
 // rollups reads the rows that have attempts, by webhook.
-func (s *webhookStats) rollups(ctx context.Context, from store.Stats, q store.RollupQuery) (map[int64][]store.Rollup, error) {
+func (s *webhookStats) rollups(ctx context.Context, from store.Stats, q store.RollupQuery) (
+	map[int64][]store.Rollup, error) {
 	q.Tenant = s.tenant
 	rows, err := from.Rollups(ctx, q)
 	if err != nil {
@@ -107,7 +108,8 @@ func (s *webhookStats) rollups(ctx context.Context, from store.Stats, q store.Ro
 // without a delivery.
 func (s *webhookStats) readHours(ctx context.Context, from store.Stats) (err error) {
 	day := s.hour().Add(-23 * time.Hour)
-	q := store.RollupQuery{Webhooks: s.nums, Span: store.PerHour, Since: day, Until: s.hour().Add(time.Hour), Step: time.Hour}
+	q := store.RollupQuery{Webhooks: s.nums, Span: store.PerHour, Since: day, Until: s.hour().Add(time.Hour),
+		Step: time.Hour}
 	if s.days, err = s.rollups(ctx, from, q); err != nil {
 		return err
 	}
@@ -144,7 +146,8 @@ func (s *webhookStats) state(w *webhook.Webhook) string {
 func (s *webhookStats) view(w *webhook.Webhook) *webhookStatsView {
 	sum, last := s.sums[w.Num], s.last[w.Num]
 	v := &webhookStatsView{ID: w.ID, URL: w.URL, Method: string(w.Method), Description: w.Description,
-		EventTypes: append([]string{}, w.EventTypes...), State: s.state(w), Since: formatTime(s.since[w.Num]), CountsView: viewCounts(&sum),
+		EventTypes: append([]string{}, w.EventTypes...), State: s.state(w),
+		Since: formatTime(s.since[w.Num]), CountsView: viewCounts(&sum),
 		LastAt: formatTime(last.At), LastStatus: last.Status, LastClass: outsideClass(last.Class),
 		Day: make([]sparkView, 24), failed: sum.Retried + sum.Exhausted}
 	for _, r := range s.days[w.Num] {

@@ -72,7 +72,8 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 	if err := a.openStore(ctx); err != nil {
 		return nil, err
 	}
-	a.sender = attempt.New(attempt.Config{Guard: a.guard, MaxIdlePerHost: cfg.Concurrency, MaxIdle: a.shares.kept, UserAgent: "Quantfolio-Webhooks/1"})
+	a.sender = attempt.New(attempt.Config{Guard: a.guard, MaxIdlePerHost: cfg.Concurrency, MaxIdle: a.shares.kept,
+		UserAgent: "Quantfolio-Webhooks/1"})
 	a.registry = prometheus.NewRegistry()
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.exportStats()
@@ -80,7 +81,8 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 	if cfg.Advisory {
 		a.advisory = advisory.New(advisory.Config{Engine: &a.engine, Store: a.store, Logger: log, Retention: cfg.UndeleteTime})
 	}
-	h, err := api.New(api.Config{Engine: &a.engine, Store: a.store, Guard: a.guard, Advisory: a.advisory, Live: &a.live, Stopping: a.stopped.Done(), Logger: log, Version: Version})
+	h, err := api.New(api.Config{Engine: &a.engine, Store: a.store, Guard: a.guard, Advisory: a.advisory, Live: &a.live,
+		Stopping: a.stopped.Done(), Logger: log, Version: Version})
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
@@ -94,7 +96,8 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 		mux.Handle("GET /metrics", metrics)
 		a.metrics = server.HTTPServer(server.Recovered(log, mux))
 	}
-	if sc.Dashboard, err = ui.New(ui.Config{API: server.Recovered(log, h), Logger: log, EmbedIn: cfg.EmbedIn}); err != nil {
+	sc.Dashboard, err = ui.New(ui.Config{API: server.Recovered(log, h), Logger: log, EmbedIn: cfg.EmbedIn})
+	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	a.api = server.HTTPServer(server.Handler(sc))

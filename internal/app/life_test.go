@@ -20,7 +20,8 @@ var discard = slog.New(slog.DiscardHandler)
 func mustApp(t *testing.T) *App {
 	t.Helper()
 	a, err := New(t.Context(), Config{
-		Listen: "127.0.0.1:0", MetricsListen: "127.0.0.1:0", Data: t.TempDir(), AdminKey: strings.Repeat("k", minAdminKey), Advisory: true,
+		Listen: "127.0.0.1:0", MetricsListen: "127.0.0.1:0", Data: t.TempDir(), AdminKey: strings.Repeat("k",
+			minAdminKey), Advisory: true,
 		Concurrency: 4, Retention: time.Hour, UndeleteTime: time.Hour, StopTimeout: 5 * time.Second,
 	}, discard)
 	if err != nil {

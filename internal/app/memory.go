@@ -47,7 +47,8 @@ func groupLimit(root, of string) (least int64) {
 	}
 	for ; path != ""; path = filepath.Dir(path) {
 		b, err := os.ReadFile(filepath.Join(root, path, "memory.max"))
-		if n, bad := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && bad == nil && n > 0 && (least == 0 || n < least) {
+		if n, bad := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && bad == nil && n > 0 &&
+			(least == 0 || n < least) {
 			least = n
 		}
 		if path == "/" {

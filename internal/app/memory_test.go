@@ -9,7 +9,8 @@ import (
 func TestGroupLimit(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	for path, max := range map[string]string{"": "4000\n", "a": "max\n", "a/b": "3000\n", "a/b/c": "9000\n", "odd": "nonsense", "none": ""} {
+	for path, max := range map[string]string{"": "4000\n", "a": "max\n", "a/b": "3000\n", "a/b/c": "9000\n",
+		"odd": "nonsense", "none": ""} {
 		if err := os.MkdirAll(filepath.Join(root, path), 0o700); err != nil {
 			t.Fatal(err)
 		}

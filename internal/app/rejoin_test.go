@@ -25,7 +25,8 @@ func TestOneEngineIsReplacedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, err := New(t.Context(), Config{
-		Listen: "127.0.0.1:0", MasterKeyset: string(keyset), AdminKey: strings.Repeat("k", minAdminKey), Database: pgtest.Shared(t).NewDatabase(t),
+		Listen: "127.0.0.1:0", MasterKeyset: string(keyset), AdminKey: strings.Repeat("k",
+			minAdminKey), Database: pgtest.Shared(t).NewDatabase(t),
 		DatabasePool: 4, Concurrency: 4, Retention: time.Hour, UndeleteTime: time.Hour, StopTimeout: 5 * time.Second,
 	}, discard)
 	if err != nil {

@@ -49,24 +49,31 @@ func mustSender(t *testing.T, cfg netguard.Config) *Sender {
 // What this machine has no resources for is local, whatever the way to the receiver.
 func TestShortageIsLocal(t *testing.T) {
 	w := newWire(t, say(ok204))
-	secure, secureSender := newSecure(t, true, nil, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	secure, secureSender := newSecure(t, true, nil, func(w http.ResponseWriter,
+		_ *http.Request) {
+		w.WriteHeader(http.StatusNoContent)
+	})
 	for _, c := range []struct {
 		name   string
 		sender *Sender
 		target *Target
 	}{
 		{"an address", mustSender(t, netguard.Config{}), w.target(t, webhook.POST, nil)},
-		{"a name", mustSender(t, netguard.Config{}), w.target(t, webhook.GET, func(h *webhook.Webhook) { h.URL = "http://hook.example/" })},
-		{"a proxy", mustSender(t, netguard.Config{EgressProxy: &url.URL{Scheme: "http", Host: w.Addr().String()}}), w.target(t, webhook.POST, nil)},
+		{"a name", mustSender(t, netguard.Config{}), w.target(t, webhook.GET,
+			func(h *webhook.Webhook) { h.URL = "http://hook.example/" })},
+		{"a proxy", mustSender(t, netguard.Config{EgressProxy: &url.URL{Scheme: "http", Host: w.Addr().String()}}),
+			w.target(t, webhook.POST, nil)},
 		{"HTTP/2", secureSender, secure.target(t, 5*time.Second)},
 	} {
 		withoutDescriptors(t, func() {
-			if r := c.sender.Send(t.Context(), c.target, wireEvent()); r.Verdict != Local || r.Class != ClassLocal || r.Sent || r.Err == nil {
+			if r := c.sender.Send(t.Context(), c.target, wireEvent()); r.Verdict != Local || r.Class != ClassLocal || r.Sent ||
+				r.Err == nil {
 				t.Errorf("%s: Send without descriptors = %+v, want local, not sent", c.name, r)
 			}
 		})
 	}
-	if r := mustSender(t, netguard.Config{}).Send(t.Context(), w.target(t, webhook.POST, nil), wireEvent()); r.Verdict != Success {
+	if r := mustSender(t, netguard.Config{}).Send(t.Context(), w.target(t, webhook.POST, nil),
+		wireEvent()); r.Verdict != Success {
 		t.Errorf("Send with descriptors again = %+v, want a success", r)
 	}
 }

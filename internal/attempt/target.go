@@ -180,7 +180,8 @@ type Preview struct {
 func (t *Target) Preview(e *event.Event, at time.Time) Preview {
 	var b buffer
 	r := t.build(&b, e, at, "Quantfolio-Webhooks/1")
-	p := Preview{Method: string(t.method), URL: t.scheme() + t.origin.Host + r.uri(), Headers: [][2]string{{"Host", t.origin.Host}}, Body: r.body}
+	p := Preview{Method: string(t.method), URL: t.scheme() + t.origin.Host + r.uri(),
+		Headers: [][2]string{{"Host", t.origin.Host}}, Body: r.body}
 	r.each(func(name, value string, secret bool) {
 		if secret {
 			value = webhook.Secret{}.String()

@@ -110,7 +110,8 @@ func (g *rig) publishSteadily(ctx context.Context, n *node, rate int, d time.Dur
 }
 
 // publishTimed does the same for the tenant of each event, and is how long each took to be answered, nanoseconds.
-func (g *rig) publishTimed(ctx context.Context, n *node, rate int, d time.Duration, tenant func(i int) string) (took []int64, err error) {
+func (g *rig) publishTimed(ctx context.Context, n *node, rate int, d time.Duration,
+	tenant func(i int) string) (took []int64, err error) {
 	tick := time.NewTicker(time.Second / time.Duration(rate))
 	defer tick.Stop()
 	end := time.NewTimer(d)

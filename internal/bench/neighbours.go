@@ -219,7 +219,8 @@ func (g *rig) failPaths(ctx context.Context, n *node, failing bool) error {
 
 // failedAttempts is how many attempts for the first filled tenant failed.
 func (n *node) failedAttempts(ctx context.Context) (float64, error) {
-	c := client.New(n.url, n.key, client.WithTenant(app.TenantName(0)), client.WithHTTPClient(&http.Client{Timeout: time.Minute}))
+	c := client.New(n.url, n.key, client.WithTenant(app.TenantName(0)),
+		client.WithHTTPClient(&http.Client{Timeout: time.Minute}))
 	s, err := c.Stats(ctx, client.Hour, "")
 	return float64(s.Retried + s.Exhausted), err
 }

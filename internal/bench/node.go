@@ -152,7 +152,8 @@ func (n *node) hook(ctx context.Context, g *rig, path string) error {
 // hookFor does the same for another type, with another schedule than the default if one is given.
 func (n *node) hookFor(ctx context.Context, g *rig, path, eventType string, schedule ...client.Duration) error {
 	_, err := n.client.CreateWebhook(ctx, client.NewWebhook{URL: g.base + path, Method: http.MethodPost,
-		EventTypes: []string{eventType}, GenerateSigningKey: true, Timeout: client.Duration(5 * time.Second), RetrySchedule: schedule})
+		EventTypes: []string{eventType}, GenerateSigningKey: true,
+		Timeout: client.Duration(5 * time.Second), RetrySchedule: schedule})
 	if err != nil {
 		return fmt.Errorf("create a webhook: %w", err)
 	}

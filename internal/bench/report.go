@@ -62,7 +62,8 @@ func (b *Report) keep(name string, t throughput) { b.Runs[b.store+"/"+name] = t 
 // Print writes the table.
 func (b *Report) Print(to io.Writer) error {
 	m := b.Machine
-	fmt.Fprintf(to, "\nqhook bench on this machine: %d CPUs, %s/%s, %s, data on %s; %.0f s.\n\n", m.CPUs, m.OS, m.Arch, m.Go,
+	fmt.Fprintf(to, "\nqhook bench on this machine: %d CPUs, %s/%s, %s, data on %s; %.0f s.\n\n", m.CPUs, m.OS,
+		m.Arch, m.Go,
 		m.Disk, b.Seconds)
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "STORE\tNAME\tWHAT\tMEASURED\tMUST REACH\tREACH FOR\t")

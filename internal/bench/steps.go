@@ -48,7 +48,8 @@ func (g *rig) benchStored(ctx context.Context, b *Report) error {
 		if err := g.fill(ctx, full, benchUnused, g.Events); err != nil {
 			return err
 		}
-		b.add(fmt.Sprintf("accepted, 1,000 a request, no webhook (%d)", g.Events), float64(g.Events)/time.Since(began).Seconds(), "events/s")
+		b.add(fmt.Sprintf("accepted, 1,000 a request, no webhook (%d)", g.Events),
+			float64(g.Events)/time.Since(began).Seconds(), "events/s")
 		ratio, onFull, onEmpty, err := paired(rounds, func() (float64, error) {
 			t, err := g.measure(ctx, full, g.batches(), g.Round)
 			return t.PerSecond, err

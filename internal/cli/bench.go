@@ -86,7 +86,8 @@ func (c *benchCmd) Run(r *run) error {
 
 // fillStore fills a store as --fill says.
 func (c *benchCmd) fillStore(r *run) error {
-	cfg := app.FillConfig{To: c.Fill, Events: c.Events, Progress: progress(r.stderr, 5*time.Second), MasterKeyset: os.Getenv("QHOOK_MASTER_KEYSET")}
+	cfg := app.FillConfig{To: c.Fill, Events: c.Events, Progress: progress(r.stderr, 5*time.Second),
+		MasterKeyset: os.Getenv("QHOOK_MASTER_KEYSET")}
 	began := time.Now()
 	if err := app.Fill(r.ctx, cfg, newLogger(r.stderr, app.Config{LogFormat: "text", LogLevel: "warn"})); err != nil {
 		return fmt.Errorf("fill %s: %w", c.Fill, err)

@@ -51,7 +51,8 @@ func TestFewDescriptors(t *testing.T) {
 		}
 	}
 	for range events {
-		if _, err := c.Publish(t.Context(), client.Event{Type: "qap.investor.created", ObjectID: "i", ObjectOwnerID: "a", OwnerID: "o"}); err != nil {
+		if _, err := c.Publish(t.Context(), client.Event{Type: "qap.investor.created", ObjectID: "i", ObjectOwnerID: "a",
+			OwnerID: "o"}); err != nil {
 			t.Fatal(err)
 		}
 	}

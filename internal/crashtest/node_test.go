@@ -94,7 +94,8 @@ func newNode(t *testing.T, data string) *node {
 // launch runs the node.
 func (n *node) launch() {
 	n.t.Helper()
-	args := append(append([]string{}, n.wrap...), cmp.Or(n.prog, binary), "serve", "--listen", n.addr, "--data", n.data, "--allow-network", "127.0.0.0/8")
+	args := append(append([]string{}, n.wrap...), cmp.Or(n.prog, binary), "serve", "--listen", n.addr, "--data", n.data,
+		"--allow-network", "127.0.0.0/8")
 	args = append(args, n.more...)
 	n.cmd = exec.Command(args[0], args[1:]...)
 	n.cmd.Env = append(append(os.Environ(), "QHOOK_ADMIN_KEY="+adminKey), n.env...)

@@ -33,5 +33,6 @@ func weight(ev *event.Event) int64 { return int64(len(ev.Data)) + 512 }
 
 // stored is a delivery that was read from its waiting row.
 func stored(h *hook, f *store.Due) *delivery {
-	return &delivery{key: f.DeliveryKey, tenant: f.Tenant, hook: h, event: &f.Event, attempts: f.Attempts, place: committed, row: true, due: f.DueAt}
+	return &delivery{key: f.DeliveryKey, tenant: f.Tenant, hook: h, event: &f.Event, attempts: f.Attempts,
+		place: committed, row: true, due: f.DueAt}
 }

@@ -84,7 +84,8 @@ func (e *Engine) due() {
 // load brings due deliveries into the hook's queue.
 func (e *Engine) load(ctx context.Context, h *hook) error {
 	c := h.conf.Load()
-	now := e.now().UTC().Truncate(time.Millisecond) // finer times than rows have would miss what is due in this millisecond
+	// Finer times than rows have would miss what is due in this millisecond.
+	now := e.now().UTC().Truncate(time.Millisecond)
 	if c.webhook.Deleted() {
 		now = farFuture // all of them are cancelled
 	} else if !c.webhook.Enabled {

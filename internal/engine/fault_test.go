@@ -97,7 +97,8 @@ func (s *stuck) Unclaimed(context.Context) ([]int64, error) {
 	return nil, nil
 }
 
-func (s *stuck) Due(ctx context.Context, tenant string, num int64, from, to time.Time, limit int, skip map[store.Seq]struct{}) ([]store.Due, error) {
+func (s *stuck) Due(ctx context.Context, tenant string, num int64, from, to time.Time, limit int,
+	skip map[store.Seq]struct{}) ([]store.Due, error) {
 	if s.hang.Load() {
 		<-s.never
 	}
@@ -110,7 +111,8 @@ func TestStopIsBounded(t *testing.T) {
 		name                     string
 		journal, receiver, fatal bool
 	}{{"nothing hangs", false, false, false}, {"the journal", true, false, false}, {"a receiver", false, true, false},
-		{"both", true, true, false}, {"a fatal commit", false, false, true}, {"a fatal commit and a receiver", false, true, true}} {
+		{"both", true, true, false}, {"a fatal commit", false, false, true}, {"a fatal commit and a receiver", false, true,
+			true}} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				j := &stuck{Memory: storetest.NewMemory(), never: make(chan struct{})}
@@ -236,7 +238,10 @@ func TestGoneThatCannotBeDisabled(t *testing.T) {
 		r := &receiver{answer: func(context.Context, string, int) attempt.Result {
 			return attempt.Result{Verdict: attempt.Gone, Status: 410, Class: attempt.ClassHTTPStatus}
 		}}
-		e := mustStart(t, engine.Config{Journal: m, Sender: r, Disable: func(context.Context, int64, string) error { return errors.New("no") }}, hook(1, "a"))
+		e := mustStart(t, engine.Config{Journal: m, Sender: r, Disable: func(context.Context, int64,
+			string) error {
+			return errors.New("no")
+		}}, hook(1, "a"))
 		mustAccept(t, e, newEvent())
 		time.Sleep(time.Hour)
 		if n := len(r.requests("a")); n < 2 || n > 61 {
@@ -384,7 +389,8 @@ func failsAtOnce(context.Context) attempt.Result { return failed }
 
 // A clock that is set, in either direction and by however much, delays nothing, while serving and over a restart.
 func TestClockThatIsSet(t *testing.T) {
-	for _, step := range []time.Duration{time.Second, -time.Second, time.Hour, -time.Hour, 40 * 24 * time.Hour, -40 * 24 * time.Hour} {
+	for _, step := range []time.Duration{time.Second, -time.Second, time.Hour, -time.Hour, 40 * 24 * time.Hour,
+		-40 * 24 * time.Hour} {
 		t.Run(step.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := storetest.NewMemory()

@@ -124,7 +124,8 @@ func TestLedgerLetsGo(t *testing.T) {
 			l.settle(o.deliveries[0])
 		}
 		if l.head != c.head || len(l.list) != c.length {
-			t.Errorf("%d of %d settled: head %d of %d, want %d of %d", c.settled, c.entered, l.head, len(l.list), c.head, c.length)
+			t.Errorf("%d of %d settled: head %d of %d, want %d of %d", c.settled, c.entered, l.head, len(l.list), c.head,
+				c.length)
 		}
 		want := store.Seq(c.settled + 1)
 		if got := l.mark(nil, store.Seq(c.entered+1)); got != want {

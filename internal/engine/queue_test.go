@@ -15,7 +15,8 @@ import (
 func TestDefaults(t *testing.T) {
 	var c Config
 	c.setDefaults()
-	if c.Attempts != 1024 || c.Concurrency != 32 || c.QueueLength != 8192 || c.QueueBytes != 32<<20 || c.LateAfter != 10*time.Second {
+	if c.Attempts != 1024 || c.Concurrency != 32 || c.QueueLength != 8192 || c.QueueBytes != 32<<20 ||
+		c.LateAfter != 10*time.Second {
 		t.Errorf("the defaults are %+v", c)
 	}
 	if c.Logger == nil || c.Disable == nil || c.Broken == nil {
@@ -133,7 +134,8 @@ func TestForgetRefills(t *testing.T) {
 	for _, c := range []struct {
 		length, queued int
 		backlog, want  bool
-	}{{8, 6, true, false}, {8, 5, true, true}, {8, 5, false, false}, {8, 1, true, true}, {9, 5, true, true}, {9, 6, true, false}} {
+	}{{8, 6, true, false}, {8, 5, true, true}, {8, 5, false, false}, {8, 1, true, true}, {9, 5, true, true}, {9, 6, true,
+		false}} {
 		h := quiet(t, Config{QueueLength: c.length})
 		h.e.isReady(h)
 		d := queued(h, 1, c.queued)[0]

@@ -26,7 +26,8 @@ func quiet(t *testing.T, cfg Config) *hook {
 // addHook is a webhook that wants every event.
 func addHook(t *testing.T, e *Engine, num int64, tenant string) *hook {
 	t.Helper()
-	w := &webhook.Webhook{Num: num, ID: uuid.NewString(), Tenant: tenant, URL: "https://receiver.example/", Method: webhook.POST,
+	w := &webhook.Webhook{Num: num, ID: uuid.NewString(), Tenant: tenant, URL: "https://receiver.example/",
+		Method:     webhook.POST,
 		EventTypes: []string{"**"}, Auth: webhook.Auth{Type: webhook.AuthNone}, Enabled: true, Timeout: time.Second, Version: 1}
 	if err := e.SetWebhook(w); err != nil {
 		t.Fatal(err)
@@ -37,7 +38,8 @@ func addHook(t *testing.T, e *Engine, num int64, tenant string) *hook {
 // queued puts so many deliveries into the queue, of the Seqs from from on.
 func queued(h *hook, from store.Seq, n int) (list []*delivery) {
 	for i := range n {
-		d := &delivery{key: store.DeliveryKey{Webhook: h.num, Event: from + store.Seq(i)}, tenant: h.tenant, hook: h, event: &event.Event{}}
+		d := &delivery{key: store.DeliveryKey{Webhook: h.num, Event: from + store.Seq(i)}, tenant: h.tenant, hook: h,
+			event: &event.Event{}}
 		h.mu.Lock()
 		h.e.memory.add(h, d.weight())
 		h.enqueue(d)

@@ -102,7 +102,8 @@ func (e *Engine) send(c *conf, d *delivery) (r attempt.Result) {
 	defer func() {
 		e.metrics.inFlight.Dec()
 		if p := recover(); p != nil {
-			e.log.Error("panic in an attempt", "webhook", c.webhook.ID, "event", d.event.ID, "panic", p, "stack", string(debug.Stack()))
+			e.log.Error("panic in an attempt", "webhook", c.webhook.ID, "event", d.event.ID, "panic", p, "stack",
+				string(debug.Stack()))
 			r = attempt.Result{At: began, Duration: time.Since(began), Sent: true, Class: attempt.ClassBadResponse,
 				Err: fmt.Errorf("panic: %v", p)}
 		}

@@ -33,7 +33,8 @@ func TestMatch(t *testing.T) {
 	check := func(tenant, typ, owner, objectOwner string, want ...int64) {
 		t.Helper()
 		var got []int64
-		for _, h := range e.table.Load().match(nil, tenant, &event.Event{Type: typ, OwnerID: owner, ObjectOwnerID: objectOwner}) {
+		for _, h := range e.table.Load().match(nil, tenant, &event.Event{Type: typ, OwnerID: owner,
+			ObjectOwnerID: objectOwner}) {
 			got = append(got, h.num)
 		}
 		if !slices.Equal(got, want) {

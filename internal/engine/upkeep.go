@@ -62,7 +62,8 @@ func (e *Engine) trim() {
 	end := time.Now().Add(trimTime)
 	for time.Now().Before(end) && e.running.Err() == nil {
 		now := e.now()
-		t := &store.Trim{After: e.trimmed, Before: store.SeqAt(now.Add(-e.cfg.Retention)), Limit: trimStep, Minutes: now.Add(-store.MinutesKept)}
+		t := &store.Trim{After: e.trimmed, Before: store.SeqAt(now.Add(-e.cfg.Retention)), Limit: trimStep,
+			Minutes: now.Add(-store.MinutesKept)}
 		if err := e.writer.writeAndWait(e.running, writing{trim: t}); err != nil {
 			if e.running.Err() == nil {
 				e.log.Warn("old events could not be removed", "error", err)

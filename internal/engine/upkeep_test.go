@@ -187,7 +187,8 @@ func TestRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &watched{Memory: storetest.NewMemory()}
 		reg := prometheus.NewRegistry()
-		e := mustStart(t, engine.Config{Journal: j, Sender: &receiver{}, Retention: 3 * time.Minute, NoRollups: true, Registerer: reg})
+		e := mustStart(t, engine.Config{Journal: j, Sender: &receiver{}, Retention: 3 * time.Minute, NoRollups: true,
+			Registerer: reg})
 		evs := make([]event.Event, 100)
 		for range 80 {
 			for i := range evs {
@@ -226,7 +227,8 @@ func TestRetention(t *testing.T) {
 			if next = b.trim.Next; b.trim.Done {
 				next = 0
 			}
-			if b.trim.Limit != 200 || b.past.Time().Sub(b.at.Add(-3*time.Minute)).Abs() > time.Millisecond || b.trim.Minutes.Sub(b.at.Add(-store.MinutesKept)).Abs() > time.Millisecond {
+			if b.trim.Limit != 200 || b.past.Time().Sub(b.at.Add(-3*time.Minute)).Abs() > time.Millisecond ||
+				b.trim.Minutes.Sub(b.at.Add(-store.MinutesKept)).Abs() > time.Millisecond {
 				t.Errorf("a step at %v is %+v", b.at, *b.trim)
 			}
 			before = b.at
@@ -300,7 +302,8 @@ func TestMetrics(t *testing.T) {
 		}}
 		w := hook(1, "a")
 		w.RetrySchedule = []time.Duration{10 * time.Second}
-		e := mustStart(t, engine.Config{Journal: j, Sender: r, Registerer: reg, QueueLength: 2, Concurrency: 1, NoRollups: true}, w)
+		e := mustStart(t, engine.Config{Journal: j, Sender: r, Registerer: reg, QueueLength: 2, Concurrency: 1,
+			NoRollups: true}, w)
 		is := func(when string, want float64, name string, labels ...string) {
 			t.Helper()
 			if got := value(t, reg, "qhook_"+name, labels...); got != want {
@@ -344,7 +347,8 @@ func TestAdopt(t *testing.T) {
 		other := mustStart(t, engine.Config{Journal: j, Sender: r}, hook(1, "a"))
 		time.Sleep(10 * time.Second)
 		ev := newEvent()
-		s := store.Submission{Tenant: "firm", Events: []store.Submitted{{Seq: j.Next(0), Event: ev, Webhooks: []int64{1}, Spilled: []int64{1}}}}
+		s := store.Submission{Tenant: "firm", Events: []store.Submitted{{Seq: j.Next(0), Event: ev, Webhooks: []int64{1},
+			Spilled: []int64{1}}}}
 		if err := j.Memory.Commit(t.Context(), &store.Batch{Submissions: []*store.Submission{&s}}); err != nil {
 			t.Fatal(err)
 		}
@@ -405,11 +409,13 @@ func TestAcceptIsBounded(t *testing.T) {
 		e := mustStart(t, engine.Config{Journal: j, Sender: &receiver{}}, hook(1, "a"))
 		j.hang.Store(true)
 		began := time.Now()
-		if _, err := e.Accept(t.Context(), "firm", []event.Event{newEvent()}); !errors.Is(err, store.ErrAway) || time.Since(began) != 5*time.Second {
+		if _, err := e.Accept(t.Context(), "firm", []event.Event{newEvent()}); !errors.Is(err, store.ErrAway) ||
+			time.Since(began) != 5*time.Second {
 			t.Errorf("Accept = %v after %v, want ErrAway after 5 s", err, time.Since(began))
 		}
 		began = time.Now()
-		if _, err := e.Accept(t.Context(), "firm", []event.Event{newEvent()}); !errors.Is(err, store.ErrAway) || time.Since(began) != 0 {
+		if _, err := e.Accept(t.Context(), "firm", []event.Event{newEvent()}); !errors.Is(err, store.ErrAway) ||
+			time.Since(began) != 0 {
 			t.Errorf("Accept while a commit takes long = %v after %v, want ErrAway at once", err, time.Since(began))
 		}
 		_ = e.Stop(ended)
@@ -439,7 +445,8 @@ func TestFailedCommitIsTriedAgain(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 		began := time.Now()
-		if _, err := e.Accept(t.Context(), "firm", []event.Event{newEvent()}); !errors.Is(err, refuse) || time.Since(began) != 0 {
+		if _, err := e.Accept(t.Context(), "firm", []event.Event{newEvent()}); !errors.Is(err, refuse) ||
+			time.Since(began) != 0 {
 			t.Errorf("Accept = %v after %v, want the error at once", err, time.Since(began))
 		}
 		j.set(nil)
@@ -486,7 +493,8 @@ func TestRetriesByHandAreBounded(t *testing.T) {
 				}
 			}
 			if busy != 300-64 || other != 0 { // a quarter of 256: a webhook has half of half
-				t.Errorf("%d of 300 retries of one webhook were told to come later, and %d failed, want %d and none", busy, other, 300-64)
+				t.Errorf("%d of 300 retries of one webhook were told to come later, and %d failed, want %d and none", busy, other,
+					300-64)
 			}
 		}
 		mustStop(t, e)

@@ -49,7 +49,8 @@ func TestDivide(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var list []*accepted
 		for range rapid.IntRange(1, 12).Draw(t, "requests") {
-			list = append(list, &accepted{sub: store.Submission{Tenant: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "tenant")},
+			list = append(list, &accepted{sub: store.Submission{Tenant: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t,
+				"tenant")},
 				size: rapid.Int64Range(1, 200).Draw(t, "size")})
 		}
 		left := map[string][]*accepted{}
@@ -97,7 +98,8 @@ func (u *unready) Due(ctx context.Context, tenant string, num int64, from, to ti
 func startOne(t *testing.T, j store.Journal, s Sender) (*Engine, *hook) {
 	t.Helper()
 	e := New(Config{Journal: j, Sender: s, Concurrency: 1})
-	w := &webhook.Webhook{Num: 1, ID: uuid.NewString(), Tenant: "firm", URL: "https://receiver.example/", Method: webhook.POST,
+	w := &webhook.Webhook{Num: 1, ID: uuid.NewString(), Tenant: "firm", URL: "https://receiver.example/",
+		Method:     webhook.POST,
 		EventTypes: []string{"**"}, Auth: webhook.Auth{Type: webhook.AuthNone}, Enabled: true, Timeout: 15 * time.Second,
 		RetrySchedule: webhook.DefaultRetrySchedule(), Version: 1}
 	if err := e.Start(t.Context(), []*webhook.Webhook{w}); err != nil {

@@ -125,7 +125,8 @@ func TestStalledCommitTurnsPublishersAway(t *testing.T) {
 		for _, c := range []struct {
 			takes time.Duration
 			want  error
-		}{{0, nil}, {stalledAfter - 1, nil}, {stalledAfter, nil}, {stalledAfter + 1, store.ErrAway}, {time.Hour, store.ErrAway}} {
+		}{{0, nil}, {stalledAfter - 1, nil}, {stalledAfter, nil}, {stalledAfter + 1, store.ErrAway}, {time.Hour,
+			store.ErrAway}} {
 			w.busy(time.Now().Add(-c.takes))
 			if err := w.submit(&accepted{}); !errors.Is(err, c.want) {
 				t.Errorf("submit while a commit has been taking %v = %v, want %v", c.takes, err, c.want)
@@ -179,7 +180,8 @@ func TestOutcomesWaitForRoom(t *testing.T) {
 // What comes when the writer has ended is answered, and counted when it is lost.
 func TestRefuse(t *testing.T) {
 	done := make(chan error, 1)
-	lost := refuse([]writing{{outcome: &store.Outcome{}}, {}, {outcome: &store.Outcome{}}, {outcome: &store.Outcome{}, done: done}}, ErrStopping)
+	lost := refuse([]writing{{outcome: &store.Outcome{}}, {}, {outcome: &store.Outcome{}},
+		{outcome: &store.Outcome{}, done: done}}, ErrStopping)
 	if lost != 2 || !errors.Is(<-done, ErrStopping) {
 		t.Errorf("refuse = %d, want 2", lost)
 	}
@@ -242,7 +244,8 @@ func TestRollupsAreTakenInParts(t *testing.T) {
 		w := quiet(t, Config{}).e.writer
 		at := time.Date(2026, 1, 2, 3, 4, 59, 999_000_000, time.UTC)
 		for i := range n {
-			o := store.Outcome{Tenant: []string{"a", "b"}[i%2], DeliveryKey: store.DeliveryKey{Webhook: int64(i + 1)}, Kind: store.Delivered, At: at}
+			o := store.Outcome{Tenant: []string{"a", "b"}[i%2], DeliveryKey: store.DeliveryKey{Webhook: int64(i + 1)},
+				Kind: store.Delivered, At: at}
 			w.count(&o)
 		}
 		parts, sums := 0, map[int64]int64{}

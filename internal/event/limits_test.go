@@ -91,7 +91,8 @@ func TestNestingIsNotNumber(t *testing.T) {
 func TestNumberOfViolations(t *testing.T) {
 	const again = `"type":"qap.investor.created",`
 	for name, raw := range map[string]func(n int) string{
-		"an event's names":      func(n int) string { return `{` + strings.Repeat(`"k":1,`, n-5) + `"k":1}` }, // and four are missing
+		// and four are missing
+		"an event's names":      func(n int) string { return `{` + strings.Repeat(`"k":1,`, n-5) + `"k":1}` },
 		"an event's type again": func(n int) string { return "{" + strings.Repeat(again, n) + minimal("{}")[1:] },
 		"a batch's names":       func(n int) string { return `{` + strings.Repeat(`"k":1,`, n-1) + `"k":1}` },
 		"a batch of no events":  func(n int) string { return batch(slices.Repeat([]string{"1"}, n)...) },

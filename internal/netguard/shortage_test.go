@@ -44,7 +44,8 @@ func TestShortage(t *testing.T) {
 	} {
 		g := mustGuard(t, c.cfg)
 		withoutDescriptors(t, func() {
-			if _, _, err := g.Dial(t.Context(), c.host, 8443, false); !Shortage(err) || errors.As(err, new(*RefusedError)) || errors.As(err, new(*ResolveError)) {
+			if _, _, err := g.Dial(t.Context(), c.host, 8443, false); !Shortage(err) || errors.As(err, new(*RefusedError)) ||
+				errors.As(err, new(*ResolveError)) {
 				t.Errorf("%s: Dial = %v, want a shortage", c.name, err)
 			}
 			if err := g.CheckTarget(t.Context(), c.host, 8443, false); err != nil {
@@ -56,7 +57,8 @@ func TestShortage(t *testing.T) {
 
 func TestShortageOfErrors(t *testing.T) {
 	wrapped := func(err error) error {
-		return errors.Join(errors.New("another address"), &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("socket", err)})
+		return errors.Join(errors.New("another address"), &net.OpError{Op: "dial", Net: "tcp",
+			Err: os.NewSyscallError("socket", err)})
 	}
 	for err, want := range map[error]bool{
 		syscall.EMFILE: true, syscall.ENFILE: true, syscall.ENOBUFS: true, syscall.ENOMEM: true, syscall.EADDRNOTAVAIL: true, syscall.EAGAIN: true,

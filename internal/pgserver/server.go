@@ -122,7 +122,8 @@ func (s *Server) watch() (err error) {
 func (s *Server) init() error {
 	ctx, cancel := context.WithTimeout(context.Background(), initTime)
 	defer cancel()
-	cmd := s.Command(ctx, filepath.Join(s.bin, "initdb"), "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+	cmd := s.Command(ctx, filepath.Join(s.bin, "initdb"), "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8",
+		"--locale=C", "-N")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}

@@ -206,7 +206,8 @@ func TestRoleMayNot(t *testing.T) {
 	base := s.NewDatabase(t)
 	run(t, base, "ALTER ROLE "+role+" SET session_replication_role = replica")
 	_, err := connect(t, as(t, base, role), Options{})
-	if r := Refused(err); r == nil || !strings.Contains(r.Sentence, "session_replication_role") || !strings.Contains(r.Sentence, "RESET") {
+	if r := Refused(err); r == nil || !strings.Contains(r.Sentence, "session_replication_role") ||
+		!strings.Contains(r.Sentence, "RESET") {
 		t.Errorf("connect = %v, want a refusal that names the setting", err)
 	}
 }
@@ -246,7 +247,8 @@ func TestTheURLMayChoose(t *testing.T) {
 			t.Errorf("of this kind, %s = %q, want %q", name, got, value)
 		}
 	}
-	if _, err := Config("postgres://u:canary-password@h:port/d", Options{}); err == nil || strings.Contains(err.Error(), "canary-password") {
+	if _, err := Config("postgres://u:canary-password@h:port/d", Options{}); err == nil ||
+		strings.Contains(err.Error(), "canary-password") {
 		t.Errorf("Config of what is no URL = %v, want an error without the password", err)
 	}
 	_, err := connect(t, base+"&serch_path=x", Options{})
@@ -334,7 +336,8 @@ func TestReadOnly(t *testing.T) {
 			continue // not reloaded yet
 		}
 		if !conn.IsClosed() || told.Load() != 1 {
-			t.Fatalf("the connection to a read-only server is closed: %t, told %d times; want true and once", conn.IsClosed(), told.Load())
+			t.Fatalf("the connection to a read-only server is closed: %t, told %d times; want true and once", conn.IsClosed(),
+				told.Load())
 		}
 	}
 	if _, err := connect(t, at, Options{}); !errors.Is(err, ErrReadOnly) {
@@ -380,7 +383,8 @@ func TestPooler(t *testing.T) {
 		{[]string{"pool_mode = transaction"}, "as a pooler does"},
 		{[]string{"pool_mode = session"}, "as a pooler does"},
 		{[]string{"pool_mode = transaction", passes}, "transaction or statement mode"},
-		{[]string{"pool_mode = transaction", "server_round_robin = 1", "min_pool_size = 4", passes}, "transaction or statement mode"},
+		{[]string{"pool_mode = transaction", "server_round_robin = 1", "min_pool_size = 4", passes},
+			"transaction or statement mode"},
 		{[]string{"pool_mode = statement", passes}, "transaction or statement mode"},
 		{[]string{"pool_mode = session", passes}, ""},
 	} {

@@ -38,7 +38,8 @@ func (s *Server) Pooler(t testing.TB, database string, settings ...string) strin
 	}
 	dir := s.Command(context.Background(), "pgbouncer").Dir
 	if dir == "" {
-		t.Skip("this test puts a pooler before its PostgreSQL, and " + external + " names one that is not ours; unset it to run this test")
+		t.Skip("this test puts a pooler before its PostgreSQL, and " + external +
+			" names one that is not ours; unset it to run this test")
 	}
 	port := FreePort(t)
 	to, err := url.Parse(database)
@@ -48,7 +49,8 @@ func (s *Server) Pooler(t testing.TB, database string, settings ...string) strin
 	file := filepath.Join(dir, "pooler"+strconv.Itoa(port))
 	lines := append([]string{
 		"[databases]", fmt.Sprintf("* = host=127.0.0.1 port=%s user=%s", at.Port(), to.User.Username()),
-		"[pgbouncer]", "listen_addr = 127.0.0.1", "listen_port = " + strconv.Itoa(port), "unix_socket_dir =", "auth_type = any",
+		"[pgbouncer]", "listen_addr = 127.0.0.1", "listen_port = " + strconv.Itoa(port), "unix_socket_dir =",
+		"auth_type = any",
 	}, settings...)
 	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		t.Fatal(err)

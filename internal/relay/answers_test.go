@@ -87,8 +87,11 @@ var answers = map[string]http.HandlerFunc{
 	"another program's rules":     problem(422, client.Problem{Type: "about:blank", Status: 422}),
 	"another program's 400":       says(400, `{"error":"bad request"}`),
 	"a row's name in a 403":       func(w http.ResponseWriter, r *http.Request) { named(w, r, http.StatusForbidden) },
-	"a row's name in a 500":       func(w http.ResponseWriter, r *http.Request) { named(w, r, http.StatusInternalServerError) },
-	"a proxy's 400":               page(400), "a proxy's 403": page(403), "405": page(405), "407": page(407), "408": page(408),
+	"a row's name in a 500": func(w http.ResponseWriter, r *http.Request) {
+		named(w, r,
+			http.StatusInternalServerError)
+	},
+	"a proxy's 400": page(400), "a proxy's 403": page(403), "405": page(405), "407": page(407), "408": page(408),
 	"410": page(410), "a proxy's 413": page(413), "414": page(414), "415": page(415), "421": page(421), "422": page(422),
 	"429": page(429, "Retry-After", "1"), "431": page(431), "451": page(451), "500": page(500), "501": page(501), "502": page(502),
 	"503": page(503, "Retry-After", "3600"), "504": page(504), "507": problem(507, client.Problem{}), "599": page(599),
@@ -163,7 +166,8 @@ func TestNobodyWhoAnswers(t *testing.T) {
 	src.insert("default", created("1", 1), created("2", 1))
 	for name, url := range map[string]string{
 		"a certificate of another": foreign.URL, "no TLS": strings.Replace(a.URL, "http:", "https:", 1),
-		"no HTTP": strings.Replace(foreign.URL, "https:", "http:", 1), "no port": fmt.Sprintf("http://127.0.0.1:%d", pgtest.FreePort(t)),
+		"no HTTP": strings.Replace(foreign.URL, "https:", "http:", 1), "no port": fmt.Sprintf("http://127.0.0.1:%d",
+			pgtest.FreePort(t)),
 		"no host": "http://no-such-host.invalid", "no URL": "http://[",
 	} {
 		r := runRelay(t, relay.Config{Source: src.url, URL: url, Key: "k"})

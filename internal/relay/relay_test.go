@@ -434,7 +434,8 @@ func TestLimitsOfTheConfig(t *testing.T) {
 		want  string // of the error; empty: taken
 	}{
 		{-1, 0, "between 1 and 1000"}, {0, 0, ""}, {1, 0, ""}, {999, 0, ""}, {1000, 0, ""}, {1001, 0, "between 1 and 1000"},
-		{0, -1, "at least 1ms"}, {0, time.Millisecond - 1, "at least 1ms"}, {0, time.Millisecond, ""}, {0, time.Millisecond + 1, ""},
+		{0, -1, "at least 1ms"}, {0, time.Millisecond - 1, "at least 1ms"}, {0, time.Millisecond, ""}, {0,
+			time.Millisecond + 1, ""},
 	} {
 		cfg := relay.Config{Source: "postgres://127.0.0.1/x", URL: "http://127.0.0.1", Key: "k", Batch: c.batch, Poll: c.poll}
 		if _, err := relay.New(cfg); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {

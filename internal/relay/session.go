@@ -99,7 +99,8 @@ func (r *Relay) await(ctx context.Context, conn *pgx.Conn, b *backoff) error {
 	for said := false; ; {
 		mine, err := r.tryLock(ctx, conn)
 		if p, ok := errors.AsType[*pgconn.PgError](err); ok && p.Code == "42P01" { // undefined_table
-			return errors.New("the source has no table qhook_outbox; make it: qhook relay --schema | psql; one in another schema than public is named in the source: ?search_path=SCHEMA")
+			return errors.New("the source has no table qhook_outbox; make it: qhook relay --schema | psql; " +
+				"one in another schema than public is named in the source: ?search_path=SCHEMA")
 		}
 		if err != nil || mine {
 			return wrap("take the lock", err)

@@ -51,16 +51,20 @@ func TestPanics(t *testing.T) {
 			}
 			panic("detail")
 		}, true, false},
-		"after early hints": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); panic("detail") }, true, false},
-		"after the header":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200); panic("detail") }, false, false},
+		"after early hints": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); panic("detail") }, true,
+			false},
+		"after the header": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200); panic("detail") }, false,
+			false},
 		"after a flush": {func(w http.ResponseWriter, _ *http.Request) {
 			_ = http.NewResponseController(w).Flush()
 			panic("detail")
 		}, false, false},
-		"after a small part":  {func(w http.ResponseWriter, _ *http.Request) { part(w, 10); panic("detail") }, false, false},
-		"after a large part":  {func(w http.ResponseWriter, _ *http.Request) { part(w, 100<<10); panic("detail") }, false, false},
-		"to abort":            {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false, true},
-		"to abort after some": {func(w http.ResponseWriter, _ *http.Request) { part(w, 10); panic(http.ErrAbortHandler) }, false, true},
+		"after a small part": {func(w http.ResponseWriter, _ *http.Request) { part(w, 10); panic("detail") }, false, false},
+		"after a large part": {func(w http.ResponseWriter, _ *http.Request) { part(w, 100<<10); panic("detail") }, false,
+			false},
+		"to abort": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false, true},
+		"to abort after some": {func(w http.ResponseWriter, _ *http.Request) { part(w, 10); panic(http.ErrAbortHandler) },
+			false, true},
 	} {
 		for _, compressed := range []bool{false, true} {
 			var log lines

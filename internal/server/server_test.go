@@ -102,7 +102,10 @@ func TestHTTPServerEndsSlowClients(t *testing.T) {
 func TestHeadOfARequestIsBounded(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewUnstartedServer(nil)
-	s.Config = HTTPServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	s.Config = HTTPServer(http.HandlerFunc(func(w http.ResponseWriter,
+		_ *http.Request) {
+		w.WriteHeader(http.StatusNoContent)
+	}))
 	s.Start()
 	defer s.Close()
 	for n, want := range map[int]int{

@@ -7,7 +7,8 @@ import (
 )
 
 func TestClockTakesNoStep(t *testing.T) {
-	for _, step := range []time.Duration{time.Second, -time.Second, time.Hour, -time.Hour, 30 * 24 * time.Hour, -30 * 24 * time.Hour} {
+	for _, step := range []time.Duration{time.Second, -time.Second, time.Hour, -time.Hour, 30 * 24 * time.Hour,
+		-30 * 24 * time.Hour} {
 		t.Run(step.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var set time.Duration

@@ -48,7 +48,9 @@ type Submitted struct {
 	IDGiven   bool        // the publisher gave the ID: it may be a repetition and is looked up; else it is a UUIDv7 of about Seq.Time()
 	TimeGiven bool        // the publisher gave the time: a repetition must have the same
 	Webhooks  []int64     // the webhooks that it matched, ascending
-	Spilled   []int64     // those of them whose delivery does not fit the queue: a waiting row is written at once, due at Seq.Time() or, if that is earlier, at the batch's Now
+	// Those of them whose delivery does not fit the queue: a waiting row is written at once, due at Seq.Time() or, if that
+	// is earlier, at the batch's Now.
+	Spilled []int64
 	// Set by Commit. Duplicate: the tenant has an event with this ID and the same content; nothing was written for
 	// this one, and Stored* are what the first one was answered with.
 	Duplicate      bool

@@ -188,7 +188,8 @@ type Records interface {
 	// ListDeliveries lists up to limit deliveries below before in the order (Seq, Webhook) descending (zero: from the
 	// newest on). What it reads to find them is bounded. Next, unless zero, says that it stopped before there were limit:
 	// the list has all down to next, and there may be more below, even if it is empty.
-	ListDeliveries(ctx context.Context, tenant string, f DeliveryFilter, before DeliveryKey, limit int) (list []DeliveryRecord, next DeliveryKey, err error)
+	ListDeliveries(ctx context.Context, tenant string, f DeliveryFilter, before DeliveryKey,
+		limit int) (list []DeliveryRecord, next DeliveryKey, err error)
 	// CountDeliveries counts the deliveries that a list would have, up to limit. More says that there may be more, since
 	// the limit was reached, or the bound of what is read.
 	CountDeliveries(ctx context.Context, tenant string, f DeliveryFilter, limit int) (n int, more bool, err error)

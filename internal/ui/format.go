@@ -212,7 +212,8 @@ func classText(class string) string {
 		"timeout": "no answer in time", "connect": "no connection", "tls": "no trusted TLS connection",
 		"connection_lost": "the connection ended before an answer", "bad_response": "the answer is not HTTP",
 		"too_large": "the answer's head or the request's URL is too large", "address": "the address cannot be used",
-		"cancelled": "broken off on this side", "local": "this server had no resources for it; it is no attempt of the schedule",
+		"cancelled": "broken off on this side",
+		"local":     "this server had no resources for it; it is no attempt of the schedule",
 	}[class]
 	if text == "" {
 		return class

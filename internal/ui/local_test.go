@@ -19,11 +19,18 @@ func TestLocalPanics(t *testing.T) {
 		status  int  // 0: an error in place of an answer
 		whole   bool // the body ends as it should
 	}{
-		"at once":                 {func(http.ResponseWriter, *http.Request) { panic("boom") }, 500, true},
-		"to abort":                {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0, false},
-		"after a part":            {func(w http.ResponseWriter, _ *http.Request) { write(w, "application/json"); panic("boom") }, 0, false},
-		"after events":            {func(w http.ResponseWriter, _ *http.Request) { write(w, eventStream); panic("boom") }, 200, false},
-		"to abort after events":   {func(w http.ResponseWriter, _ *http.Request) { write(w, eventStream); panic(http.ErrAbortHandler) }, 200, false},
+		"at once":  {func(http.ResponseWriter, *http.Request) { panic("boom") }, 500, true},
+		"to abort": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0, false},
+		"after a part": {func(w http.ResponseWriter, _ *http.Request) {
+			write(w, "application/json")
+			panic("boom")
+		}, 0, false},
+		"after events": {func(w http.ResponseWriter, _ *http.Request) { write(w, eventStream); panic("boom") },
+			200, false},
+		"to abort after events": {func(w http.ResponseWriter, _ *http.Request) {
+			write(w, eventStream)
+			panic(http.ErrAbortHandler)
+		}, 200, false},
 		"no panic":                {func(w http.ResponseWriter, _ *http.Request) { write(w, "application/json") }, 200, true},
 		"no panic, events":        {func(w http.ResponseWriter, _ *http.Request) { write(w, eventStream) }, 200, true},
 		"no panic, nothing":       {func(http.ResponseWriter, *http.Request) {}, 200, true},

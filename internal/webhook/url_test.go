@@ -78,7 +78,8 @@ func TestSplitURLParts(t *testing.T) {
 			t.Errorf("SplitURL(%s) = %+v, %q, %v, want %+v, %q", c.in, got, target, err, c.want, c.target)
 		}
 	}
-	for _, bad := range []string{"", "example.com", "https://example.com", "https:///x", "https://example.com:x/", "https://example.com:65536/"} {
+	for _, bad := range []string{"", "example.com", "https://example.com", "https:///x", "https://example.com:x/",
+		"https://example.com:65536/"} {
 		if _, _, err := SplitURL(bad); err == nil {
 			t.Errorf("SplitURL(%q) = nil, want an error", bad)
 		}

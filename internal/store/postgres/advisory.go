@@ -130,7 +130,8 @@ func (db *DB) ReportByID(ctx context.Context, tenant, session, id string) (store
 
 // ListReports lists the reports of an advice session; see store.Advisory.
 func (db *DB) ListReports(ctx context.Context, tenant, session string, after int64, limit int) ([]store.Report, error) {
-	return collectListed(ctx, db.lists, "reports", scanReport, `SELECT num, tenant, id, session, created_at, length(content), NULL::bytea
+	return collectListed(ctx, db.lists, "reports", scanReport,
+		`SELECT num, tenant, id, session, created_at, length(content), NULL::bytea
 		FROM reports WHERE tenant = $1 AND session = $4`+page, tenant, after, limit, session)
 }
 

@@ -45,7 +45,8 @@ var background = map[string]bool{"AllWebhooks": true, "DropIdempotencyKeys": tru
 func requests(t *testing.T, db *DB, judge func(name string, err error, took time.Duration)) {
 	t.Helper()
 	var wg sync.WaitGroup
-	for _, of := range []reflect.Type{reflect.TypeFor[store.Directory](), reflect.TypeFor[store.Webhooks](), reflect.TypeFor[store.Records](),
+	for _, of := range []reflect.Type{reflect.TypeFor[store.Directory](), reflect.TypeFor[store.Webhooks](),
+		reflect.TypeFor[store.Records](),
 		reflect.TypeFor[store.Stats](), reflect.TypeFor[store.Advisory]()} {
 		for i := range of.NumMethod() {
 			m := of.Method(i)
@@ -100,7 +101,10 @@ func TestFrozen(t *testing.T) {
 		_, err := db.ListTenants(patient(t))
 		return err == nil
 	})
-	eventually(t, "an event could be accepted again", func() bool { return db.Ping(patient(t)) == nil || db.node.Load().failure() != nil })
+	eventually(t, "an event could be accepted again", func() bool {
+		return db.Ping(patient(t)) == nil ||
+			db.node.Load().failure() != nil
+	})
 }
 
 // TestReplicaIsDown: lists are read on the primary while the replica does not answer, whether it is gone or frozen, and
@@ -114,7 +118,8 @@ func TestReplicaIsDown(t *testing.T) {
 	}
 	replica.Stop(t, pgtest.Fast)
 	var log notes
-	db, err := Open(patient(t), Config{URL: pgtest.Shared(t).NewDatabase(t), ReadURL: at, Keyring: ring, Logger: log.logger(), Pool: 2})
+	db, err := Open(patient(t), Config{URL: pgtest.Shared(t).NewDatabase(t), ReadURL: at, Keyring: ring,
+		Logger: log.logger(), Pool: 2})
 	if err != nil {
 		t.Fatalf("Open with a replica that is down = %v, want nil", err)
 	}
@@ -148,14 +153,16 @@ func TestReplicaIsDown(t *testing.T) {
 	const down, back = "the replica does not answer", "the replica answers again"
 	lists()
 	if log.count(down) != 1 || log.count(back) != 0 {
-		t.Errorf("the log says %q %d times and %q %d times, want once and never", down, log.count(down), back, log.count(back))
+		t.Errorf("the log says %q %d times and %q %d times, want once and never", down, log.count(down), back,
+			log.count(back))
 	}
 	replica.Restart(t)
 	eventually(t, "lists are read on the replica", func() bool { asked(); return events() == 0 })
 	thaw := replica.Freeze(t)
 	lists()
 	if log.count(down) != 2 || log.count(back) != 1 {
-		t.Errorf("the log says %q %d times and %q %d times, want twice and once", down, log.count(down), back, log.count(back))
+		t.Errorf("the log says %q %d times and %q %d times, want twice and once", down, log.count(down), back,
+			log.count(back))
 	}
 	thaw()
 	eventually(t, "lists are read on the replica again", func() bool { asked(); return events() == 0 })
@@ -244,12 +251,16 @@ func TestPing(t *testing.T) {
 		return err == nil && on == "on"
 	})
 	says("a read-only server", store.ErrAway) // by its own look: there are no beats
-	if err := db.Commit(patient(t), &store.Batch{Submissions: []*store.Submission{sent(db.Next(0), false, 1)}}); !errors.Is(err, store.ErrAway) {
+	if err := db.Commit(patient(t), &store.Batch{Submissions: []*store.Submission{sent(db.Next(0), false,
+		1)}}); !errors.Is(err, store.ErrAway) {
 		t.Errorf("Commit to a read-only server = %v, want ErrAway", err)
 	}
 	admin(`ALTER SYSTEM RESET default_transaction_read_only`)
 	admin(`SELECT pg_reload_conf()`)
-	eventually(t, "the server can be written again", func() bool { return db.Ping(patient(t)) == nil || db.node.Load().failure() != nil })
+	eventually(t, "the server can be written again", func() bool {
+		return db.Ping(patient(t)) == nil ||
+			db.node.Load().failure() != nil
+	})
 	if err := db.Join(patient(t)); err != nil {
 		t.Fatal(err)
 	}

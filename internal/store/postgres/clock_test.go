@@ -8,7 +8,8 @@ import (
 
 // TestClockTakesNoStep: a database's clock that is set moves the time by nothing at once, in whatever direction.
 func TestClockTakesNoStep(t *testing.T) {
-	for _, step := range []time.Duration{0, 10 * time.Millisecond, time.Second, -time.Second, time.Hour, -time.Hour, 30 * 24 * time.Hour, -30 * 24 * time.Hour} {
+	for _, step := range []time.Duration{0, 10 * time.Millisecond, time.Second, -time.Second, time.Hour, -time.Hour,
+		30 * 24 * time.Hour, -30 * 24 * time.Hour} {
 		t.Run(step.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var c clock

@@ -374,7 +374,8 @@ func prove(n *node, b *store.Batch) proof {
 		for _, s := range b.Submissions {
 			for i := range s.Events {
 				if s.Err == nil && !s.Events[i].Duplicate {
-					return proof{query: `SELECT EXISTS (SELECT FROM events WHERE tenant = $1 AND seq = $2)`, args: []any{s.Tenant, int64(s.Events[i].Seq)}}
+					return proof{query: `SELECT EXISTS (SELECT FROM events WHERE tenant = $1 AND seq = $2)`,
+						args: []any{s.Tenant, int64(s.Events[i].Seq)}}
 				}
 			}
 		}
@@ -386,7 +387,8 @@ func prove(n *node, b *store.Batch) proof {
 		}
 	}
 	number := n.number + 1
-	return proof{query: `SELECT EXISTS (SELECT FROM marks WHERE node = $1 AND number = $2)`, args: []any{n.id, number}, number: number}
+	return proof{query: `SELECT EXISTS (SELECT FROM marks WHERE node = $1 AND number = $2)`, args: []any{n.id, number},
+		number: number}
 }
 
 func queueEvents(n *node, list []*store.Submission, batch *pgx.Batch) {

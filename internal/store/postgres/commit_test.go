@@ -136,7 +136,8 @@ func TestCut(t *testing.T) {
 		case 0, 1:
 			b.Submissions = []*store.Submission{sent(last, round%4 == 0, 1)}
 		case 2:
-			b.Outcomes = []store.Outcome{{Tenant: "a", DeliveryKey: store.DeliveryKey{Webhook: 1, Event: last}, Attempt: 1, Kind: store.Delivered, At: last.Time()}}
+			b.Outcomes = []store.Outcome{{Tenant: "a", DeliveryKey: store.DeliveryKey{Webhook: 1, Event: last}, Attempt: 1,
+				Kind: store.Delivered, At: last.Time()}}
 		case 3:
 			b.Rollups = []store.Rollup{{Tenant: "a", Webhook: 1, At: last.Time(), Counts: store.Counts{Delivered: 1}}}
 		}

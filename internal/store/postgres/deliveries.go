@@ -78,7 +78,8 @@ const (
 	findGivenUp      = hooks + ended + givenUp + lastWord
 
 	// Of all nodes.
-	selectLeastMark = `SELECT coalesce(min((SELECT m.recover_from FROM marks AS m WHERE m.node = f.node ORDER BY m.number DESC LIMIT 1)), 0)
+	selectLeastMark = `SELECT coalesce(min((SELECT m.recover_from FROM marks AS m WHERE m.node = f.node
+		ORDER BY m.number DESC LIMIT 1)), 0)
 		FROM fences AS f`
 
 	// A list does not show the rest.
@@ -102,9 +103,10 @@ const (
 func snapshot(ctx context.Context, pool *pgxpool.Pool, fn func(context.Context, pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		return fn(ctx, tx)
-	})
+	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly},
+		func(tx pgx.Tx) error {
+			return fn(ctx, tx)
+		})
 }
 
 // state is a delivery without its outcomes.
@@ -126,7 +128,8 @@ type finding struct {
 }
 
 // find chooses how the filter's deliveries are found.
-func find(tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int, now time.Time) (q finding, err error) {
+func find(tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int, now time.Time) (
+	q finding, err error) {
 	low, high := store.Span(f.Since, f.Until, now)
 	if f.Event != 0 {
 		low, high = max(low, f.Event), min(high, f.Event)
@@ -175,7 +178,8 @@ func (q *finding) mark(ctx context.Context, tx pgx.Tx) error {
 }
 
 // CountDeliveries counts deliveries; see store.Records.
-func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (n int, more bool, err error) {
+func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (
+	n int, more bool, err error) {
 	q, err := find(tenant, f, store.DeliveryKey{}, limit, db.Now())
 	if err == nil {
 		err = snapshotListed(ctx, db.lists, func(ctx context.Context, tx pgx.Tx) error {
@@ -190,9 +194,8 @@ func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.Delive
 }
 
 // ListDeliveries lists deliveries, newest first; see store.Records.
-func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) (
-	_ []store.DeliveryRecord, next store.DeliveryKey, _ error,
-) {
+func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey,
+	limit int) (_ []store.DeliveryRecord, next store.DeliveryKey, _ error) {
 	const what = "list deliveries"
 	q, err := find(tenant, f, before, limit, db.Now())
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 
 // CreateTenant writes t; see store.Directory.
 func (db *DB) CreateTenant(ctx context.Context, t store.Tenant) error {
-	_, err := execute(ctx, db.pool, `INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, $3)`, t.ID, t.Name, t.CreatedAt)
+	_, err := execute(ctx, db.pool, `INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, $3)`, t.ID, t.Name,
+		t.CreatedAt)
 	return wrap(constraint(err), "create tenant "+t.ID)
 }
 

@@ -42,7 +42,8 @@ func Doctor(ctx context.Context, url string, pool int) ([]Finding, error) {
 	}
 	defer func() { _ = c.conn.Close(context.WithoutCancel(ctx)) }()
 	c.add(time.Since(asked) < 100*time.Millisecond, "Put the nodes nearer to the database: every commit waits for it.", "a connection took %v", time.Since(asked).Round(time.Millisecond))
-	for _, look := range []func(context.Context) error{c.server, c.settings, c.session, func(ctx context.Context) error { return c.connections(ctx, pool) },
+	for _, look := range []func(context.Context) error{c.server, c.settings, c.session,
+		func(ctx context.Context) error { return c.connections(ctx, pool) },
 		c.clock, c.oldest, c.slots, func(ctx context.Context) error { return c.schema(ctx, url) }} {
 		if err := look(ctx); err != nil {
 			return c.list, wrap(err, "look at the database")

@@ -125,7 +125,8 @@ func TestFailover(t *testing.T) {
 	t.Run("read-only", func(t *testing.T) {
 		t.Parallel()
 		failover(t, func(t *testing.T, primary *pgtest.Server) {
-			for _, sql := range []string{`ALTER SYSTEM SET default_transaction_read_only = on`, `SELECT pg_reload_conf()::text`} {
+			for _, sql := range []string{`ALTER SYSTEM SET default_transaction_read_only = on`,
+				`SELECT pg_reload_conf()::text`} {
 				conn, err := pgx.Connect(patient(t), primary.URL("postgres"))
 				if err != nil {
 					t.Fatal(err)

@@ -26,7 +26,8 @@ func pages(t *testing.T, db *DB, query string, args ...any) int {
 	err := pgx.BeginFunc(patient(t), db.pool, func(tx pgx.Tx) error {
 		var text []byte
 		for range 2 { // the first one also reads the catalogue
-			if err := tx.QueryRow(patient(t), `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) `+query, args...).Scan(&text); err != nil {
+			if err := tx.QueryRow(patient(t), `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) `+query,
+				args...).Scan(&text); err != nil {
 				return err
 			}
 		}

@@ -77,7 +77,8 @@ func TestAnswerLost(t *testing.T) {
 	}
 	n := die(db) // its beats would get between
 	var last store.Seq
-	advisor := &store.Advisor{Object: store.Object{Tenant: "a", ID: "adv", CreatedAt: time.Now(), UpdatedAt: time.Now()}, Name: "A"}
+	advisor := &store.Advisor{Object: store.Object{Tenant: "a", ID: "adv", CreatedAt: time.Now(), UpdatedAt: time.Now()},
+		Name: "A"}
 	change := func() *store.Submission {
 		advisor.Version++
 		return &store.Submission{Tenant: "a", Change: &store.Change{Advisor: advisor}}
@@ -91,23 +92,28 @@ func TestAnswerLost(t *testing.T) {
 		batch func() *store.Batch
 		adds  []int64 // to the tally
 	}{
-		"an event": {func() *store.Batch { return &store.Batch{Submissions: []*store.Submission{sent(last, false, 1)}} }, []int64{1, 0, 0, 0, 0, 0}},
+		"an event": {func() *store.Batch { return &store.Batch{Submissions: []*store.Submission{sent(last, false, 1)}} },
+			[]int64{1, 0, 0, 0, 0, 0}},
 		"a given event": {func() *store.Batch {
 			return &store.Batch{Submissions: []*store.Submission{sent(last, true, 1)}}
 		}, []int64{1, 1, 0, 0, 0, 0}},
 		"an outcome and numbers": {func() *store.Batch {
 			return &store.Batch{
-				Outcomes: []store.Outcome{{Tenant: "a", DeliveryKey: store.DeliveryKey{Webhook: 1, Event: last}, Attempt: 1, Kind: store.Delivered, At: last.Time(), Duration: 1}},
-				Rollups:  []store.Rollup{{Tenant: "a", Webhook: 1, At: last.Time(), Counts: store.Counts{Delivered: 1}}},
+				Outcomes: []store.Outcome{{Tenant: "a", DeliveryKey: store.DeliveryKey{Webhook: 1, Event: last}, Attempt: 1,
+					Kind: store.Delivered, At: last.Time(), Duration: 1}},
+				Rollups: []store.Rollup{{Tenant: "a", Webhook: 1, At: last.Time(), Counts: store.Counts{Delivered: 1}}},
 			}
 		}, []int64{0, 0, 1, 0, 1, 0}},
 		"numbers": {func() *store.Batch {
-			return &store.Batch{Rollups: []store.Rollup{{Tenant: "a", Webhook: 1, At: last.Time(), Counts: store.Counts{Delivered: 1}}}}
+			return &store.Batch{Rollups: []store.Rollup{{Tenant: "a", Webhook: 1, At: last.Time(),
+				Counts: store.Counts{Delivered: 1}}}}
 		}, []int64{0, 0, 0, 0, 1, 0}},
 		"the mark and a row": {func() *store.Batch {
-			return &store.Batch{RecoverFrom: last, Wait: []store.Waiting{{Tenant: "a", DeliveryKey: store.DeliveryKey{Webhook: 1, Event: last}, DueAt: last.Time()}}}
+			return &store.Batch{RecoverFrom: last, Wait: []store.Waiting{{Tenant: "a",
+				DeliveryKey: store.DeliveryKey{Webhook: 1, Event: last}, DueAt: last.Time()}}}
 		}, []int64{0, 0, 0, 1, 0, 0}},
-		"a change": {func() *store.Batch { return &store.Batch{Submissions: []*store.Submission{change()}} }, []int64{0, 0, 0, 0, 0, 1}},
+		"a change": {func() *store.Batch { return &store.Batch{Submissions: []*store.Submission{change()}} },
+			[]int64{0, 0, 0, 0, 0, 1}},
 	} {
 		for answer := range int64(5) { // the later ones are those of what finds out
 			for _, known := range []bool{true, false} { // whether the connection knows the statements

@@ -39,7 +39,8 @@ func migrate(ctx context.Context, url string, log *slog.Logger) error {
 		return refused(err, "read the schema's version")
 	}
 	if current > target {
-		return fmt.Errorf("the database has schema %d, this program knows up to %d: it was used by a newer version", current, target)
+		return fmt.Errorf("the database has schema %d, this program knows up to %d: it was used by a newer version", current,
+			target)
 	}
 	if current == target {
 		return nil
@@ -58,7 +59,8 @@ func migrate(ctx context.Context, url string, log *slog.Logger) error {
 // role's or a database's would.
 func elsewhere(ctx context.Context, db *sql.DB) error {
 	var schema *string
-	err := db.QueryRowContext(ctx, `SELECT min(n.nspname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+	err := db.QueryRowContext(ctx, `SELECT min(n.nspname) FROM pg_class AS c JOIN pg_namespace AS n
+		ON n.oid = c.relnamespace
 		WHERE c.relname = 'event_ids' AND c.relkind IN ('r', 'p') AND to_regclass('event_ids') IS NULL
 			AND EXISTS (SELECT 1 FROM pg_class AS g WHERE g.relname = 'goose_db_version' AND g.relnamespace = n.oid)
 			AND current_setting('search_path') = $1`, pgsession.SearchPath).Scan(&schema)

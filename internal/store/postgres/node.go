@@ -69,7 +69,8 @@ func (db *DB) Join(ctx context.Context) error {
 			}
 			n.clock.tell(asked, now)
 			n.least = store.SeqAt(now) | store.Seq(n.slot)<<counterBits
-			_, err = tx.Exec(ctx, `WITH fence AS (INSERT INTO fences (node) VALUES ($1)), beat AS (INSERT INTO beats (node, beat) VALUES ($1, 0))
+			_, err = tx.Exec(ctx, `WITH fence AS (INSERT INTO fences (node) VALUES ($1)), beat AS (INSERT INTO beats (node, beat)
+				VALUES ($1, 0))
 				INSERT INTO marks (node, number, recover_from) VALUES ($1, 0, $2)`, n.id, int64(store.SeqAt(now)))
 			return err
 		}
@@ -267,7 +268,8 @@ const (
 		WHERE node = $1 AND beat = (SELECT b.beat FROM beats AS b WHERE b.node = $1 ORDER BY b.beat DESC LIMIT 1)
 		RETURNING clock_timestamp()`
 
-	selectBeats = `SELECT n.id, coalesce((SELECT b.beat FROM beats AS b WHERE b.node = n.id ORDER BY b.beat DESC LIMIT 1), 0)
+	selectBeats = `SELECT n.id, coalesce((SELECT b.beat FROM beats AS b WHERE b.node = n.id ORDER BY b.beat DESC
+		LIMIT 1), 0)
 		FROM nodes AS n`
 )
 
@@ -359,7 +361,8 @@ func (db *DB) takeOver(ctx context.Context, id uuid.UUID, beat int64) (rows int6
 		failpoint.Hit(failpoint.Takeover)
 		var from int64
 		var slot int
-		err = tx.QueryRow(ctx, `DELETE FROM fences WHERE node = $1 RETURNING (SELECT slot FROM nodes WHERE id = $1)`, id).Scan(&slot)
+		err = tx.QueryRow(ctx, `DELETE FROM fences WHERE node = $1 RETURNING (SELECT slot FROM nodes WHERE id = $1)`,
+			id).Scan(&slot)
 		if err != nil {
 			return err
 		}

@@ -33,9 +33,12 @@ func TestOldest(t *testing.T) {
 		return conn
 	}
 	for _, c := range []struct{ begin, end, holder, keeper string }{
-		{`BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1`, `ROLLBACK`, "(canary), idle in transaction", "(canary), idle in transaction"},
-		{`BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'one'`, `ROLLBACK PREPARED 'one'`, "prepared transaction 'one'", "prepared transaction 'one'"},
-		{`SELECT pg_create_logical_replication_slot('unread', 'test_decoding')`, `SELECT pg_drop_replication_slot('unread')`, "", "slot unread (of the catalogue)"},
+		{`BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1`, `ROLLBACK`, "(canary), idle in transaction",
+			"(canary), idle in transaction"},
+		{`BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'one'`, `ROLLBACK PREPARED 'one'`,
+			"prepared transaction 'one'", "prepared transaction 'one'"},
+		{`SELECT pg_create_logical_replication_slot('unread', 'test_decoding')`, `SELECT pg_drop_replication_slot('unread')`,
+			"", "slot unread (of the catalogue)"},
 	} {
 		conn := open(t)
 		if _, err := conn.Exec(patient(t), c.begin); err != nil {

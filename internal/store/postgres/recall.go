@@ -16,7 +16,8 @@ const (
 			(SELECT tenant, webhook FROM waiting WHERE due_at IS NOT NULL ORDER BY tenant, webhook LIMIT 1)
 			UNION ALL
 			SELECT next.* FROM hook AS h CROSS JOIN LATERAL (SELECT x.tenant, x.webhook FROM waiting AS x
-				WHERE x.due_at IS NOT NULL AND (x.tenant, x.webhook) > (h.tenant, h.webhook) ORDER BY x.tenant, x.webhook LIMIT 1) AS next)
+				WHERE x.due_at IS NOT NULL AND (x.tenant, x.webhook) > (h.tenant, h.webhook) ORDER BY x.tenant, x.webhook LIMIT 1)
+					AS next)
 		SELECT h.tenant, h.webhook, l.due_at FROM hook AS h CROSS JOIN LATERAL (SELECT x.due_at FROM waiting AS x
 			WHERE x.tenant = h.tenant AND x.webhook = h.webhook AND x.due_at > $1 ORDER BY x.due_at DESC LIMIT 1) AS l`
 
@@ -27,8 +28,10 @@ const (
 			SELECT w.event, CASE WHEN w.attempts = 0 THEN w.due_at ELSE o.at END AS seen,
 				$3::timestamptz + CASE WHEN w.attempts = 0 THEN '0' ELSE greatest(o.next_at - o.at, '0') END AS due
 			FROM waiting AS w LEFT JOIN LATERAL (SELECT x.at, x.next_at FROM outcomes AS x
-				WHERE x.tenant = w.tenant AND x.webhook = w.webhook AND x.event = w.event ORDER BY x.attempt DESC LIMIT 1) AS o ON true
-			WHERE w.tenant = $1 AND w.webhook = $2 AND w.due_at > $3 AND (w.node IS NULL OR w.node = $4) AND (w.attempts = 0 OR o.at > $3)
+				WHERE x.tenant = w.tenant AND x.webhook = w.webhook AND x.event = w.event ORDER BY x.attempt DESC LIMIT 1) AS o
+					ON true
+			WHERE w.tenant = $1 AND w.webhook = $2 AND w.due_at > $3 AND (w.node IS NULL OR w.node = $4)
+				AND (w.attempts = 0 OR o.at > $3)
 			ORDER BY w.event FOR UPDATE OF w),
 		moved AS (UPDATE waiting AS w SET due_at = late.due FROM late
 			WHERE w.tenant = $1 AND w.webhook = $2 AND w.event = late.event AND late.due < w.due_at RETURNING late.seen)

@@ -21,7 +21,8 @@ func TestRecall(t *testing.T) {
 		return store.Waiting{Tenant: "a", DeliveryKey: key, Attempts: attempts, DueAt: now.Add(due)}
 	}
 	retry := func(attempt int, at, pause time.Duration) store.Outcome {
-		return store.Outcome{Tenant: "a", DeliveryKey: key, Attempt: attempt, Kind: store.Retry, At: now.Add(at), NextAt: now.Add(at + pause)}
+		return store.Outcome{Tenant: "a", DeliveryKey: key, Attempt: attempt, Kind: store.Retry, At: now.Add(at),
+			NextAt: now.Add(at + pause)}
 	}
 	for name, c := range map[string]struct {
 		event time.Duration // of the last one, after now
@@ -33,15 +34,21 @@ func TestRecall(t *testing.T) {
 	}{
 		"nothing": {due: -1},
 		"a first attempt due in an hour, and no sign": {wait: []store.Waiting{row(0, time.Hour)}, due: time.Hour},
-		"the longest wait is no sign":                 {wait: []store.Waiting{row(0, store.LongestWait)}, due: store.LongestWait},
-		"a second is no sign":                         {event: time.Second, wait: []store.Waiting{row(0, time.Hour)}, due: time.Hour},
-		"an event ahead, nothing waits":               {event: 2 * day, due: -1, ahead: 2 * day},
-		"an event ahead by little over a second":      {event: 1001 * time.Millisecond, wait: []store.Waiting{row(0, time.Second)}, n: 1, ahead: 1001 * time.Millisecond},
-		"a first attempt":                             {wait: []store.Waiting{row(0, store.LongestWait+1e6)}, n: 1, ahead: store.LongestWait + 1e6},
-		"a first attempt that is due":                 {event: day, wait: []store.Waiting{row(0, -time.Hour)}, due: -time.Hour, ahead: day},
+		"the longest wait is no sign": {wait: []store.Waiting{row(0, store.LongestWait)},
+			due: store.LongestWait},
+		"a second is no sign": {event: time.Second, wait: []store.Waiting{row(0, time.Hour)},
+			due: time.Hour},
+		"an event ahead, nothing waits": {event: 2 * day, due: -1, ahead: 2 * day},
+		"an event ahead by little over a second": {event: 1001 * time.Millisecond,
+			wait: []store.Waiting{row(0, time.Second)}, n: 1, ahead: 1001 * time.Millisecond},
+		"a first attempt": {wait: []store.Waiting{row(0, store.LongestWait+1e6)}, n: 1,
+			ahead: store.LongestWait + 1e6},
+		"a first attempt that is due": {event: day, wait: []store.Waiting{row(0, -time.Hour)},
+			due: -time.Hour, ahead: day},
 		"a retry": {tried: []store.Outcome{retry(1, -day, time.Minute), retry(2, 3*day, time.Hour)},
 			due: time.Hour, n: 1, ahead: 3 * day},
-		"a retry that is far by its own schedule": {tried: []store.Outcome{retry(1, -time.Hour, 3*day)}, due: 3*day - time.Hour},
+		"a retry that is far by its own schedule": {tried: []store.Outcome{retry(1, -time.Hour, 3*day)},
+			due: 3*day - time.Hour},
 		"a retry asked for meanwhile": {event: day, tried: []store.Outcome{retry(1, day, time.Hour)},
 			wait: []store.Waiting{row(1, 0)}, due: 0, ahead: day},
 	} {

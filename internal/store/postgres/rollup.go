@@ -28,7 +28,8 @@ var addRollup = func() string {
 		marks = append(marks, fmt.Sprintf("$%d", 6+i))
 	}
 	const key = "tenant = $1 AND webhook = $2 AND span = $3 AND start = $4 AND slot = $5"
-	return "WITH had AS (UPDATE rollups SET part = part + (random() < 0.03)::integer, " + strings.Join(sums, ", ") + " WHERE " + key +
+	return "WITH had AS (UPDATE rollups SET part = part + (random() < 0.03)::integer, " + strings.Join(sums, ", ") +
+		" WHERE " + key +
 		" AND part = (SELECT part FROM rollups WHERE " + key + " ORDER BY part DESC LIMIT 1) RETURNING 1)" +
 		" INSERT INTO rollups (tenant, webhook, span, start, slot, " + strings.Join(rollupCounts, ", ") + ")" +
 		" SELECT $1, $2, $3, $4, $5, " + strings.Join(marks, ", ") + " WHERE NOT EXISTS (SELECT FROM had)"
@@ -78,13 +79,16 @@ func (db *DB) Rollups(ctx context.Context, q store.RollupQuery) ([]store.Rollup,
 
 // selectWaitingCounts counts the waiting rows of the webhooks $2 up to $3 each.
 const selectWaitingCounts = `SELECT h.webhook, c.waiting, first.event FROM unnest($2::bigint[]) AS h (webhook)
-	CROSS JOIN LATERAL (SELECT event FROM waiting WHERE tenant = $1 AND webhook = h.webhook ORDER BY event LIMIT 1) AS first
+	CROSS JOIN LATERAL (SELECT event FROM waiting WHERE tenant = $1 AND webhook = h.webhook ORDER BY event LIMIT 1)
+		AS first
 	CROSS JOIN LATERAL (SELECT count(*) AS waiting
 		FROM (SELECT 1 FROM waiting WHERE tenant = $1 AND webhook = h.webhook LIMIT $3) AS w) AS c`
 
 // WaitingCounts counts waiting rows; see store.Stats.
-func (db *DB) WaitingCounts(ctx context.Context, tenant string, webhooks []int64, limit int) ([]store.WaitingCount, error) {
-	return collectListed(ctx, db.lists, "waiting counts", pgx.RowToStructByPos[store.WaitingCount], selectWaitingCounts, tenant, webhooks, limit)
+func (db *DB) WaitingCounts(ctx context.Context, tenant string, webhooks []int64, limit int) (
+	[]store.WaitingCount, error) {
+	return collectListed(ctx, db.lists, "waiting counts", pgx.RowToStructByPos[store.WaitingCount], selectWaitingCounts,
+		tenant, webhooks, limit)
 }
 
 // selectLastOutcomes finds the last outcomes of the webhooks $2.

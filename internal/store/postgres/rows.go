@@ -22,7 +22,8 @@ func collect[T any](ctx context.Context, q querier, what string, scan pgx.RowToF
 }
 
 // collectAll is collect for what takes as long as it takes.
-func collectAll[T any](ctx context.Context, q querier, what string, scan pgx.RowToFunc[T], query string, args ...any) ([]T, error) {
+func collectAll[T any](ctx context.Context, q querier, what string, scan pgx.RowToFunc[T], query string,
+	args ...any) ([]T, error) {
 	rows, _ := q.Query(ctx, query, args...) // CollectRows says what is wrong
 	found, err := pgx.CollectRows(rows, scan)
 	if code(err) == notText { // what is looked for

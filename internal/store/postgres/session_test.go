@@ -31,7 +31,8 @@ var oddities = []string{
 
 // texts are of every plane of Unicode, and of what SQL, arrays, COPY and JSON have a meaning for.
 func texts() []string {
-	list := []string{`it's "quoted" \ and \\n {a,b} (1) $1 ;-- /* */ :x ?`, "tab\tnew\nline\r", `\x41`, `NULL`, `{NULL}`, `\N`, `\.`,
+	list := []string{`it's "quoted" \ and \\n {a,b} (1) $1 ;-- /* */ :x ?`, "tab\tnew\nline\r", `\x41`, `NULL`, `{NULL}`,
+		`\N`, `\.`,
 		"\u00e9\u0301 \u202e \ufeff \u0001 \u007f \u0080", ` leading and trailing `}
 	var planes strings.Builder
 	for plane := rune(0); plane <= 16; plane++ {
@@ -84,13 +85,15 @@ func TestTextGoesInAndComesOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = other.Close() })
-	if err := db.CreateTenant(patient(t), store.Tenant{ID: "a", Name: texts()[0], CreatedAt: time.UnixMilli(1)}); err != nil {
+	if err := db.CreateTenant(patient(t), store.Tenant{ID: "a", Name: texts()[0],
+		CreatedAt: time.UnixMilli(1)}); err != nil {
 		t.Fatal(err)
 	}
 	var seqs []store.Seq
 	var last store.Seq
 	for i, text := range texts() {
-		w := &webhook.Webhook{Tenant: "a", ID: "w" + text, URL: "https://example.com", Method: "POST", EventTypes: []string{"*", text},
+		w := &webhook.Webhook{Tenant: "a", ID: "w" + text, URL: "https://example.com", Method: "POST",
+			EventTypes:  []string{"*", text},
 			Description: text, Timeout: time.Second, CreatedAt: time.UnixMilli(1), UpdatedAt: time.UnixMilli(1)}
 		if err := db.CreateWebhook(patient(t), w); err != nil {
 			t.Fatalf("CreateWebhook(%q) = %v", text, err)
@@ -99,7 +102,8 @@ func TestTextGoesInAndComesOut(t *testing.T) {
 		seqs = append(seqs, last)
 		s := sent(last, i%2 == 0, w.Num)
 		e := &s.Events[0].Event
-		e.Type, e.ObjectID, e.OwnerID, e.Data = "qap.x", text, text, []byte(`{"a":"`+strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\t", `\t`, "\n", `\n`,
+		e.Type, e.ObjectID, e.OwnerID, e.Data = "qap.x", text, text, []byte(`{"a":"`+strings.NewReplacer(`\`, `\\`, `"`, `\"`,
+			"\t", `\t`, "\n", `\n`,
 			"\r", `\r`, "\x01", `\u0001`).Replace(text)+`","n":1.10}`)
 		mustCommit(t, db, &store.Batch{Submissions: []*store.Submission{s}, Outcomes: []store.Outcome{{Tenant: "a",
 			DeliveryKey: store.DeliveryKey{Webhook: w.Num, Event: last}, Attempt: 1, Kind: store.Delivered, At: last.Time(), Sent: true,
@@ -121,7 +125,8 @@ func TestTextGoesInAndComesOut(t *testing.T) {
 		}
 		for i, text := range texts() {
 			e := list[len(list)-1-i]
-			if e.Event.ObjectID != text || e.Event.OwnerID != text || !strings.HasSuffix(string(e.Event.Data), `,"n":1.10}`) || !e.Event.Time.Equal(seqs[i].Time()) {
+			if e.Event.ObjectID != text || e.Event.OwnerID != text || !strings.HasSuffix(string(e.Event.Data), `,"n":1.10}`) ||
+				!e.Event.Time.Equal(seqs[i].Time()) {
 				t.Errorf("%s: %q came out as %q, %s, %v", what, text, e.Event.ObjectID, e.Event.Data, e.Event.Time)
 			}
 			w, err := db.WebhookByID(patient(t), "a", "w"+text)
@@ -240,7 +245,8 @@ func TestOpenRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, sql := range []string{`CREATE SCHEMA apart`, `ALTER TABLE event_ids SET SCHEMA apart`, `ALTER TABLE goose_db_version SET SCHEMA apart`} {
+	for _, sql := range []string{`CREATE SCHEMA apart`, `ALTER TABLE event_ids SET SCHEMA apart`,
+		`ALTER TABLE goose_db_version SET SCHEMA apart`} {
 		run(t, first, sql)
 	}
 	if err := first.Close(); err != nil {

@@ -52,7 +52,8 @@ const (
 			(SELECT tenant, webhook, due_at FROM waiting WHERE node IS NULL ORDER BY tenant, webhook, due_at LIMIT 1)
 			UNION ALL
 			SELECT next.* FROM free AS f CROSS JOIN LATERAL (SELECT x.tenant, x.webhook, x.due_at FROM waiting AS x
-				WHERE x.node IS NULL AND (x.tenant, x.webhook) > (f.tenant, f.webhook) ORDER BY x.tenant, x.webhook, x.due_at LIMIT 1) AS next)
+				WHERE x.node IS NULL AND (x.tenant, x.webhook) > (f.tenant, f.webhook) ORDER BY x.tenant, x.webhook, x.due_at
+					LIMIT 1) AS next)
 		`
 
 	selectUnclaimed = free + `SELECT f.webhook FROM free AS f

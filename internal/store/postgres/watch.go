@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	channel      = "qhook_webhooks"
-	pollAfter    = time.Second // without a word on the channel; it may have been lost
-	compareAfter = time.Minute // all versions with the known ones, in case the database was changed by hand or brought back
-	readAtOnce   = 500         // webhooks
+	channel   = "qhook_webhooks"
+	pollAfter = time.Second // without a word on the channel; it may have been lost
+	// All versions with the known ones, in case the database was changed by hand or brought back.
+	compareAfter = time.Minute
+	readAtOnce   = 500 // webhooks
 )
 
 // known is what a watch has seen of the webhooks.

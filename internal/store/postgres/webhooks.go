@@ -77,7 +77,8 @@ func (db *DB) WebhookByID(ctx context.Context, tenant, id string) (*webhook.Webh
 
 // WebhookByNum finds a webhook of whatever tenant, a deleted one too; see store.Webhooks.
 func (db *DB) WebhookByNum(ctx context.Context, num int64) (*webhook.Webhook, error) {
-	return one(ctx, db.pool, fmt.Sprintf("webhook %d", num), db.scanWebhook, `SELECT `+webhookColumns+` FROM webhooks WHERE num = $1`, num)
+	return one(ctx, db.pool, fmt.Sprintf("webhook %d", num), db.scanWebhook, `SELECT `+webhookColumns+` FROM webhooks
+		WHERE num = $1`, num)
 }
 
 // webhooksByNum lists those of the numbers that there are, by Num.

@@ -128,7 +128,8 @@ func inspect(ctx context.Context, path string, pages int) (b Backed, err error) 
 	}
 	b.Size = info.Size()
 	var size, count int64
-	if err := db.QueryRowContext(ctx, `SELECT page_size, page_count FROM pragma_page_size, pragma_page_count`).Scan(&size, &count); err != nil {
+	if err := db.QueryRowContext(ctx, `SELECT page_size, page_count FROM pragma_page_size, pragma_page_count`).Scan(&size,
+		&count); err != nil {
 		return b, wrap(err, "read the copy")
 	}
 	if b.Size == 0 || size*count != b.Size || pages != 0 && int64(pages) != count {

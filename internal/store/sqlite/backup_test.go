@@ -92,11 +92,13 @@ func TestBackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, bytes := range map[string][]byte{"cut": whole[:len(whole)/2], "overwritten": append(append([]byte{}, whole[:8192]...), make([]byte, len(whole)-8192)...)} {
+	for name, bytes := range map[string][]byte{"cut": whole[:len(whole)/2], "overwritten": append(append([]byte{},
+		whole[:8192]...), make([]byte, len(whole)-8192)...)} {
 		if err := os.WriteFile(damaged, bytes, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Restore(ctx, damaged, Config{Path: restored, Keyring: ring}); err == nil || !strings.Contains(err.Error(), "no sound backup") {
+		if _, err := Restore(ctx, damaged, Config{Path: restored, Keyring: ring}); err == nil ||
+			!strings.Contains(err.Error(), "no sound backup") {
 			t.Errorf("Restore of a backup that is %s = %v, want a refusal", name, err)
 		}
 	}

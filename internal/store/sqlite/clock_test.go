@@ -17,7 +17,8 @@ import (
 // A machine's clock that is set moves neither the journal's time nor the numbers of events, and lists show what was
 // accepted whatever it says; after a restart with the right clock, too.
 func TestClockThatIsSet(t *testing.T) {
-	for _, step := range []time.Duration{time.Second, -time.Second, time.Hour, -time.Hour, 40 * 24 * time.Hour, -40 * 24 * time.Hour} {
+	for _, step := range []time.Duration{time.Second, -time.Second, time.Hour, -time.Hour, 40 * 24 * time.Hour,
+		-40 * 24 * time.Hour} {
 		t.Run(step.String(), func(t *testing.T) {
 			ring, err := webhook.LoadOrCreateKeyring(filepath.Join(t.TempDir(), "k"))
 			if err != nil {

@@ -26,7 +26,8 @@ const (
 		ORDER BY event DESC LIMIT ?4`
 
 	// These two look at up to ?5 outcomes, and keep the order in which they are looked at.
-	listDelivered = `SELECT event FROM (` + lookTried + ` LIMIT ?5) AS o WHERE kind = 'delivered'` + settledBy + ` LIMIT ?4`
+	listDelivered = `SELECT event FROM (` + lookTried + ` LIMIT ?5) AS o WHERE kind = 'delivered'` + settledBy +
+		` LIMIT ?4`
 
 	listGivenUp = `SELECT event FROM (` + lookGivenUp + ` LIMIT ?5) AS o WHERE true` + settledBy + ` LIMIT ?4`
 
@@ -82,11 +83,11 @@ const (
 const lookedAt = 10_000
 
 // ListDeliveries lists deliveries, newest first; see store.Records.
-func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) (
-	list []store.DeliveryRecord, next store.DeliveryKey, err error,
-) {
+func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey,
+	limit int) (list []store.DeliveryRecord, next store.DeliveryKey, err error) {
 	err = db.snapshot(ctx, "list deliveries", func(ctx context.Context, tx *sql.Tx) error {
-		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, before: before, limit: limit, look: max(lookedAt, limit), now: db.Now()}
+		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, before: before, limit: limit,
+			look: max(lookedAt, limit), now: db.Now()}
 		keys, err := q.keys(ctx)
 		if err != nil {
 			return err
@@ -110,7 +111,8 @@ func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.Deliver
 }
 
 // CountDeliveries counts deliveries; see store.Records.
-func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (n int, more bool, err error) {
+func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (
+	n int, more bool, err error) {
 	err = db.snapshot(ctx, "count deliveries", func(ctx context.Context, tx *sql.Tx) error {
 		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: f, limit: limit, look: limit, now: db.Now(),
 			before: store.DeliveryKey{Event: math.MaxInt64, Webhook: math.MaxInt64}}
@@ -299,11 +301,13 @@ func (q *deliveries) memory(ctx context.Context, low, high store.Seq, found map[
 		return err
 	}
 	low, high = max(low, mark), min(high, q.before.Event)
-	row := q.tx.StmtContext(ctx, q.read.lastUnsettled.Stmt).QueryRowContext(ctx, q.tenant, int64(high), int64(low), lookedAt)
+	row := q.tx.StmtContext(ctx, q.read.lastUnsettled.Stmt).QueryRowContext(ctx, q.tenant, int64(high), int64(low),
+		lookedAt)
 	if err := q.came(row); err != nil {
 		return err
 	}
-	rows, err := q.tx.StmtContext(ctx, q.read.inMemory.Stmt).QueryContext(ctx, q.tenant, int64(high), int64(max(low, q.to)), q.limit,
+	rows, err := q.tx.StmtContext(ctx, q.read.inMemory.Stmt).QueryContext(ctx, q.tenant, int64(high),
+		int64(max(low, q.to)), q.limit,
 		q.f.Webhook, int64(q.before.Event), q.before.Webhook)
 	return each(rows, err, func() error {
 		var key store.DeliveryKey
@@ -322,7 +326,8 @@ func (q *deliveries) record(ctx context.Context, key store.DeliveryKey) (store.D
 	r := store.DeliveryRecord{DeliveryKey: key, WebhookID: q.names[key.Webhook]}
 	var due sql.NullInt64
 	var id []byte
-	err := q.tx.StmtContext(ctx, q.read.state.Stmt).QueryRowContext(ctx, q.tenant, key.Webhook, int64(key.Event)).Scan(&due, &id, &r.EventType)
+	err := q.tx.StmtContext(ctx, q.read.state.Stmt).QueryRowContext(ctx, q.tenant, key.Webhook,
+		int64(key.Event)).Scan(&due, &id, &r.EventType)
 	if err != nil {
 		return r, fmt.Errorf("event %d: %w", key.Event, err)
 	}
@@ -337,34 +342,35 @@ func (q *deliveries) record(ctx context.Context, key store.DeliveryKey) (store.D
 
 // Delivery finds one delivery with its event and outcomes; see store.Records.
 func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey) (r store.DeliveryRecord, e store.EventRecord, list []store.Outcome, err error) {
-	err = db.snapshot(ctx, fmt.Sprintf("delivery of event %d to webhook %d", key.Event, key.Webhook), func(ctx context.Context, tx *sql.Tx) error {
-		q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: store.DeliveryFilter{Webhook: key.Webhook}}
-		if key.Webhook == 0 {
-			return store.ErrNotFound
-		}
-		if err := q.webhooks(ctx); err != nil {
-			return err
-		}
-		var due sql.NullInt64
-		e, err = scanEvent(tx.QueryRowContext(ctx, selectDelivery, tenant, key.Webhook, int64(key.Event)).Scan, &due)
-		if err != nil {
-			return notFound(err)
-		}
-		name, ok := q.names[key.Webhook]
-		if !ok || !slices.Contains(e.Webhooks, key.Webhook) {
-			return store.ErrNotFound
-		}
-		rows, err := tx.QueryContext(ctx, selectOutcomes, key.Webhook, int64(key.Event))
-		if list, err = scanOutcomes(rows, err, key); err != nil {
-			return err
-		}
-		for i := range list {
-			list[i].Tenant = tenant
-		}
-		r = store.DeliveryRecord{DeliveryKey: key, WebhookID: name, EventID: e.Event.ID, EventType: e.Event.Type}
-		r.Sum(list, orZero(due), db.Now())
-		return nil
-	})
+	err = db.snapshot(ctx, fmt.Sprintf("delivery of event %d to webhook %d", key.Event, key.Webhook),
+		func(ctx context.Context, tx *sql.Tx) error {
+			q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: store.DeliveryFilter{Webhook: key.Webhook}}
+			if key.Webhook == 0 {
+				return store.ErrNotFound
+			}
+			if err := q.webhooks(ctx); err != nil {
+				return err
+			}
+			var due sql.NullInt64
+			e, err = scanEvent(tx.QueryRowContext(ctx, selectDelivery, tenant, key.Webhook, int64(key.Event)).Scan, &due)
+			if err != nil {
+				return notFound(err)
+			}
+			name, ok := q.names[key.Webhook]
+			if !ok || !slices.Contains(e.Webhooks, key.Webhook) {
+				return store.ErrNotFound
+			}
+			rows, err := tx.QueryContext(ctx, selectOutcomes, key.Webhook, int64(key.Event))
+			if list, err = scanOutcomes(rows, err, key); err != nil {
+				return err
+			}
+			for i := range list {
+				list[i].Tenant = tenant
+			}
+			r = store.DeliveryRecord{DeliveryKey: key, WebhookID: name, EventID: e.Event.ID, EventType: e.Event.Type}
+			r.Sum(list, orZero(due), db.Now())
+			return nil
+		})
 	if err != nil {
 		return store.DeliveryRecord{}, store.EventRecord{}, nil, err
 	}

@@ -55,7 +55,8 @@ func wrap(err error, op string) error {
 func (db *DB) explain(err error, op string) error {
 	switch c := code(err); {
 	case errors.Is(err, store.ErrFull):
-	case c == lib.SQLITE_IOERR_WRITE, c == lib.SQLITE_IOERR_TRUNCATE, c&0xff == lib.SQLITE_CANTOPEN, c&0xff == lib.SQLITE_READONLY:
+	case c == lib.SQLITE_IOERR_WRITE, c == lib.SQLITE_IOERR_TRUNCATE,
+		c&0xff == lib.SQLITE_CANTOPEN, c&0xff == lib.SQLITE_READONLY:
 		if why := noRoom(db.path); why != nil {
 			return fmt.Errorf("%s: %w: %w: %w", op, store.ErrFull, why, err)
 		}

@@ -35,7 +35,8 @@ func TestHangingWrite(t *testing.T) {
 	}
 	began := time.Now()
 	err := db.Ping(ctx)
-	if took := time.Since(began); took > time.Second || !errors.Is(err, store.ErrAway) || !strings.Contains(err.Error(), "write under way") {
+	if took := time.Since(began); took > time.Second || !errors.Is(err, store.ErrAway) ||
+		!strings.Contains(err.Error(), "write under way") {
 		t.Errorf("Ping beside a write that hangs = %v after %v, want ErrAway within a second", err, took)
 	}
 	if list, err := db.ListEvents(ctx, "a", store.EventFilter{}, 0, 10); err != nil || len(list) != 1 {

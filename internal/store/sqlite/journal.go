@@ -59,7 +59,8 @@ func (s *statements) prepare(ctx context.Context, r *reads) error {
 		selectRecoverFrom: &s.recoverFrom, selectUnsettled: &s.unsettled,
 		listEvents: &s.events, selectPartAt: &s.partAt, selectPartLast: &s.partLast, selectParts: &s.partsDown,
 		listTried: &s.tried, listWaiting: &s.waiting, listDelivered: &s.delivered, listGivenUp: &s.givenUp,
-		listUnsettled: &s.inMemory, lastUnsettled: &s.lastUnsettled, selectTenantWebhooks: &s.tenantWebhooks, selectState: &s.state, selectTries: &s.tries,
+		listUnsettled: &s.inMemory, lastUnsettled: &s.lastUnsettled, selectTenantWebhooks: &s.tenantWebhooks,
+		selectState: &s.state, selectTries: &s.tries,
 		selectAdvisor: &s.advisor, selectInvestor: &s.investor, selectSession: &s.session,
 	} {
 		prepared, err := r.db.PrepareContext(ctx, query)

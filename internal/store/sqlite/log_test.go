@@ -103,7 +103,8 @@ func TestLogBound(t *testing.T) {
 				}
 				largest = max(largest, info.Size())
 			}
-			t.Logf("log at most %d MiB, slowest commit %v, %d reads, %d broken off", largest>>20, slowest, reads.Load(), broken.Load())
+			t.Logf("log at most %d MiB, slowest commit %v, %d reads, %d broken off", largest>>20, slowest, reads.Load(),
+				broken.Load())
 			if most := int64(breakAt+2*checkpointAt) * logPage; largest > most {
 				t.Errorf("log = %d bytes, want at most %d", largest, most)
 			}
@@ -224,7 +225,8 @@ func TestMoveBesideAnother(t *testing.T) {
 		t.Errorf("move = %v, want nil", err)
 	}
 	if l := db.wal; l.pages != shutAt-1 || l.shutFrom != 2*shutAt {
-		t.Errorf("beside another move the log has %d pages, new reads wait from %d on, want %d and %d", l.pages, l.shutFrom, shutAt-1, 2*shutAt)
+		t.Errorf("beside another move the log has %d pages, new reads wait from %d on, want %d and %d", l.pages, l.shutFrom,
+			shutAt-1, 2*shutAt)
 	}
 	db.mu.Unlock()
 	_ = rows.Close()

@@ -19,9 +19,10 @@ func TestListsLookAtSoMuch(t *testing.T) {
 		rare    store.OutcomeKind
 		retried bool // what is usual was delivered afterwards
 	}{
-		"delivered of a dead webhook":   {status: store.StatusDelivered, usual: store.Exhausted, rare: store.Delivered},
-		"exhausted of what was retried": {status: store.StatusExhausted, usual: store.Exhausted, rare: store.Exhausted, retried: true},
-		"waiting far behind the mark":   {status: store.StatusWaiting, usual: store.Delivered},
+		"delivered of a dead webhook": {status: store.StatusDelivered, usual: store.Exhausted, rare: store.Delivered},
+		"exhausted of what was retried": {status: store.StatusExhausted, usual: store.Exhausted, rare: store.Exhausted,
+			retried: true},
+		"waiting far behind the mark": {status: store.StatusWaiting, usual: store.Delivered},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -33,7 +34,8 @@ func TestListsLookAtSoMuch(t *testing.T) {
 				s := newSubmission(n, `{}`)
 				seq := s.Events[0].Seq
 				b.Submissions = append(b.Submissions, s)
-				o := store.Outcome{DeliveryKey: store.DeliveryKey{Webhook: 1, Event: seq}, Attempt: 1, Kind: c.usual, At: seq.Time()}
+				o := store.Outcome{DeliveryKey: store.DeliveryKey{Webhook: 1, Event: seq}, Attempt: 1, Kind: c.usual,
+					At: seq.Time()}
 				rare := n == 1 || n == lookedAt || n == lookedAt+1 || n == many
 				if rare {
 					want = append(want, seq)
@@ -87,7 +89,8 @@ func TestListsLookAtSoMuch(t *testing.T) {
 				t.Errorf("CountDeliveries up to 100 = %d, %t, %v, want some, true, nil", n, more, err)
 			}
 			began := time.Now()
-			if _, _, err := db.ListDeliveries(ctx, "a", store.DeliveryFilter{Status: c.status}, store.DeliveryKey{}, 50); err != nil {
+			if _, _, err := db.ListDeliveries(ctx, "a", store.DeliveryFilter{Status: c.status}, store.DeliveryKey{},
+				50); err != nil {
 				t.Fatal(err)
 			}
 			t.Logf("a page takes %v", time.Since(began))

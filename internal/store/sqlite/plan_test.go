@@ -20,41 +20,45 @@ func TestPlans(t *testing.T) {
 		sorts bool
 	}
 	plans := map[string]plan{
-		"find one":       {findEvents(1), []string{"INDEX events_id_once (tenant=? AND id=?)"}, false},
-		"find many":      {findEvents(findChunk), []string{"INDEX events_id_once (tenant=? AND id=?)"}, false},
-		"settle one":     {deleteWaiting(1), []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
-		"settle many":    {deleteWaiting(settleChunk), []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
-		"due":            {selectDue, []string{"INDEX waiting_due (webhook=? AND due_at>? AND due_at<?)", "e USING INTEGER PRIMARY KEY"}, false},
-		"next due":       {selectNextDue, []string{"COVERING INDEX waiting_due (webhook=? AND due_at>?)"}, false},
-		"attempts":       {selectAttempts, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
-		"last seq":       {selectLastSeq, []string{"SEARCH events"}, false},
-		"unsettled":      {selectUnsettled, []string{"e USING INTEGER PRIMARY KEY (rowid>?)", "outcomes USING PRIMARY KEY (webhook=? AND event=?)", "waiting USING PRIMARY KEY (webhook=? AND event=?)"}, false},
-		"trim look":      {trimLook, []string{"e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", "outcomes USING PRIMARY KEY (webhook=? AND event=?)", "waiting USING PRIMARY KEY (webhook=? AND event=?)"}, false},
-		"trim outcomes":  {trimOutcomes, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
-		"trim event":     {trimEvent, []string{"INTEGER PRIMARY KEY (rowid=?)"}, false},
-		"trim parts":     {trimParts, []string{"event_parts USING INTEGER PRIMARY KEY (rowid<?)", "SEARCH events"}, false},
-		"part tail":      {selectPartTail, []string{"events USING INTEGER PRIMARY KEY (rowid>?)"}, false},
-		"part at":        {selectPartAt, []string{"INTEGER PRIMARY KEY (rowid>?)"}, false},
-		"parts":          {selectParts, []string{"INTEGER PRIMARY KEY (rowid<?)"}, false},
-		"event by id":    {`SELECT ` + eventColumns + ` FROM events AS e WHERE e.tenant = ? AND e.id = ?`, []string{"events_id_once (tenant=? AND id=?)"}, false},
-		"list events":    {listEvents, []string{"INDEX events_by_tenant (tenant=? AND rowid>? AND rowid<?)"}, false},
-		"list tried":     {listTried, []string{"PRIMARY KEY (webhook=? AND event>? AND event<?)"}, false},
-		"list waiting":   {listWaiting, []string{"PRIMARY KEY (webhook=? AND event>? AND event<?)"}, false},
-		"list delivered": {listDelivered, []string{"outcomes USING PRIMARY KEY (webhook=? AND event>? AND event<?)", "w USING PRIMARY KEY (webhook=? AND event=?)", "l USING PRIMARY KEY (webhook=? AND event=? AND attempt>?)"}, false},
-		"last tried":     {lastTried, []string{"PRIMARY KEY (webhook=? AND event>? AND event<?)"}, false},
-		"last given up":  {lastGivenUp, []string{"outcomes_given_up (webhook=? AND kind=? AND event>? AND event<?)"}, false},
-		"last unsettled": {lastUnsettled, []string{"COVERING INDEX events_by_tenant (tenant=? AND rowid>? AND rowid<?)"}, false},
-		"list given up":  {listGivenUp, []string{"outcomes_given_up (webhook=? AND kind=? AND event>? AND event<?)"}, false},
+		"find one":      {findEvents(1), []string{"INDEX events_id_once (tenant=? AND id=?)"}, false},
+		"find many":     {findEvents(findChunk), []string{"INDEX events_id_once (tenant=? AND id=?)"}, false},
+		"settle one":    {deleteWaiting(1), []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
+		"settle many":   {deleteWaiting(settleChunk), []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
+		"due":           {selectDue, []string{"INDEX waiting_due (webhook=? AND due_at>? AND due_at<?)", "e USING INTEGER PRIMARY KEY"}, false},
+		"next due":      {selectNextDue, []string{"COVERING INDEX waiting_due (webhook=? AND due_at>?)"}, false},
+		"attempts":      {selectAttempts, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
+		"last seq":      {selectLastSeq, []string{"SEARCH events"}, false},
+		"unsettled":     {selectUnsettled, []string{"e USING INTEGER PRIMARY KEY (rowid>?)", "outcomes USING PRIMARY KEY (webhook=? AND event=?)", "waiting USING PRIMARY KEY (webhook=? AND event=?)"}, false},
+		"trim look":     {trimLook, []string{"e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", "outcomes USING PRIMARY KEY (webhook=? AND event=?)", "waiting USING PRIMARY KEY (webhook=? AND event=?)"}, false},
+		"trim outcomes": {trimOutcomes, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
+		"trim event":    {trimEvent, []string{"INTEGER PRIMARY KEY (rowid=?)"}, false},
+		"trim parts":    {trimParts, []string{"event_parts USING INTEGER PRIMARY KEY (rowid<?)", "SEARCH events"}, false},
+		"part tail":     {selectPartTail, []string{"events USING INTEGER PRIMARY KEY (rowid>?)"}, false},
+		"part at":       {selectPartAt, []string{"INTEGER PRIMARY KEY (rowid>?)"}, false},
+		"parts":         {selectParts, []string{"INTEGER PRIMARY KEY (rowid<?)"}, false},
+		"event by id":   {`SELECT ` + eventColumns + ` FROM events AS e WHERE e.tenant = ? AND e.id = ?`, []string{"events_id_once (tenant=? AND id=?)"}, false},
+		"list events":   {listEvents, []string{"INDEX events_by_tenant (tenant=? AND rowid>? AND rowid<?)"}, false},
+		"list tried":    {listTried, []string{"PRIMARY KEY (webhook=? AND event>? AND event<?)"}, false},
+		"list waiting":  {listWaiting, []string{"PRIMARY KEY (webhook=? AND event>? AND event<?)"}, false},
+		"list delivered": {listDelivered, []string{"outcomes USING PRIMARY KEY (webhook=? AND event>? AND event<?)",
+			"w USING PRIMARY KEY (webhook=? AND event=?)", "l USING PRIMARY KEY (webhook=? AND event=? AND attempt>?)"}, false},
+		"last tried":    {lastTried, []string{"PRIMARY KEY (webhook=? AND event>? AND event<?)"}, false},
+		"last given up": {lastGivenUp, []string{"outcomes_given_up (webhook=? AND kind=? AND event>? AND event<?)"}, false},
+		"last unsettled": {lastUnsettled, []string{"COVERING INDEX events_by_tenant (tenant=? AND rowid>? AND rowid<?)"},
+			false},
+		"list given up": {listGivenUp, []string{"outcomes_given_up (webhook=? AND kind=? AND event>? AND event<?)"}, false},
 		// Sorts by webhook within an event only.
 		"list unsettled": {listUnsettled, []string{"events_by_tenant (tenant=? AND rowid>? AND rowid<?)", "o USING PRIMARY KEY (webhook=? AND event=?)", "x USING PRIMARY KEY (webhook=? AND event=?)"}, true},
 		"backlogs":       {selectBacklogs, []string{"waiting USING COVERING INDEX waiting_due (webhook=?)"}, false},
 		"last due":       {selectLast, []string{"waiting USING COVERING INDEX waiting_due (webhook=?)"}, false},
-		"late":           {updateLate, []string{"w USING INDEX waiting_due (webhook=? AND due_at>?)", "waiting USING PRIMARY KEY (webhook=? AND event=?)"}, false},
+		"late": {updateLate, []string{"w USING INDEX waiting_due (webhook=? AND due_at>?)",
+			"waiting USING PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"delivery":       {selectDelivery, []string{"e USING INTEGER PRIMARY KEY (rowid=?)", "w USING PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"state":          {selectState, []string{"e USING INTEGER PRIMARY KEY (rowid=?)", "w USING PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"waiting counts": {selectWaitingCounts, []string{"SEARCH waiting USING PRIMARY KEY (webhook=?)"}, false},
 		"last outcomes": {selectLastOutcomes, []string{"o USING PRIMARY KEY (webhook=? AND event=?)",
-			"SEARCH outcomes USING PRIMARY KEY (webhook=?)", "SEARCH outcomes USING PRIMARY KEY (webhook=? AND event=?)"}, false},
+			"SEARCH outcomes USING PRIMARY KEY (webhook=?)", "SEARCH outcomes USING PRIMARY KEY (webhook=? AND event=?)"},
+			false},
 		"outcomes": {selectOutcomes, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
 		"tries":    {selectTries, []string{"PRIMARY KEY (webhook=? AND event=?)"}, false},
 
@@ -98,7 +102,8 @@ func TestPlans(t *testing.T) {
 			}
 		}
 		for line := range strings.Lines(plan) {
-			grows := strings.Contains(line, "SCAN") && !strings.Contains(line, "json_each") && !strings.Contains(line, "VIRTUAL TABLE") &&
+			grows := strings.Contains(line, "SCAN") && !strings.Contains(line, "json_each") &&
+				!strings.Contains(line, "VIRTUAL TABLE") &&
 				!strings.Contains(line, "SCAN hook") && // the webhooks that a backlog was found of
 				!strings.Contains(line, "SCAN (subquery") && // whose own reads have lines of their own
 				!strings.HasSuffix(strings.TrimSpace(line), "SCAN o") // what a list looks at, which is bounded

@@ -11,7 +11,8 @@ import (
 )
 
 // errBrokenOff is what a read fails with that the log could not wait for any longer.
-var errBrokenOff = fmt.Errorf("the read was broken off, since it kept the log from being emptied; try again: %w", store.ErrAway)
+var errBrokenOff = fmt.Errorf("the read was broken off, since it kept the log from being emptied; try again: %w",
+	store.ErrAway)
 
 // gate counts the reads under way. A read holds a state of the database, and while it does the log after that state
 // cannot be written anew; so the gate can be shut: new reads wait until it opens, and those under way end or are broken

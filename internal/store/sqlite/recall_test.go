@@ -16,11 +16,13 @@ func TestRecall(t *testing.T) {
 	const day = 24 * time.Hour
 	now := time.UnixMilli(1_700_000_000_000).UTC()
 	row := func(attempts int, due time.Duration) store.Waiting {
-		return store.Waiting{DeliveryKey: store.DeliveryKey{Webhook: 7, Event: store.SeqAt(now)}, Attempts: attempts, DueAt: now.Add(due)}
+		return store.Waiting{DeliveryKey: store.DeliveryKey{Webhook: 7, Event: store.SeqAt(now)}, Attempts: attempts,
+			DueAt: now.Add(due)}
 	}
 	retry := func(attempt int, at, pause time.Duration) store.Outcome {
-		return store.Outcome{DeliveryKey: store.DeliveryKey{Webhook: 7, Event: store.SeqAt(now)}, Attempt: attempt, Kind: store.Retry,
-			At: now.Add(at), NextAt: now.Add(at + pause)}
+		return store.Outcome{DeliveryKey: store.DeliveryKey{Webhook: 7, Event: store.SeqAt(now)}, Attempt: attempt,
+			Kind: store.Retry,
+			At:   now.Add(at), NextAt: now.Add(at + pause)}
 	}
 	for name, c := range map[string]struct {
 		event time.Duration // of the last one, after now
@@ -33,14 +35,19 @@ func TestRecall(t *testing.T) {
 		"nothing": {due: -1},
 		"a first attempt due in an hour, and no sign": {wait: []store.Waiting{row(0, time.Hour)}, due: time.Hour},
 		"26 hours are no sign":                        {wait: []store.Waiting{row(0, 26*time.Hour)}, due: 26 * time.Hour},
-		"a second is no sign":                         {event: time.Second, wait: []store.Waiting{row(0, time.Hour)}, due: time.Hour},
-		"an event ahead, nothing waits":               {event: 2 * day, due: -1, ahead: 2 * day},
-		"an event ahead by little over a second":      {event: 1001 * time.Millisecond, wait: []store.Waiting{row(0, time.Second)}, n: 1, ahead: 1001 * time.Millisecond},
-		"a first attempt":                             {wait: []store.Waiting{row(0, 26*time.Hour+1e6)}, n: 1, ahead: 26*time.Hour + 1e6},
-		"a first attempt that is due":                 {event: day, wait: []store.Waiting{row(0, -time.Hour)}, due: -time.Hour, ahead: day},
+		"a second is no sign": {event: time.Second, wait: []store.Waiting{row(0, time.Hour)},
+			due: time.Hour},
+		"an event ahead, nothing waits": {event: 2 * day, due: -1, ahead: 2 * day},
+		"an event ahead by little over a second": {event: 1001 * time.Millisecond,
+			wait: []store.Waiting{row(0, time.Second)}, n: 1, ahead: 1001 * time.Millisecond},
+		"a first attempt": {wait: []store.Waiting{row(0, 26*time.Hour+1e6)}, n: 1,
+			ahead: 26*time.Hour + 1e6},
+		"a first attempt that is due": {event: day, wait: []store.Waiting{row(0, -time.Hour)},
+			due: -time.Hour, ahead: day},
 		"a retry": {tried: []store.Outcome{retry(1, -day, time.Minute), retry(2, 3*day, time.Hour)},
 			due: time.Hour, n: 1, ahead: 3 * day},
-		"a retry that is far by its own schedule": {tried: []store.Outcome{retry(1, -time.Hour, 3*day)}, due: 3*day - time.Hour},
+		"a retry that is far by its own schedule": {tried: []store.Outcome{retry(1, -time.Hour, 3*day)},
+			due: 3*day - time.Hour},
 		"a retry asked for meanwhile": {event: day, tried: []store.Outcome{retry(1, day, time.Hour)},
 			wait: []store.Waiting{row(1, 0)}, due: 0, ahead: day},
 	} {

@@ -101,7 +101,8 @@ const selectWaitingCounts = `SELECT value, (SELECT min(event) FROM waiting WHERE
 	(SELECT count(*) FROM (SELECT 1 FROM waiting WHERE webhook = value LIMIT ?2)) FROM json_each(?1)`
 
 // WaitingCounts counts waiting rows; see store.Stats.
-func (db *DB) WaitingCounts(ctx context.Context, _ string, webhooks []int64, limit int) (list []store.WaitingCount, _ error) {
+func (db *DB) WaitingCounts(ctx context.Context, _ string, webhooks []int64, limit int) (
+	list []store.WaitingCount, _ error) {
 	hooks, err := json.Marshal(append([]int64{}, webhooks...))
 	if err != nil {
 		return nil, err
@@ -137,7 +138,8 @@ func (db *DB) LastOutcomes(ctx context.Context, tenant string, webhooks []int64)
 		var at int64
 		var next sql.NullInt64
 		var class, keyID sql.NullString
-		err := rows.Scan(&o.Webhook, &o.Event, &o.Attempt, &o.Kind, &at, &o.Duration, &o.Sent, &o.Status, &next, &class, &keyID)
+		err := rows.Scan(&o.Webhook, &o.Event, &o.Attempt, &o.Kind, &at, &o.Duration, &o.Sent, &o.Status, &next, &class,
+			&keyID)
 		o.At, o.NextAt, o.Class, o.KeyID = millis(at), orZero(next), class.String, keyID.String
 		list = append(list, o)
 		return err

@@ -55,7 +55,8 @@ func TestLargestFile(t *testing.T) {
 			if err := db.Commit(ctx, bulk(&seq)); !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrBroken) {
 				t.Fatalf("Commit at %d bytes = %v, want ErrFull", size, err)
 			}
-			if err := db.CreateTenant(ctx, store.Tenant{ID: uuid.NewString(), Name: string(make([]byte, 4<<20))}); !errors.Is(err, store.ErrFull) {
+			if err := db.CreateTenant(ctx, store.Tenant{ID: uuid.NewString(), Name: string(make([]byte,
+				4<<20))}); !errors.Is(err, store.ErrFull) {
 				t.Errorf("CreateTenant at %d bytes = %v, want ErrFull", size, err)
 			}
 		}

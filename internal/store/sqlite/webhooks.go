@@ -80,7 +80,8 @@ func (db *DB) WebhookByID(ctx context.Context, tenant, id string) (*webhook.Webh
 
 // WebhookByNum finds a webhook of whatever tenant, a deleted one too; see store.Webhooks.
 func (db *DB) WebhookByNum(ctx context.Context, num int64) (*webhook.Webhook, error) {
-	w, err := db.scanWebhook(db.rdb.QueryRowContext(ctx, `SELECT `+webhookColumns+` FROM webhooks WHERE num = ?`, num).Scan)
+	w, err := db.scanWebhook(db.rdb.QueryRowContext(ctx, `SELECT `+webhookColumns+` FROM webhooks WHERE num = ?`,
+		num).Scan)
 	if err != nil {
 		return nil, wrap(notFound(err), fmt.Sprintf("webhook %d", num))
 	}

@@ -192,7 +192,8 @@ func testDeliveryStates(t *testing.T, s store.Store) {
 				some = append(some, r)
 			}
 		}
-		got, _, err := s.ListDeliveries(context.Background(), "a", store.DeliveryFilter{Status: status}, store.DeliveryKey{}, 100)
+		got, _, err := s.ListDeliveries(context.Background(), "a", store.DeliveryFilter{Status: status}, store.DeliveryKey{},
+			100)
 		if err != nil {
 			t.Fatalf("ListDeliveries(%s) = %v, want nil", status, err)
 		}

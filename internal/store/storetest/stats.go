@@ -93,7 +93,8 @@ func testWaitingCounts(t *testing.T, s store.Store) {
 	}
 	mustSubmit(t, s, "b", submitted(6, other.Num))
 	retry := func(hook int64, n, attempt int) store.Outcome {
-		return store.Outcome{Tenant: "a", DeliveryKey: key(hook, n), Attempt: attempt, Kind: store.Retry, At: seqOf(20 + attempt).Time(),
+		return store.Outcome{Tenant: "a", DeliveryKey: key(hook, n), Attempt: attempt, Kind: store.Retry,
+			At:       seqOf(20 + attempt).Time(),
 			Duration: time.Second, Sent: true, Status: 500 + attempt, Class: "http_status", Response: []byte("no"),
 			Timings: store.Timings{DNS: time.Second}, NextAt: seqOf(30).Time(), Stored: attempt > 1}
 	}
@@ -103,9 +104,12 @@ func testWaitingCounts(t *testing.T, s store.Store) {
 	}
 	elsewhere := retry(other.Num, 6, 1)
 	elsewhere.Tenant = "b"
-	mustCommit(t, s, &store.Batch{Outcomes: []store.Outcome{retry(one.Num, 2, 1), retry(one.Num, 3, 1), retry(one.Num, 4, 1), retry(two.Num, 5, 1), elsewhere}})
-	mustCommit(t, s, &store.Batch{Outcomes: []store.Outcome{retry(one.Num, 3, 2), retry(one.Num, 3, 3), retry(one.Num, 4, 2)}})
-	ofOne, ofTwo := store.WaitingCount{Webhook: one.Num, Waiting: 3, Oldest: seqOf(2)}, store.WaitingCount{Webhook: two.Num, Waiting: 1, Oldest: seqOf(5)}
+	mustCommit(t, s, &store.Batch{Outcomes: []store.Outcome{retry(one.Num, 2, 1), retry(one.Num, 3, 1),
+		retry(one.Num, 4, 1), retry(two.Num, 5, 1), elsewhere}})
+	mustCommit(t, s, &store.Batch{Outcomes: []store.Outcome{retry(one.Num, 3, 2), retry(one.Num, 3, 3),
+		retry(one.Num, 4, 2)}})
+	ofOne := store.WaitingCount{Webhook: one.Num, Waiting: 3, Oldest: seqOf(2)}
+	ofTwo := store.WaitingCount{Webhook: two.Num, Waiting: 1, Oldest: seqOf(5)}
 	backlogs(10, all, ofOne, ofTwo)
 	backlogs(3, []int64{one.Num}, ofOne)
 	backlogs(10, nil)
