@@ -47,7 +47,7 @@ fuzz: ## every fuzz target for FUZZ (default 60s) each
 	    echo "fuzz $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ) -fuzzminimizetime 1x $$p; done; done
 
 mutate: ## small changes planted one at a time in each of MUTATE: how many no test finds (docs/mutants.md); no part of CI
-	@set -e; for p in $(MUTATE); do echo "$$p"; \
+	@set -e; for p in $(MUTATE); do [ -d "$$p" ] || p=internal/$$p; echo "$$p"; \
 	  $(GO) run $(GREMLINS) unleash --workers 2 --timeout-coefficient 20 -S lt ./$$p | grep -E 'LIVED|TIMED OUT|Killed:|Timed out:'; done
 
 cover: ## test coverage by function

@@ -433,10 +433,14 @@ func TestShed(t *testing.T) {
 			h.next()
 		}
 		h.loaded, h.backlog = time.Now(), false
+		h.e.isReady(h)
 		h.shed(c.bytes)
 		gone := len(c.rows) - c.taken - len(c.left)
 		if h.backlog != (gone > 0) || h.loaded.IsZero() != (gone > 0) {
 			t.Errorf("%s: backlog %v, the next read begins at %v", c.name, h.backlog, h.loaded)
+		}
+		if h.e.isReady(h) != (gone > 0) {
+			t.Errorf("%s: what was shed is to be read again: %v", c.name, gone == 0)
 		}
 		if used := h.e.memory.used; used != int64(len(c.rows)-gone)*each {
 			t.Errorf("%s: %d bytes are used, want those of %d", c.name, used, len(c.rows)-gone)
@@ -447,6 +451,104 @@ func TestShed(t *testing.T) {
 		}
 		if !slices.Equal(left, c.left) {
 			t.Errorf("%s: %v are left, want %v", c.name, left, c.left)
+		}
+	}
+}
+
+// A read that finds no room is made when there is some: when a delivery leaves, or, where none is there to leave, after
+// a while.
+func TestLoadWithoutRoom(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		queued int
+		others int64 // bytes that another tenant holds
+		want   bool
+	}{{"a full queue", 2, 0, false}, {"the memory is others'", 0, 1 << 20, true}, {"there is room", 1, 0, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			h := quiet(t, Config{QueueLength: 2, QueueBytes: 1 << 20})
+			h.e.memory.add(&hook{tenant: "other"}, c.others)
+			queued(h, 1, c.queued)
+			h.e.isReady(h)
+			if err := h.e.load(t.Context(), h); err != nil {
+				t.Fatal(err)
+			}
+			if room := c.queued == 1; h.backlog == room || h.loaded.IsZero() == room {
+				t.Errorf("%s: a backlog %v, loaded up to %v", c.name, h.backlog, h.loaded)
+			}
+			time.Sleep(tick/10 - 1)
+			synctest.Wait()
+			if h.e.isReady(h) {
+				t.Errorf("%s: another look at once", c.name)
+			}
+			time.Sleep(1)
+			synctest.Wait()
+			if got := h.e.isReady(h); got != c.want {
+				t.Errorf("%s: another look after a while = %v, want %v", c.name, got, c.want)
+			}
+		})
+	}
+}
+
+// What a row on record asks for: a look at what waits when the delivery is due, unless it is in memory or held.
+func TestWrote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		at := func(d time.Duration) store.Waiting { return store.Waiting{DueAt: now.Add(d)} }
+		retry := &store.Outcome{Kind: store.Retry, NextAt: now.Add(time.Minute)}
+		d, done := &delivery{}, &store.Outcome{Kind: store.Delivered}
+		for _, c := range []struct {
+			name             string
+			x                writing
+			enabled, deleted bool
+			ready, timer     bool
+		}{
+			{"of one that is not in memory", writing{wait: at(0)}, true, false, true, false},
+			{"due later", writing{wait: at(time.Minute)}, true, false, false, true},
+			{"in memory", writing{wait: at(0), delivery: d}, true, false, false, false},
+			{"that leaves it", writing{wait: at(0), delivery: d, leaves: true}, true, false, true, false},
+			{"a retry", writing{outcome: retry, delivery: d, leaves: true}, true, false, false, true},
+			{"delivered", writing{outcome: done, delivery: d, leaves: true}, true, false, false, false},
+			{"held", writing{wait: at(0)}, false, false, false, false},
+			{"a retry, held", writing{outcome: retry, delivery: d, leaves: true}, false, false, false, false},
+			{"to be cancelled", writing{wait: at(time.Minute)}, false, true, true, false},
+			{"a retry, to be cancelled", writing{outcome: retry, delivery: d, leaves: true}, true, true, true, false},
+		} {
+			h := quiet(t, Config{})
+			w := *h.conf.Load().webhook
+			if w.Enabled = c.enabled; c.deleted {
+				w.DeletedAt = now
+			}
+			if err := h.configure(&w); err != nil {
+				t.Fatal(err)
+			}
+			h.e.isReady(h)
+			h.wrote(&c.x)
+			if ready, timer := h.e.isReady(h), !h.timerAt.IsZero(); ready != c.ready || timer != c.timer {
+				t.Errorf("%s: a look at once %v, later %v, want %v, %v", c.name, ready, timer, c.ready, c.timer)
+			}
+			h.stop()
+		}
+	})
+}
+
+// An outcome that is handed over keeps a late row from being written; it says whether there is a row, and a time only
+// for a retry.
+func TestSettle(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, c := range []struct {
+		place place
+		row   bool
+		want  place
+	}{{inMemory, false, handedOver}, {handedOver, true, handedOver}, {committed, true, committed}} {
+		for _, kind := range []store.OutcomeKind{store.Retry, store.Delivered, store.Exhausted, store.Cancelled} {
+			h := quiet(t, Config{})
+			d := queued(h, 1, 1)[0]
+			d.place, d.row = c.place, c.row
+			h.e.settle(h, d, &store.Outcome{Kind: kind, NextAt: at})
+			o := h.e.writer.take().writes[0].outcome
+			if d.place != c.want || o.Stored != c.row || o.NextAt.IsZero() == (kind == store.Retry) {
+				t.Errorf("%s at place %d, row %v: place %d, %+v", kind, c.place, c.row, d.place, o)
+			}
 		}
 	}
 }
