@@ -344,13 +344,16 @@ func TestChangesThatWaitAreBounded(t *testing.T) {
 		e := mustStart(t, engine.Config{Journal: j, Sender: &receiver{}}, hook(1, "a"))
 		j.hang.Store(true)
 		c := store.Change{Report: &store.Report{Content: make([]byte, 20<<20)}}
-		var errs [3]error
-		for i := range errs { // two of 16 MiB are half of what there is
-			go func() { errs[i] = e.Change(context.Background(), "firm", &c, nil) }()
-			synctest.Wait()
+		refused := make(chan error, 3)
+		for range cap(refused) { // two of 16 MiB are half of what there is
+			go func() { refused <- e.Change(context.Background(), "firm", &c, nil) }()
 		}
-		if errs[0] != nil || errs[1] != nil || !errors.Is(errs[2], engine.ErrBusy) {
-			t.Errorf("three changes: %v, want two that wait and one that is refused", errs)
+		synctest.Wait()
+		if n := len(refused); n != 1 {
+			t.Fatalf("%d of three changes are answered, want one: two wait", n)
+		}
+		if err := <-refused; !errors.Is(err, engine.ErrBusy) {
+			t.Errorf("the third change = %v, want ErrBusy", err)
 		}
 		time.Sleep(11 * time.Second)
 		_ = e.Stop(ended)

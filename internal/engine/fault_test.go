@@ -394,8 +394,8 @@ func TestClockThatIsSet(t *testing.T) {
 		t.Run(step.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := storetest.NewMemory()
-				var set time.Duration
-				m.Clock.Step = func() time.Duration { return set }
+				var set atomic.Int64
+				m.Clock.Step = func() time.Duration { return time.Duration(set.Load()) }
 				r := &receiver{answer: func(_ context.Context, _ string, n int) attempt.Result {
 					if n == 1 {
 						return failed
@@ -416,7 +416,7 @@ func TestClockThatIsSet(t *testing.T) {
 					}
 				}
 				publish()
-				set = step
+				set.Store(int64(step))
 				publish()
 				time.Sleep(3 * time.Minute)
 				if n := len(r.requests("a")); n != 2*events {

@@ -273,14 +273,25 @@ func TestDueAt(t *testing.T) {
 				t.Errorf("%s: looked at = %v, want %v", when, got, want)
 			}
 		}
+		state := func() (loaded, timerAt time.Time, backlog bool) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.loaded, h.timerAt, h.backlog
+		}
+		start := func(loaded time.Time) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.loaded, h.backlog = loaded, false
+		}
 		for range 2 { // the second round sets the same timer again
 			now := time.Now()
-			h.loaded, h.backlog = now.Add(time.Hour), false
+			start(now.Add(time.Hour))
 			h.dueAt(now.Add(20 * time.Second))
 			h.dueAt(now.Add(30 * time.Second)) // later: the timer stays
 			h.dueAt(now.Add(10 * time.Second)) // earlier: it moves
-			if !h.timerAt.Equal(now.Add(10*time.Second)) || !h.loaded.Equal(now.Add(10*time.Second)) {
-				t.Errorf("the timer is set to %v, what is before %v is loaded", h.timerAt.Sub(now), h.loaded.Sub(now))
+			want := now.Add(10 * time.Second)
+			if loaded, timerAt, _ := state(); !timerAt.Equal(want) || !loaded.Equal(want) {
+				t.Errorf("the timer is set to %v, what is before %v is loaded", timerAt.Sub(now), loaded.Sub(now))
 			}
 			time.Sleep(10*time.Second - 1)
 			ready(false, "a nanosecond before")
@@ -288,20 +299,21 @@ func TestDueAt(t *testing.T) {
 			ready(true, "when it is due")
 			time.Sleep(time.Hour)
 			ready(false, "later")
-			if h.backlog || !h.timerAt.IsZero() {
-				t.Errorf("a backlog: %v, a timer at %v", h.backlog, h.timerAt)
+			if _, timerAt, backlog := state(); backlog || !timerAt.IsZero() {
+				t.Errorf("a backlog: %v, a timer at %v", backlog, timerAt)
 			}
 		}
 		for _, ago := range []time.Duration{0, time.Second} {
-			h.backlog = false
+			start(time.Time{})
 			h.dueAt(time.Now().Add(-ago))
-			if ready(true, "due already"); !h.backlog || !h.timerAt.IsZero() {
-				t.Errorf("due %v ago: a backlog: %v, a timer at %v", ago, h.backlog, h.timerAt)
+			ready(true, "due already")
+			if _, timerAt, backlog := state(); !backlog || !timerAt.IsZero() {
+				t.Errorf("due %v ago: a backlog: %v, a timer at %v", ago, backlog, timerAt)
 			}
 		}
-		h.loaded = time.Now().Add(-time.Hour)
+		start(time.Now().Add(-time.Hour))
 		h.dueAt(time.Now().Add(time.Minute))
-		if !h.loaded.Equal(time.Now().Add(-time.Hour)) {
+		if loaded, _, _ := state(); !loaded.Equal(time.Now().Add(-time.Hour)) {
 			t.Error("what is due later moved where the next read begins")
 		}
 		h.stop()

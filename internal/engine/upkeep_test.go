@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -372,8 +373,8 @@ func TestAdopt(t *testing.T) {
 func TestStartSaysWhatItFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := storetest.NewMemory()
-		var set time.Duration
-		m.Clock.Step = func() time.Duration { return set }
+		var set atomic.Int64
+		m.Clock.Step = func() time.Duration { return time.Duration(set.Load()) }
 		start := func(j store.Journal) (*engine.Engine, *bytes.Buffer) {
 			var log bytes.Buffer
 			l := slog.New(slog.NewTextHandler(&log, nil))
@@ -383,7 +384,7 @@ func TestStartSaysWhatItFound(t *testing.T) {
 		if log.Len() > 0 {
 			t.Errorf("the first start says %q", log)
 		}
-		set = time.Hour
+		set.Store(int64(time.Hour))
 		time.Sleep(10 * time.Hour) // the clock follows
 		mustAccept(t, e, newEvent(), newEvent(), newEvent())
 		_ = e.Stop(ended)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,9 +140,9 @@ func TestFailedReadKeepsWhatWasAsked(t *testing.T) {
 func TestEnabledBeforeItsDeliveryLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &unready{Memory: storetest.NewMemory()}
-		sent := 0
+		var sent atomic.Int64
 		e, h := startOne(t, j, sender(func(context.Context) attempt.Result {
-			if sent++; sent == 1 {
+			if sent.Add(1) == 1 {
 				time.Sleep(10 * time.Second)
 			}
 			return attempt.Result{Verdict: attempt.Success}
@@ -165,8 +166,8 @@ func TestEnabledBeforeItsDeliveryLeft(t *testing.T) {
 		synctest.Wait()
 		h.putBack(d, h.rowDue(d))
 		time.Sleep(time.Minute)
-		if sent != 2 {
-			t.Errorf("%d of 2 deliveries were made", sent)
+		if n := sent.Load(); n != 2 {
+			t.Errorf("%d of 2 deliveries were made", n)
 		}
 	})
 }
