@@ -23,7 +23,7 @@ type Target struct {
 	timeout  time.Duration
 	headers  []header // authentication and custom ones
 	webhook  *webhook.Webhook
-	signers  map[string]*signature.Signer // by key ID
+	signers  []*signature.Signer // of the webhook's signing keys, in their order
 	sessions tls.ClientSessionCache
 	test     bool // the answer's headers are kept
 }
@@ -57,7 +57,7 @@ func NewTarget(w *webhook.Webhook) (*Target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("target URL: %w", err)
 	}
-	t := &Target{origin: o, poolKey: o.Host, path: path, method: w.Method, timeout: w.Timeout, webhook: w, signers: map[string]*signature.Signer{}}
+	t := &Target{origin: o, poolKey: o.Host, path: path, method: w.Method, timeout: w.Timeout, webhook: w}
 	if o.TLS {
 		t.poolKey = "tls " + o.Host
 		t.sessions = tls.NewLRUClientSessionCache(4)
@@ -75,9 +75,19 @@ func NewTarget(w *webhook.Webhook) (*Target, error) {
 		t.headers = append(t.headers, header{h.Name, h.Value.Reveal(), true})
 	}
 	for _, k := range w.SigningKeys {
-		t.signers[k.ID] = signature.NewSigner(k.Key.Reveal())
+		t.signers = append(t.signers, signature.NewSigner(k.Key.Reveal()))
 	}
 	return t, nil
+}
+
+// signer signs with one of the webhook's keys.
+func (t *Target) signer(keyID string) *signature.Signer {
+	for i, k := range t.webhook.SigningKeys {
+		if k.ID == keyID {
+			return t.signers[i]
+		}
+	}
+	return nil // no key of KeysAt
 }
 
 // buffer is the memory of one request, used again.
@@ -153,7 +163,7 @@ func (r *request) each(f func(name, value string, secret bool)) {
 		return
 	}
 	r.keyID = one.ID
-	s := r.t.signers[one.ID].AppendQuantfolio(r.b.scratch[:0], r.b.content)
+	s := r.t.signer(one.ID).AppendQuantfolio(r.b.scratch[:0], r.b.content)
 	f(signature.HeaderQuantfolio, string(s), false)
 	f(signature.HeaderID, r.id, false)
 	f(signature.HeaderTimestamp, strconv.FormatInt(r.at.Unix(), 10), false)
@@ -162,7 +172,7 @@ func (r *request) each(f func(name, value string, secret bool)) {
 		if i > 0 {
 			s = append(s, ' ')
 		}
-		s = r.t.signers[k.ID].AppendStandard(s, r.id, r.at.Unix(), r.b.content)
+		s = r.t.signer(k.ID).AppendStandard(s, r.id, r.at.Unix(), r.b.content)
 	}
 	f(signature.HeaderSignature, string(s), false)
 	r.b.scratch = s

@@ -187,9 +187,9 @@ func (e *Engine) Start(ctx context.Context, webhooks []*webhook.Webhook) error {
 
 // begin brings the engine to where a former run was.
 func (e *Engine) begin(ctx context.Context, webhooks []*webhook.Webhook) error {
-	hooks := make([]*hook, 0, len(webhooks))
+	hooks, m := make([]*hook, 0, len(webhooks)), matcher{}
 	for _, w := range webhooks {
-		h, err := e.newHook(w)
+		h, err := e.newHook(w, m)
 		if err != nil {
 			return err
 		}
@@ -300,7 +300,7 @@ func (e *Engine) SetWebhook(w *webhook.Webhook) error {
 	t := e.table.Load()
 	h := t.byNum(w.Num)
 	if h == nil {
-		h, err := e.newHook(w)
+		h, err := e.newHook(w, matcher{})
 		if err != nil {
 			return err
 		}
@@ -310,7 +310,7 @@ func (e *Engine) SetWebhook(w *webhook.Webhook) error {
 	if h.conf.Load().webhook.Version > w.Version {
 		return nil // a later change overtook this one
 	}
-	if err := h.configure(w); err != nil {
+	if err := h.configure(w, matcher{}); err != nil {
 		return err
 	}
 	t.set(h)

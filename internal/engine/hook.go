@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,31 +47,47 @@ type hook struct {
 	stopped  bool
 }
 
-func (e *Engine) newHook(w *webhook.Webhook) (*hook, error) {
+func (e *Engine) newHook(w *webhook.Webhook, m matcher) (*hook, error) {
 	h := &hook{e: e, num: w.Num, tenant: w.Tenant}
-	return h, h.configure(w)
+	return h, h.configure(w, m)
 }
 
 // configure takes over a changed webhook.
-func (h *hook) configure(w *webhook.Webhook) error {
+func (h *hook) configure(w *webhook.Webhook, m matcher) error {
 	t, err := attempt.NewTarget(w)
 	if err != nil {
 		return fmt.Errorf("prepare webhook %s: %w", w.ID, err)
 	}
-	c := &conf{webhook: w, target: t}
+	wants, err := m.wants(w.EventTypes)
+	if err != nil {
+		return fmt.Errorf("prepare webhook %s: %w", w.ID, err)
+	}
+	h.conf.Store(&conf{webhook: w, target: t, wants: wants})
+	return nil
+}
+
+// matcher has what lists of patterns match, by their text: most webhooks of a start have the same.
+type matcher map[string][]bool
+
+// wants tells for each event type of the catalogue whether a pattern matches it. It is shared and never changed.
+func (m matcher) wants(patterns []string) ([]bool, error) {
+	text := strings.Join(patterns, " ")
+	if list, ok := m[text]; ok {
+		return list, nil
+	}
 	types := event.Catalogue()
-	c.wants = make([]bool, len(types))
-	for _, s := range w.EventTypes {
+	list := make([]bool, len(types))
+	for _, s := range patterns {
 		p, err := event.ParsePattern(s)
 		if err != nil {
-			return fmt.Errorf("prepare webhook %s: %w", w.ID, err)
+			return nil, err
 		}
 		for i := range types {
-			c.wants[i] = c.wants[i] || p.Match(types[i].Name)
+			list[i] = list[i] || p.Match(types[i].Name)
 		}
 	}
-	h.conf.Store(c)
-	return nil
+	m[text] = list
+	return list, nil
 }
 
 // reconfigured does what follows from a change: what a disabled webhook has queued is written down, and what waits is

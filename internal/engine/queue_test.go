@@ -530,7 +530,7 @@ func TestWrote(t *testing.T) {
 			if w.Enabled = c.enabled; c.deleted {
 				w.DeletedAt = now
 			}
-			if err := h.configure(&w); err != nil {
+			if err := h.configure(&w, matcher{}); err != nil {
 				t.Fatal(err)
 			}
 			h.e.isReady(h)

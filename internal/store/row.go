@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/quantfolio/qhook/internal/webhook"
@@ -65,26 +66,53 @@ func SealWebhook(ring *webhook.Keyring, w *webhook.Webhook) (WebhookRow, error) 
 	return r, errors.Join(errs...)
 }
 
+// Opener reads the columns of webhooks. Most have the same texts, so each text is decoded once, and the webhooks share
+// what it says: nobody may change their EventTypes or RetrySchedule in place. It is for one reading, by one goroutine.
+type Opener struct {
+	ring      *webhook.Keyring
+	lists     map[string][]string
+	schedules map[string][]time.Duration
+	auths     map[string]authRow
+	keys      map[string][]keyRow
+}
+
+// NewOpener makes an opener of what the ring sealed.
+func NewOpener(ring *webhook.Keyring) *Opener {
+	return &Opener{ring, map[string][]string{}, map[string][]time.Duration{}, map[string]authRow{}, map[string][]keyRow{}}
+}
+
+// decoded is the value of a JSON text, which is read unless it is known.
+func decoded[T any](known map[string]T, text string) (v T, err error) {
+	v, ok := known[text]
+	if !ok {
+		if err = json.Unmarshal([]byte(text), &v); err == nil {
+			known[text] = v
+		}
+	}
+	return v, err
+}
+
 // Open fills w, whose Tenant and ID are set, from the columns.
-func (r *WebhookRow) Open(ring *webhook.Keyring, w *webhook.Webhook) error {
-	var a authRow
-	var names []string
-	var keys []keyRow
-	err := errors.Join(json.Unmarshal([]byte(r.EventTypes), &w.EventTypes), json.Unmarshal([]byte(r.Auth), &a),
-		json.Unmarshal([]byte(r.Headers), &names), json.Unmarshal([]byte(r.SigningKeys), &keys),
-		json.Unmarshal([]byte(r.RetrySchedule), &w.RetrySchedule))
+func (o *Opener) Open(r *WebhookRow, w *webhook.Webhook) error {
+	types, err1 := decoded(o.lists, r.EventTypes)
+	schedule, err2 := decoded(o.schedules, r.RetrySchedule)
+	a, err3 := decoded(o.auths, r.Auth)
+	names, err4 := decoded(o.lists, r.Headers)
+	keys, err5 := decoded(o.keys, r.SigningKeys)
+	err := errors.Join(err1, err2, err3, err4, err5)
 	if err != nil {
 		return fmt.Errorf("read webhook %s: %w", w.ID, err)
 	}
+	w.EventTypes, w.RetrySchedule = slices.Clip(types), slices.Clip(schedule) // so that appending copies
 	w.Auth = webhook.Auth{Type: a.Type, Username: a.Username, Header: a.Header}
-	if w.Auth.Secret, err = openColumn(ring, w, "auth_sealed", r.AuthSealed); err != nil {
+	if w.Auth.Secret, err = openColumn(o.ring, w, "auth_sealed", r.AuthSealed); err != nil {
 		return err
 	}
-	values, err := openList(ring, w, "headers_sealed", r.HeadersSealed, len(names))
+	values, err := openList(o.ring, w, "headers_sealed", r.HeadersSealed, len(names))
 	if err != nil {
 		return err
 	}
-	secrets, err := openList(ring, w, "signing_keys_sealed", r.SigningKeysSealed, len(keys))
+	secrets, err := openList(o.ring, w, "signing_keys_sealed", r.SigningKeysSealed, len(keys))
 	if err != nil {
 		return err
 	}

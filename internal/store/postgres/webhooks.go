@@ -71,25 +71,25 @@ func (db *DB) UpdateWebhook(ctx context.Context, w *webhook.Webhook) error {
 
 // WebhookByID finds the tenant's webhook; see store.Webhooks.
 func (db *DB) WebhookByID(ctx context.Context, tenant, id string) (*webhook.Webhook, error) {
-	return one(ctx, db.pool, "webhook "+id, db.scanWebhook, `SELECT `+webhookColumns+` FROM webhooks
+	return one(ctx, db.pool, "webhook "+id, db.scanWebhook(), `SELECT `+webhookColumns+` FROM webhooks
 		WHERE tenant = $1 AND id = $2 AND deleted_at IS NULL`, tenant, id)
 }
 
 // WebhookByNum finds a webhook of whatever tenant, a deleted one too; see store.Webhooks.
 func (db *DB) WebhookByNum(ctx context.Context, num int64) (*webhook.Webhook, error) {
-	return one(ctx, db.pool, fmt.Sprintf("webhook %d", num), db.scanWebhook, `SELECT `+webhookColumns+` FROM webhooks
-		WHERE num = $1`, num)
+	return one(ctx, db.pool, fmt.Sprintf("webhook %d", num), db.scanWebhook(),
+		`SELECT `+webhookColumns+` FROM webhooks WHERE num = $1`, num)
 }
 
 // webhooksByNum lists those of the numbers that there are, by Num.
 func (db *DB) webhooksByNum(ctx context.Context, nums []int64) ([]*webhook.Webhook, error) {
-	return collect(ctx, db.pool, "webhooks by number", db.scanWebhook, `SELECT `+webhookColumns+` FROM webhooks
+	return collect(ctx, db.pool, "webhooks by number", db.scanWebhook(), `SELECT `+webhookColumns+` FROM webhooks
 		WHERE num = ANY($1::bigint[]) ORDER BY num`, nums)
 }
 
 // ListWebhooks lists the tenant's webhooks by Num; see store.Webhooks.
 func (db *DB) ListWebhooks(ctx context.Context, tenant string, after int64, limit int) ([]*webhook.Webhook, error) {
-	return collect(ctx, db.pool, "webhooks of tenant "+tenant, db.scanWebhook, `SELECT `+webhookColumns+` FROM webhooks
+	return collect(ctx, db.pool, "webhooks of tenant "+tenant, db.scanWebhook(), `SELECT `+webhookColumns+` FROM webhooks
 		WHERE tenant = $1 AND num > $2 AND deleted_at IS NULL ORDER BY num LIMIT $3`, tenant, after, limit)
 }
 
@@ -97,7 +97,7 @@ func (db *DB) ListWebhooks(ctx context.Context, tenant string, after int64, limi
 func (db *DB) AllWebhooks(ctx context.Context) ([]*webhook.Webhook, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()
-	return collectAll(ctx, db.pool, "all webhooks", db.scanWebhook, `SELECT `+webhookColumns+` FROM webhooks ORDER BY num`)
+	return collectAll(ctx, db.pool, "all webhooks", db.scanWebhook(), `SELECT `+webhookColumns+` FROM webhooks ORDER BY num`)
 }
 
 // loadTime bounds what no request waits for, such as the reading of all webhooks.
@@ -113,7 +113,13 @@ func (db *DB) webhookArgs(w *webhook.Webhook, last any) ([]any, error) {
 	}, err
 }
 
-func (db *DB) scanWebhook(row pgx.CollectableRow) (*webhook.Webhook, error) {
+// scanWebhook is what reads the rows of one query.
+func (db *DB) scanWebhook() pgx.RowToFunc[*webhook.Webhook] {
+	o := store.NewOpener(db.keyring)
+	return func(row pgx.CollectableRow) (*webhook.Webhook, error) { return scanWebhook(o, row) }
+}
+
+func scanWebhook(o *store.Opener, row pgx.CollectableRow) (*webhook.Webhook, error) {
 	var w webhook.Webhook
 	var r store.WebhookRow
 	var deletedAt *time.Time
@@ -123,7 +129,7 @@ func (db *DB) scanWebhook(row pgx.CollectableRow) (*webhook.Webhook, error) {
 		return nil, err
 	}
 	w.CreatedAt, w.UpdatedAt, w.DeletedAt = floor(w.CreatedAt), floor(w.UpdatedAt), orZero(deletedAt)
-	if err := r.Open(db.keyring, &w); err != nil {
+	if err := o.Open(&r, &w); err != nil {
 		return nil, err
 	}
 	return &w, nil

@@ -71,7 +71,7 @@ func (db *DB) UpdateWebhook(ctx context.Context, w *webhook.Webhook) error {
 func (db *DB) WebhookByID(ctx context.Context, tenant, id string) (*webhook.Webhook, error) {
 	row := db.rdb.QueryRowContext(ctx, `SELECT `+webhookColumns+` FROM webhooks
 		WHERE tenant = ? AND id = ? AND deleted_at IS NULL`, tenant, id)
-	w, err := db.scanWebhook(row.Scan)
+	w, err := scanWebhook(store.NewOpener(db.keyring), row.Scan)
 	if err != nil {
 		return nil, wrap(notFound(err), "webhook "+id)
 	}
@@ -80,8 +80,8 @@ func (db *DB) WebhookByID(ctx context.Context, tenant, id string) (*webhook.Webh
 
 // WebhookByNum finds a webhook of whatever tenant, a deleted one too; see store.Webhooks.
 func (db *DB) WebhookByNum(ctx context.Context, num int64) (*webhook.Webhook, error) {
-	w, err := db.scanWebhook(db.rdb.QueryRowContext(ctx, `SELECT `+webhookColumns+` FROM webhooks WHERE num = ?`,
-		num).Scan)
+	row := db.rdb.QueryRowContext(ctx, `SELECT `+webhookColumns+` FROM webhooks WHERE num = ?`, num)
+	w, err := scanWebhook(store.NewOpener(db.keyring), row.Scan)
 	if err != nil {
 		return nil, wrap(notFound(err), fmt.Sprintf("webhook %d", num))
 	}
@@ -104,8 +104,9 @@ func (db *DB) AllWebhooks(ctx context.Context) ([]*webhook.Webhook, error) {
 }
 
 func (db *DB) scanWebhooks(rows cursor, err error) (list []*webhook.Webhook, _ error) {
+	o := store.NewOpener(db.keyring)
 	err = each(rows, err, func() error {
-		w, err := db.scanWebhook(rows.Scan)
+		w, err := scanWebhook(o, rows.Scan)
 		list = append(list, w)
 		return err
 	})
@@ -125,7 +126,7 @@ func (db *DB) webhookArgs(w *webhook.Webhook) ([]any, error) {
 	}, err
 }
 
-func (db *DB) scanWebhook(scan func(...any) error) (*webhook.Webhook, error) {
+func scanWebhook(o *store.Opener, scan func(...any) error) (*webhook.Webhook, error) {
 	var w webhook.Webhook
 	var r store.WebhookRow
 	var createdAt, updatedAt int64
@@ -136,7 +137,7 @@ func (db *DB) scanWebhook(scan func(...any) error) (*webhook.Webhook, error) {
 		return nil, err
 	}
 	w.CreatedAt, w.UpdatedAt, w.DeletedAt = millis(createdAt), millis(updatedAt), orZero(deletedAt)
-	if err := r.Open(db.keyring, &w); err != nil {
+	if err := o.Open(&r, &w); err != nil {
 		return nil, err
 	}
 	return &w, nil
