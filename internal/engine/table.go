@@ -9,8 +9,8 @@ import (
 	"github.com/quantfolio/qhook/internal/event"
 )
 
-// table finds the webhooks that want an event. A tenant's part is never changed: a new one replaces it, so that a
-// change costs what the tenant has and not what all have.
+// table finds the webhooks that want an event. What is in a tenant's part is never changed: a new part replaces it, which
+// shares the lists that stay as they are, so that a webhook more costs the same however many there are.
 type table struct {
 	mu      sync.RWMutex
 	hooks   map[int64]*hook
@@ -58,23 +58,37 @@ func (p *tenantHooks) index() {
 	}
 }
 
-// set adds a webhook, or takes over what changed of it.
+// set adds a webhook, or takes over what changed of it. One at a time: Engine.tableM is held.
 func (t *table) set(h *hook) {
 	t.mu.RLock()
 	old := t.tenants[h.tenant]
 	t.mu.RUnlock()
-	p := &tenantHooks{}
-	if old != nil {
-		p.all = slices.Clone(old.all)
+	if old == nil {
+		old = &tenantHooks{rows: make([][]*hook, len(event.Catalogue()))}
 	}
-	i, found := slices.BinarySearchFunc(p.all, h.num, func(x *hook, num int64) int { return cmp.Compare(x.num, num) })
-	if !found {
-		p.all = slices.Insert(p.all, i, h)
+	c := h.conf.Load()
+	p := &tenantHooks{all: with(old.all, h, true), rows: make([][]*hook, len(old.rows))}
+	for i, row := range old.rows {
+		p.rows[i] = with(row, h, c.wants[i] && !c.webhook.Deleted())
 	}
-	p.index()
 	t.mu.Lock()
 	t.hooks[h.num], t.tenants[h.tenant] = h, p
 	t.mu.Unlock()
+}
+
+// with is the list, ascending by num, with the hook in it or not. The list stays as it is for whoever reads it: what is
+// appended is beyond its end.
+func with(list []*hook, h *hook, in bool) []*hook {
+	i, found := slices.BinarySearchFunc(list, h.num, func(x *hook, num int64) int { return cmp.Compare(x.num, num) })
+	switch {
+	case found == in:
+		return list
+	case !in:
+		return slices.Concat(list[:i], list[i+1:])
+	case i == len(list):
+		return append(list, h)
+	}
+	return slices.Concat(list[:i], []*hook{h}, list[i:])
 }
 
 // byNum finds a webhook; nil: there is none.

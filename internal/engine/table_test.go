@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -68,5 +69,66 @@ func TestMatch(t *testing.T) {
 	}
 	if len(all) != 5 {
 		t.Errorf("%d webhooks are listed, want 5", len(all))
+	}
+}
+
+// However webhooks come, change and go, the table is the one that a start would make, and whoever reads a former part goes
+// on to read what it had.
+func TestTableIsWhatAStartWouldMake(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	types, patterns := event.Catalogue(), []string{"**", "qap.investor.*", "qap.investor.advice.*", "qap.investor.created"}
+	hooks := map[int64]*hook{}
+	tab := newTable(nil)
+	type reading struct {
+		got  []*hook
+		want []int64
+	}
+	nums := func(list []*hook) (out []int64) {
+		for _, h := range list {
+			out = append(out, h.num)
+		}
+		return out
+	}
+	var readings []reading
+	for range 2000 {
+		num := 1 + random.Int64N(60)
+		h := hooks[num]
+		if h == nil {
+			h = &hook{num: num, tenant: []string{"a", "b"}[num%2]}
+			hooks[num] = h
+		}
+		w := &webhook.Webhook{Num: num, Tenant: h.tenant, EventTypes: []string{patterns[random.IntN(len(patterns))]}}
+		if random.IntN(3) == 0 {
+			w.DeletedAt = w.DeletedAt.AddDate(1, 0, 0)
+		}
+		wants, err := matcher{}.wants(w.EventTypes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.conf.Store(&conf{webhook: w, wants: wants})
+		tab.set(h)
+		var all []*hook
+		for _, h := range hooks {
+			all = append(all, h)
+		}
+		fresh := newTable(all)
+		for tenant, p := range fresh.tenants {
+			got := tab.tenants[tenant]
+			if !slices.Equal(nums(got.all), nums(p.all)) {
+				t.Fatalf("%s has %v, want %v", tenant, nums(got.all), nums(p.all))
+			}
+			for i := range types {
+				if !slices.Equal(nums(got.rows[i]), nums(p.rows[i])) {
+					t.Fatalf("%s of %s goes to %v, want %v", types[i].Name, tenant, nums(got.rows[i]), nums(p.rows[i]))
+				}
+				readings = append(readings, reading{got.rows[i], nums(got.rows[i])})
+			}
+		}
+	}
+	for _, r := range readings {
+		if !slices.Equal(nums(r.got), r.want) {
+			t.Fatalf("a former row has become %v, was %v", nums(r.got), r.want)
+		}
 	}
 }
