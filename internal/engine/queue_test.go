@@ -492,7 +492,7 @@ func TestLoadWithoutRoom(t *testing.T) {
 			if h.e.isReady(h) {
 				t.Errorf("%s: another look at once", c.name)
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			if got := h.e.isReady(h); got != c.want {
 				t.Errorf("%s: another look after a while = %v, want %v", c.name, got, c.want)
