@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strings"
 	"sync"
@@ -180,6 +181,10 @@ const awaited = `msg="stopping: waiting" for="attempts under way"`
 // TestSignalsEndGracefully sends each while an attempt is under way, which is awaited, and the log says so.
 func TestSignalsEndGracefully(t *testing.T) {
 	t.Parallel()
+	// What this process ignores, as under nohup, its children would too.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(caught) })
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		t.Run(s.String(), func(t *testing.T) {
 			t.Parallel()
