@@ -153,7 +153,7 @@ func (e *Engine) unplaceOne(a *accepted, i int) {
 
 // dispatch hands the committed events to the queues.
 func (e *Engine) dispatch(a *accepted) {
-	spilled := map[int64]time.Time{} // when the first that did not fit is due
+	var spilled map[int64]time.Time // when the first that did not fit is due; nil: all fit
 	for i := range a.sub.Events {
 		s := &a.sub.Events[i]
 		if s.Duplicate {
@@ -170,11 +170,16 @@ func (e *Engine) dispatch(a *accepted) {
 			}
 		}
 		for _, num := range s.Spilled {
+			if spilled == nil {
+				spilled = map[int64]time.Time{}
+			}
 			if _, ok := spilled[num]; !ok {
 				spilled[num] = e.firstDue(s.Seq)
 			}
 		}
-		e.metrics.spilled.Add(float64(len(s.Spilled)))
+		if len(s.Spilled) > 0 {
+			e.metrics.spilled.Add(float64(len(s.Spilled)))
+		}
 	}
 	for num, due := range spilled {
 		e.table.Load().byNum(num).dueAt(due)

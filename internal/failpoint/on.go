@@ -13,9 +13,6 @@ import (
 	"time"
 )
 
-// On tells whether the program was built with failpoints.
-const On = true
-
 // action is what happens at the nth time that a point is reached, and for delays at every later one too.
 type action struct {
 	nth   int64

@@ -40,12 +40,8 @@ const (
 		WHERE waiting.webhook = ?1 AND waiting.event = late.event AND late.due < waiting.due_at`
 )
 
-// What is looked at as written by a clock that was ahead: an event so long after now, or a row that is due so long
-// after it, which is more than what a receiver may ask for.
-const (
-	aheadEvent = time.Second
-	aheadRow   = 26 * time.Hour
-)
+// aheadEvent is how long after now an event is numbered to be looked at as written by a clock that was ahead.
+const aheadEvent = time.Second
 
 // Backlogs lists the webhooks with waiting deliveries; see store.Journal.
 func (db *DB) Backlogs(ctx context.Context) (list []store.Backlog, _ error) {
@@ -77,7 +73,7 @@ func (db *DB) Recall(ctx context.Context, now time.Time) (n int, ahead time.Dura
 	var hooks []int64
 	sign := ahead > 0
 	err = db.hooks(ctx, selectLast, func(webhook int64, due time.Time) {
-		sign = sign || due.After(now.Add(aheadRow))
+		sign = sign || due.After(now.Add(store.LongestWait))
 		if due.After(now) {
 			hooks = append(hooks, webhook)
 		}
