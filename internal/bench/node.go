@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -167,11 +168,25 @@ func benchEvent(eventType string, sent int64) string { return paddedEvent(eventT
 func paddedEvent(eventType string, sent int64, more int) string {
 	padding := ""
 	if more > 0 {
-		padding = `,"padding":"` + strings.Repeat("x", more) + `"`
+		padding = `,"padding":"` + prose(more) + `"`
 	}
 	return `{"type":"` + eventType + `","object_id":"0190d1f4-7a30-7c3e-9b7e-0d3c1c5a8e11",` +
 		`"object_owner_id":"0190d1f4-7a30-7c3e-9b7e-0d3c1c5a8e12","owner_id":"0190d1f4-7a30-7c3e-9b7e-0d3c1c5a8e13",` +
 		`"data":{"sent":` + strconv.FormatInt(sent, 10) + padding + `}}`
+}
+
+// prose is so many bytes of words in a random order, about as compressible as what people write.
+func prose(n int) string {
+	words := strings.Fields("the portfolio of an investor was reviewed with its advisor and rebalanced towards bonds after " +
+		"a quarter in which equity markets fell risk profile horizon objective income growth liquidity fees tax residence " +
+		"suitability report session completed draft approval recommendation product currency allocation drawdown benchmark")
+	r := mathrand.New(mathrand.NewPCG(1, 2))
+	var b strings.Builder
+	for b.Len() < n {
+		b.WriteString(words[r.IntN(len(words))])
+		b.WriteString(" " + strconv.Itoa(r.IntN(100_000)) + " ")
+	}
+	return b.String()[:n]
 }
 
 // benchBody is a request that publishes size events, and the path it goes to.

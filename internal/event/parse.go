@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -14,6 +15,10 @@ import (
 // maxViolations is how many broken rules are named, more or less; they are enough to work on, and the answer to a
 // request stays about as small as the request.
 const maxViolations = 100
+
+// yieldFrom is the size of an event, bytes, from which on it lets others run before it is read: a batch of such events
+// takes milliseconds, and the journal's writer and other publishers' requests would wait for a processor meanwhile.
+const yieldFrom = 1 << 10
 
 // The properties of an event, by their place in keys.
 const (
@@ -76,6 +81,9 @@ func ParseBatch(raw []byte) ([]Event, error) {
 	}
 	out := make([]Event, len(list))
 	for i, one := range list {
+		if len(one) > yieldFrom {
+			runtime.Gosched()
+		}
 		switch {
 		case len(one) > MaxSize:
 			v.Add(batchField(i), fmt.Sprintf("has %d bytes; at most %d are taken", len(one), MaxSize))
@@ -158,12 +166,7 @@ func skip(b []byte, i int) int {
 	for {
 		switch c := b[i]; c {
 		case '"':
-			for i++; b[i] != '"'; i++ {
-				if b[i] == '\\' {
-					i++
-				}
-			}
-			if depth == 0 {
+			if i = quoted(b, i); depth == 0 {
 				return i + 1
 			}
 		case '{', '[':
@@ -181,6 +184,21 @@ func skip(b []byte, i int) int {
 			}
 		}
 		i++
+	}
+}
+
+// quoted is the index of the quote that ends the string that begins at i, in valid JSON.
+func quoted(b []byte, i int) int {
+	for from := i + 1; ; {
+		end := from + bytes.IndexByte(b[from:], '"')
+		escapes := end
+		for escapes > from && b[escapes-1] == '\\' {
+			escapes--
+		}
+		if (end-escapes)%2 == 0 {
+			return end
+		}
+		from = end + 1
 	}
 }
 
@@ -331,11 +349,7 @@ func parseData(value []byte, p problems) json.RawMessage {
 	for i := 0; i < len(value); i++ {
 		switch value[i] {
 		case '"':
-			for i++; value[i] != '"'; i++ {
-				if value[i] == '\\' {
-					i++
-				}
-			}
+			i = quoted(value, i)
 		case '{', '[':
 			if depth++; depth > MaxDepth {
 				p.add(keys[keyData], fmt.Sprintf("is nested deeper than %d", MaxDepth))

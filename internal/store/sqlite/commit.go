@@ -17,8 +17,8 @@ import (
 
 const (
 	insertEvents = `INSERT INTO events
-		(seq, tenant, id, type, object_id, object_owner_id, owner_id, time, webhooks, data) VALUES `
-	insertEventsRow = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		(seq, tenant, id, type, object_id, object_owner_id, owner_id, time, webhooks, data, packed) VALUES `
+	insertEventsRow = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 	insertOutcomes = `INSERT INTO outcomes
 		(webhook, event, attempt, kind, at, duration, sent, status, next_at, class, key_id, response, timings) VALUES `
@@ -30,8 +30,8 @@ const (
 )
 
 func findEvents(n int) string {
-	return `SELECT id, type, object_id, object_owner_id, owner_id, time, data, json_array_length(webhooks)
-		FROM events WHERE tenant = ? AND id IN (?` + strings.Repeat(", ?", n-1) + `)`
+	return `SELECT id, type, object_id, object_owner_id, owner_id, time, ` + dataOf + `, json_array_length(webhooks)
+		FROM events AS e WHERE tenant = ? AND id IN (?` + strings.Repeat(", ?", n-1) + `)`
 }
 
 func isEOF(err error) bool { return errors.Is(err, io.EOF) }
@@ -144,6 +144,7 @@ func (w *writer) write(b *store.Batch) error {
 func (w *writer) release() {
 	w.events.reset()
 	w.outcomes.reset()
+	w.packer.reset()
 	w.ids = w.repeats.Reset(nil, w.ids[:0])
 	w.rows.Collect(&store.Batch{})
 }
@@ -178,9 +179,13 @@ func (w *writer) found(tenant string, v []driver.Value) error {
 	if err != nil {
 		return err
 	}
+	data, err := unpackValue(v[6])
+	if err != nil {
+		return err
+	}
 	w.repeats.Add(tenant, &event.Event{
 		ID: id, Type: v[1].(string), ObjectID: v[2].(string), ObjectOwnerID: v[3].(string), OwnerID: v[4].(string),
-		Time: time.UnixMilli(v[5].(int64)).UTC(), Data: []byte(v[6].(string)),
+		Time: time.UnixMilli(v[5].(int64)).UTC(), Data: data,
 	}, int(v[7].(int64)))
 	return nil
 }
@@ -197,7 +202,11 @@ func (w *writer) accept(tenant string, e *store.Submitted) error {
 	r[6].Value = e.Event.OwnerID
 	r[7].Value = e.Event.Time.UnixMilli()
 	r[8].Value = w.numbers(e.Webhooks)
-	r[9].Value = string(e.Event.Data)
+	if packed := w.packer.pack(e.Event.Data); packed != nil {
+		r[9].Value, r[10].Value = "", packed
+	} else {
+		r[9].Value, r[10].Value = string(e.Event.Data), nil
+	}
 	if err := w.part.add(w, tenant, e); err != nil {
 		return err
 	}

@@ -54,8 +54,11 @@ func (db *DB) Dump(ctx context.Context) (store.Dump, error) {
 func (d *dump) Close() error { return d.conn.Close() }
 
 func source(t *store.Table) string {
-	if t.Name == "waiting" {
+	switch t.Name {
+	case "waiting":
 		return "waiting_all"
+	case "events":
+		return "events AS e"
 	}
 	return t.Name
 }
@@ -83,6 +86,9 @@ func selectRows(t *store.Table, in store.Scope, after store.Row, limit int64) (q
 	}
 	if t.Only != "" {
 		where = append(where, t.Only)
+	}
+	if t.Name == "events" {
+		columns[t.Index("data")] = dataOf
 	}
 	key := strings.Join(names(t.Key), ", ")
 	if after != nil {
@@ -123,7 +129,11 @@ func (d *dump) Rows(ctx context.Context, t *store.Table, in store.Scope, after s
 			for i := range row {
 				to[i] = &row[i]
 			}
-			if err := rows.Scan(to...); err != nil {
+			err := rows.Scan(to...)
+			if err == nil && t.Name == "events" {
+				err = unpackIn(row, t.Index("data"))
+			}
+			if err != nil {
 				yield(nil, wrap(err, "read "+t.Name))
 				return
 			}

@@ -51,6 +51,7 @@ type DB struct {
 	clock   store.Clock
 	path    string
 	lock    *os.File
+	file    *os.File // the database, to flush it; closed last, since closing it drops the locks that SQLite holds on it
 
 	mu   turn    // one writer at a time: Commit or a configuration change
 	wdb  *sql.DB // one connection, which w holds
@@ -96,7 +97,8 @@ func (db *DB) open(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
+	db.file = f
+	if err := f.Chmod(0o600); err != nil {
 		return err
 	}
 	// fdatasync flushes all that a commit needs, and is what SQLite's own builds use. Where there is none, fsync stays.
@@ -238,6 +240,9 @@ func (db *DB) close() error {
 	}
 	if db.wdb != nil { // the last connection: SQLite empties the log into the file
 		errs = append(errs, db.wdb.Close())
+	}
+	if db.file != nil {
+		errs = append(errs, db.file.Close())
 	}
 	return errors.Join(append(errs, db.lock.Close())...)
 }

@@ -172,7 +172,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	limit("1") // SQLite takes the present size instead
-	big := `{"x":"` + strings.Repeat("x", 200_000) + `"}`
+	big := `{"x":"` + noise(200_000) + `"}`
 	for range 3 {
 		b := &store.Batch{Submissions: []*store.Submission{newSubmission(2, big), newSubmission(3, `{}`)}}
 		err := db.Commit(ctx, b)
@@ -298,7 +298,7 @@ func TestCheckpoint(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "q.db")
 	db := mustOpen(t, path, mustRing(t))
-	big := `{"x":"` + strings.Repeat("x", 200_000) + `"}`
+	big := `{"x":"` + noise(200_000) + `"}`
 	for n := range 300 {
 		mustAccept(t, db, n, big)
 	}

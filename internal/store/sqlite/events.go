@@ -9,7 +9,7 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-const eventColumns = `e.seq, e.webhooks, e.id, e.type, e.object_id, e.object_owner_id, e.owner_id, e.time, e.data`
+const eventColumns = `e.seq, e.webhooks, e.id, e.type, e.object_id, e.object_owner_id, e.owner_id, e.time, ` + dataOf
 
 // The condition that all lists share: newest first from ?2 down to ?3, up to ?4 rows, and the filters, ” or '[]' for
 // none. ?1 is the tenant.

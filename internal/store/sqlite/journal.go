@@ -18,7 +18,7 @@ import (
 
 const (
 	selectDue = `SELECT w.event, w.attempts, w.due_at, e.tenant,
-			e.id, e.type, e.object_id, e.object_owner_id, e.owner_id, e.time, e.data
+			e.id, e.type, e.object_id, e.object_owner_id, e.owner_id, e.time, ` + dataOf + `
 		FROM waiting AS w CROSS JOIN events AS e ON e.seq = w.event
 		WHERE w.webhook = ? AND w.due_at >= ? AND w.due_at <= ? AND w.event NOT IN (SELECT value FROM json_each(?))
 		ORDER BY w.due_at, w.event LIMIT ?`
@@ -37,7 +37,7 @@ const (
 			SELECT json_group_array(w.value) FROM json_each(e.webhooks) AS w
 			WHERE NOT EXISTS (SELECT 1 FROM outcomes WHERE webhook = w.value AND event = e.seq)
 				AND NOT EXISTS (SELECT 1 FROM waiting WHERE webhook = w.value AND event = e.seq)),
-			e.id, e.type, e.object_id, e.object_owner_id, e.owner_id, e.time, e.data
+			e.id, e.type, e.object_id, e.object_owner_id, e.owner_id, e.time, ` + dataOf + `
 		FROM events AS e WHERE e.seq >= ? ORDER BY e.seq LIMIT ?`
 )
 
@@ -92,7 +92,10 @@ func (d *eventDest) columns(e *event.Event) []any {
 }
 
 func (d *eventDest) done(e *event.Event) (err error) {
-	e.Time, e.Data = millis(d.time), d.data
+	e.Time = millis(d.time)
+	if e.Data, err = unpack(d.data); err != nil {
+		return err
+	}
 	e.ID, err = uuid.FromBytes(d.id)
 	return err
 }

@@ -1,9 +1,10 @@
 package sqlite
 
 import (
-	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
+	"syscall"
 	"time"
 
 	"modernc.org/sqlite"
@@ -14,9 +15,12 @@ import (
 // The log's bounds, in pages of 4 KiB. SQLite writes the log anew from its beginning when all of it has been moved to
 // the database file and no read needs it; where reads overlap without end, that moment never comes by itself.
 const (
-	checkpointAt = 4_000  // written since the last time: what can be moved is moved
+	checkpointAt = 2_000  // written since the last time: what can be moved is moved
 	shutAt       = 8_000  // in the log: new reads wait until those under way have ended and all is moved
 	breakAt      = 16_000 // in the log all the same: the reads under way are broken off, and commits wait for it
+
+	aheadRounds = 4   // of a move ahead, at most
+	aheadLittle = 256 // pages that are moved by a commit
 
 	drainTime = time.Second            // that a read under way has to end once the gate is shut
 	stallTime = 250 * time.Millisecond // that a commit waits at most
@@ -48,7 +52,7 @@ func (db *DB) tidy(dc any) error {
 		_, _, err = dc.(sqlite.DBStatus).Status(sqlite.DBStatusCacheWrite, true)
 		ahead := make(chan error, 1)
 		l.ahead = ahead
-		go func() { ahead <- checkpoint(db.cdb) }()
+		go func() { ahead <- db.moveAhead() }()
 		return err
 	}
 	db.wal.rest = false
@@ -72,10 +76,23 @@ func (db *DB) tidy(dc any) error {
 	return nil
 }
 
-// checkpoint moves what reads allow, as of now.
-func checkpoint(db *sql.DB) error {
-	var busy, pages, moved int
-	return db.QueryRow("PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &pages, &moved)
+// moveAhead moves what reads allow, and what came meanwhile, until that is little. It flushes the database file itself:
+// SQLite leaves that to the move that finds nothing new behind it, and so to a commit's.
+func (db *DB) moveAhead() error {
+	for before, round := 0, 0; round < aheadRounds; round++ {
+		var busy, pages, moved int
+		if err := db.cdb.QueryRow("PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &pages, &moved); err != nil {
+			return err
+		}
+		if err := syscall.Fdatasync(int(db.file.Fd())); err != nil {
+			return fmt.Errorf("flush the database file: %w: %w", store.ErrBroken, err)
+		}
+		if pages-before < aheadLittle {
+			return nil
+		}
+		before = moved
+	}
+	return nil
 }
 
 // movedAhead takes in how a move ahead has ended, if one has. db.mu is held.

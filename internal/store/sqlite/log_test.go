@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -126,7 +125,7 @@ func bulk(seq *store.Seq) *store.Batch {
 	b := &store.Batch{}
 	for range 20 {
 		*seq++
-		s := newSubmission(0, `{"x":"`+strings.Repeat("x", 100_000)+`"}`)
+		s := newSubmission(0, `{"x":"`+noise(100_000)+`"}`)
 		s.Events[0].Seq, s.Events[0].Event.ID, s.Events[0].IDGiven = *seq, uuid.Must(uuid.NewV7()), false
 		b.Submissions = append(b.Submissions, s)
 	}
@@ -209,8 +208,11 @@ func TestMoveBesideAnother(t *testing.T) {
 		mustAccept(t, db, 2+i, `{}`)
 	}
 	moved := make(chan error, 1)
-	go func() { // waits for the read, with the right to move
-		_, err := db.cdb.Exec("PRAGMA wal_checkpoint(RESTART)")
+	go func() { // waits for the read, with the right to move; without it, since the loop below had it, it gives up
+		var err error
+		for busy, log, done := 0, -1, 0; log < 0 && err == nil; {
+			err = db.cdb.QueryRow("PRAGMA wal_checkpoint(RESTART)").Scan(&busy, &log, &done)
+		}
 		moved <- err
 	}()
 	for busy, log, done := 0, 0, 0; log >= 0; {

@@ -27,6 +27,7 @@ type writer struct {
 	all                                 []*statement
 
 	part    part
+	packer  packer
 	repeats store.Repeats   // of this batch
 	ids     []store.EventID // scratch
 	rows    store.RowOps    // of this batch
@@ -187,6 +188,7 @@ func (w *writer) restore() bool {
 		w.events.reset()
 		w.outcomes.reset()
 		w.waiting.reset()
+		w.packer.reset()
 		_, _ = w.rollback.exec() // fails when SQLite has rolled back by itself; what counts is whether BEGIN works now
 		if _, err := w.begin.exec(); err != nil {
 			return err
