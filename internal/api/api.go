@@ -122,7 +122,7 @@ type api struct {
 	tenants sync.Map // IDs of tenants that were found
 	tests   *limiters
 	bodies  *budget.Budget
-	parsing chan struct{} // has a value for each large body that is being parsed
+	large   chan struct{} // has a value for each large body that is on its way through
 }
 
 // New makes the handler of /v1, /openapi.json and /docs.
@@ -135,7 +135,7 @@ func New(cfg Config) (http.Handler, error) {
 		advisory: cfg.Advisory, version: cfg.Version, live: cfg.Live, stopping: cfg.Stopping,
 		mux: http.NewServeMux(), keys: newKeyCache(cfg.Store),
 		tests:  &limiters{rate: cfg.TestRate, burst: cfg.TestBurst, byTenant: map[string]*rate.Limiter{}},
-		bodies: cfg.Bodies, parsing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
+		bodies: cfg.Bodies, large: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 	}
 	a.doc = humago.New(a.mux, documentConfig(cfg.Version))
 	a.registerPublish()

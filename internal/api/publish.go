@@ -139,7 +139,11 @@ func (a *api) acceptBatch(r *http.Request, c *caller, buf *buffer) (err error) {
 	if buf.b, err = buf.readBody(r, buf.b, MaxBatchBody); err != nil {
 		return err
 	}
-	evs, err := a.parseBatch(buf.b)
+	if len(buf.b) >= largeBatch {
+		a.large <- struct{}{}
+		defer func() { <-a.large }()
+	}
+	evs, err := event.ParseBatch(buf.b)
 	if err != nil {
 		return err
 	}
@@ -151,18 +155,11 @@ func (a *api) acceptBatch(r *http.Request, c *caller, buf *buffer) (err error) {
 	return nil
 }
 
-// largeBatch is the size of a body, bytes, from which on parsing it takes so long that others would notice.
+// largeBatch is the size of a body, bytes, from which on parsing and committing it takes so long that others would
+// notice. Large ones leave a processor to everything else, the journal's writer above all: where two were parsed at once
+// on two processors, every commit waited for them; and where the next was parsed while one was committed, so did those
+// who wait for an answer.
 const largeBatch = 64 << 10
-
-// parseBatch reads the events. Large bodies leave a processor to everything else, the journal's writer above all: where
-// two were parsed at once on two processors, every commit waited for them.
-func (a *api) parseBatch(body []byte) ([]event.Event, error) {
-	if len(body) >= largeBatch {
-		a.parsing <- struct{}{}
-		defer func() { <-a.parsing }()
-	}
-	return event.ParseBatch(body)
-}
 
 // jsonContent is shared between answers; nobody writes to it.
 var jsonContent = []string{"application/json"}
