@@ -123,8 +123,8 @@ func (s *Sender) CloseIdle() { s.pools.closeIdle() }
 func (s *Sender) Close() { s.pools.closeIdle() }
 
 // Send makes one attempt for the event. It returns within the webhook's timeout and soon after ctx ends.
-func (s *Sender) Send(ctx context.Context, t *Target, e *event.Event) Result {
-	r := Result{At: time.Now()}
+func (s *Sender) Send(ctx context.Context, t *Target, e *event.Event) (r Result) {
+	r.At = time.Now()
 	deadline := r.At.Add(t.timeout)
 	b := getBuffer()
 	defer putBuffer(b)
@@ -137,6 +137,7 @@ func (s *Sender) Send(ctx context.Context, t *Target, e *event.Event) Result {
 		err = s.exchange(ctx, t, &req, deadline, &r)
 	}
 	r.Duration = time.Since(r.At)
+	defer t.hide(&r, &req)
 	if r.Status != 0 {
 		r.Verdict, r.Class = judge(r.Status)
 		if r.Status != http.StatusTooManyRequests && r.Status != http.StatusServiceUnavailable {

@@ -24,6 +24,7 @@ type Target struct {
 	headers  []header // authentication and custom ones
 	webhook  *webhook.Webhook
 	signers  []*signature.Signer // of the webhook's signing keys, in their order
+	secrets  [][]byte            // that no answer may show
 	sessions tls.ClientSessionCache
 	test     bool // the answer's headers are kept
 }
@@ -77,6 +78,7 @@ func NewTarget(w *webhook.Webhook) (*Target, error) {
 	for _, k := range w.SigningKeys {
 		t.signers = append(t.signers, signature.NewSigner(k.Key.Reveal()))
 	}
+	t.secrets = secretsOf(w)
 	return t, nil
 }
 
@@ -114,6 +116,7 @@ type request struct {
 	at      time.Time
 	agent   string
 	id      string
+	signed  [2][2]int // where the signatures are in wire
 }
 
 // build makes the request. Its content, which is what is signed, is the body of a POST or the query of a GET.
@@ -138,7 +141,14 @@ func (t *Target) build(b *buffer, e *event.Event, now time.Time, agent string) r
 	w = append(append(w, " HTTP/1.1\r\nHost: "...), t.origin.Host...)
 	w = append(w, "\r\n"...)
 	r.each(func(name, value string, _ bool) {
-		w = append(append(append(append(w, name...), ": "...), value...), "\r\n"...)
+		w = append(append(w, name...), ": "...)
+		switch from := len(w); name {
+		case signature.HeaderQuantfolio:
+			r.signed[0] = [2]int{from, from + len(value)}
+		case signature.HeaderSignature:
+			r.signed[1] = [2]int{from, from + len(value)}
+		}
+		w = append(append(w, value...), "\r\n"...)
 	})
 	w = append(w, "\r\n"...)
 	w = append(w, r.body...)
