@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -77,6 +78,32 @@ func StandardKey(key string) []byte {
 		}
 	}
 	return []byte(key)
+}
+
+// CheckKey says what is wrong with a key that starts with whsec_ and is not of
+// the form that Standard Webhooks libraries take: whsec_ and padded base64
+// (Standard Webhooks specification, section "Signature scheme"). Such a key
+// would be used as typed here, and refused or decoded elsewhere. Other keys are
+// always good. The error is the end of a sentence and never has the key.
+func CheckKey(key string) error {
+	rest, ok := strings.CutPrefix(key, secretPrefix)
+	if !ok {
+		return nil
+	}
+	_, err := base64.StdEncoding.DecodeString(rest)
+	switch _, unpadded := base64.RawStdEncoding.DecodeString(rest); {
+	case rest == "":
+		return errors.New("has nothing after whsec_")
+	case strings.ContainsAny(rest, " \t\r\n"):
+		return errors.New("has white space after whsec_")
+	case strings.ContainsAny(rest, "-_"):
+		return errors.New("has - or _ after whsec_, which are of URL-safe Base64; write + and / in their place")
+	case err != nil && unpadded == nil:
+		return errors.New("lacks the = at the end that pad Base64 to a multiple of four characters")
+	case err != nil:
+		return errors.New("has something after whsec_ that is not Base64")
+	}
+	return nil
 }
 
 // SecretForm returns the form of key that Standard Webhooks libraries take:

@@ -3,9 +3,11 @@ package api
 import (
 	"bytes"
 	"io"
+	"mime"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/quantfolio/qhook/internal/budget"
 )
@@ -47,6 +49,9 @@ func (h *holding) release() {
 // readBody reads at most limit bytes into b, which it returns; a longer body is a 413. It takes twice what has arrived:
 // the body, and what it is read into.
 func (h *holding) readBody(r *http.Request, b []byte, limit int64) ([]byte, error) {
+	if err := checkForm(r); err != nil {
+		return b, err
+	}
 	over := "The request's body is over " + strconv.FormatInt(limit, 10) + " bytes."
 	tooLarge := newProblem(http.StatusRequestEntityTooLarge, over).with("Connection", "close")
 	most, room := limit+1, int64(firstRead)
@@ -71,11 +76,48 @@ func (h *holding) readBody(r *http.Request, b []byte, limit int64) ([]byte, erro
 		case int64(len(b)) > limit:
 			return b, tooLarge
 		case err == io.EOF:
-			return b, nil
+			return b, checkStart(b)
 		case err != nil:
 			return b, newProblem(http.StatusBadRequest, "The request's body did not arrive whole.").with("Connection", "close")
 		}
 	}
+}
+
+// checkForm refuses a body that says, or shows, that it is something else than JSON as it is (RFC 9110, section 15.5.16):
+// what is packed may be a bomb, and what a form of another site posts is not meant for an API.
+func checkForm(r *http.Request) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	for _, coding := range r.Header["Content-Encoding"] {
+		if coding != "" && !strings.EqualFold(coding, "identity") {
+			return newProblem(http.StatusUnsupportedMediaType, "The request's body has a Content-Encoding. Send it as it is.").
+				with("Accept-Encoding", "identity").with("Connection", "close")
+		}
+	}
+	types := r.Header["Content-Type"]
+	if len(types) == 0 || len(types) == 1 && types[0] == "application/json" {
+		return nil
+	}
+	kind, _, err := mime.ParseMediaType(types[0])
+	if err != nil || len(types) > 1 || kind != "application/json" && !strings.HasSuffix(kind, "+json") {
+		return newProblem(http.StatusUnsupportedMediaType, "The request's body is not said to be JSON. Send Content-Type: application/json.").
+			with("Accept", "application/json").with("Connection", "close")
+	}
+	return nil
+}
+
+// checkStart refuses a body whose first bytes are those of something else than JSON in UTF-8.
+func checkStart(b []byte) error {
+	switch {
+	case bytes.HasPrefix(b, []byte("\xef\xbb\xbf")):
+		return newProblem(http.StatusBadRequest, "The request's body begins with a byte order mark. Send it without.")
+	case bytes.HasPrefix(b, []byte("\xff\xfe")), bytes.HasPrefix(b, []byte("\xfe\xff")):
+		return newProblem(http.StatusBadRequest, "The request's body is in UTF-16. Send it in UTF-8.")
+	case bytes.HasPrefix(b, []byte("\x1f\x8b")):
+		return newProblem(http.StatusBadRequest, "The request's body is packed with gzip. Send it as it is.")
+	}
+	return nil
 }
 
 // held has the request's body read, and counted until next has returned.

@@ -82,6 +82,7 @@ func merge(w *webhook.Webhook, raw []byte, now time.Time) (generated string, err
 			*to = s
 		}
 	}
+	old := *w
 	text("url", &w.URL)
 	text("method", (*string)(&w.Method))
 	text("owner_id", &w.OwnerID)
@@ -93,6 +94,9 @@ func merge(w *webhook.Webhook, raw []byte, now time.Time) (generated string, err
 		w.Enabled, w.DisabledReason = on || null, ""
 	}
 	mergeTimes(o, w)
+	if moved(&old, w) {
+		forgetSecrets(o, w)
+	}
 	mergeAuth(o, w)
 	mergeHeaders(o, w)
 	generated = mergeSigningKey(o, w, now)
@@ -100,6 +104,42 @@ func merge(w *webhook.Webhook, raw []byte, now time.Time) (generated string, err
 	w.UpdatedAt = now
 	addViolations(o.v, w.Check())
 	return generated, o.v.Err()
+}
+
+// moved tells whether the requests would go to another origin (RFC 6454, section 4) than before.
+func moved(old, w *webhook.Webhook) bool {
+	to, err := webhook.NormalizeURL(w.URL, w.Method)
+	return err == nil && old.URL != "" && originOf(to) != originOf(old.URL)
+}
+
+// originOf is the scheme, the host and the port of a normalised URL.
+func originOf(url string) string {
+	o, _, err := webhook.SplitURL(url)
+	if err != nil {
+		return ""
+	}
+	if o.TLS {
+		return "https://" + o.Host
+	}
+	return "http://" + o.Host
+}
+
+const movedText = "is missing; the URL's scheme, host or port changes, and a secret goes nowhere that it was not given for: " +
+	"give it again, or "
+
+// forgetSecrets has every secret of a webhook that moves asked for again: whoever may change a webhook must not learn
+// what it sends by having it sent elsewhere. The signing keys stay, since they are never sent.
+func forgetSecrets(o *object, w *webhook.Webhook) {
+	if _, given := o.members["auth"]; !given && !w.Auth.Secret.IsZero() {
+		names := authMembers[w.Auth.Type]
+		o.v.Add("auth."+names[len(names)-1], movedText+"set auth to null")
+	}
+	if _, given := o.members["headers"]; !given {
+		for i := range w.Headers {
+			o.v.Add(fmt.Sprintf("headers[%d].value", i), movedText+"leave the header out of headers")
+		}
+	}
+	w.Auth.Type, w.Headers = webhook.AuthNone, nil
 }
 
 // addViolations appends the violations of fields that have none yet, so that one mistake is not told twice.
@@ -250,6 +290,9 @@ func mergeSigningKey(o *object, w *webhook.Webhook, now time.Time) (generated st
 		generated = signature.GenerateKey()
 		w.Rotate(webhook.NewSecret(generated), now, switchAt, overlap)
 	case given && typed != "":
+		if err := signature.CheckKey(typed); err != nil {
+			o.v.Add("signing_key", err.Error())
+		}
 		w.Rotate(webhook.NewSecret(typed), now, switchAt, overlap)
 	case rotation != "":
 		o.v.Add(rotation, "goes with signing_key or generate_signing_key only")

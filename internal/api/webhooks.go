@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/netguard"
 	"github.com/quantfolio/qhook/internal/store"
 	"github.com/quantfolio/qhook/internal/webhook"
 )
@@ -139,15 +140,19 @@ func (a *api) getWebhook(ctx context.Context, in *byID) (*webhookOutput, error) 
 }
 
 func (a *api) updateWebhook(ctx context.Context, in *changeInput) (*webhookOutput, error) {
-	var generated string
+	var generated, was string
 	w, err := a.change(ctx, in.ID, in.IfMatch, func(w *webhook.Webhook) error {
-		was := w.URL
+		was = w.URL
 		var err error
 		generated, err = merge(w, in.RawBody, a.now())
 		return a.checkTarget(ctx, w, was, err)
 	})
 	if err != nil {
 		return nil, err
+	}
+	if from, to := originOf(was), originOf(w.URL); from != to {
+		a.log.WarnContext(ctx, "webhook moved to another origin", "webhook", w.ID, "tenant", w.Tenant, "from", from, "to", to,
+			"by", callerOf(ctx).key.ID)
 	}
 	out := answer(w)
 	out.Body.SigningKey = generated
@@ -227,6 +232,10 @@ func (a *api) checkTarget(ctx context.Context, w *webhook.Webhook, was string, e
 	guardErr := a.guard.CheckTarget(soon, origin.Name, origin.Port, !origin.TLS)
 	if guardErr == nil {
 		return err
+	}
+	if errors.Is(guardErr, netguard.ErrPlainHTTP) {
+		v.Add("url", "must begin with https://: this server sends nothing over plain http (the operator's --allow-http)")
+		return v
 	}
 	a.log.LogAttrs(ctx, slog.LevelWarn, "webhook target refused", slog.String("tenant", w.Tenant), slog.Any("error", guardErr))
 	v.Add("url", refusedText)

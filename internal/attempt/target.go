@@ -126,7 +126,7 @@ func (t *Target) build(b *buffer, e *event.Event, now time.Time, agent string) r
 	w := b.wire[:0]
 	if t.method == webhook.GET {
 		if _, query, ok := strings.Cut(t.path, "?"); ok && query != "" {
-			b.content = append(append(b.content, query...), '&')
+			b.content = append(append(b.content, strings.TrimSuffix(query, "&")...), '&')
 		}
 		b.content = e.AppendQuery(b.content)
 		path, _, _ := strings.Cut(t.path, "?")

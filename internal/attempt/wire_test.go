@@ -310,7 +310,7 @@ func TestRequestBytes(t *testing.T) {
 			h.Auth = webhook.Auth{Type: webhook.AuthBearer, Secret: webhook.NewSecret("tok")}
 		}, "POST /hook HTTP/1.1", [2]string{"Authorization", "Bearer tok"}},
 		{"API key", webhook.GET, func(h *webhook.Webhook) {
-			h.URL += "?source=a%20b"
+			h.URL += "?source=a%20b&"
 			h.Auth = webhook.Auth{Type: webhook.AuthAPIKey, Header: "X-Key", Secret: webhook.NewSecret("v")}
 		}, "GET /hook?source=a%20b&id=0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44&type=qap.investor.created&", [2]string{"X-Key", "v"}},
 		{"custom header", webhook.GET, func(h *webhook.Webhook) {

@@ -204,21 +204,21 @@ It stays up; Ctrl-C ends it and removes its data. What to try next, in another t
     AUTH="Authorization: Bearer $QHOOK_KEY"
     curl -s -H "$AUTH" $QHOOK_URL/v1/investors
     curl -s -H "$AUTH" $QHOOK_URL/v1/investors \
-      -d '{"advisor_id":"%[3]s","investor_type":"person","investor_name":"Max Moe"}'
+      --json '{"advisor_id":"%[3]s","investor_type":"person","investor_name":"Max Moe"}'
     curl -s -H "$AUTH" $QHOOK_URL/v1/investors/%[4]s -X PATCH \
       -H 'Content-Type: application/merge-patch+json' -d '{"investor_name":"John X. Doe"}'
     curl -s -H "$AUTH" $QHOOK_URL/v1/investors/%[4]s/advice-sessions \
-      -d '{"title":"Second opinion"}'
+      --json '{"title":"Second opinion"}'
     curl -s -H "$AUTH" $QHOOK_URL/v1/investors/%[4]s -X DELETE
 
     curl -s -H "$AUTH" $QHOOK_URL/v1/deliveries
     curl -s -H "$AUTH" $QHOOK_URL/v1/events \
-      -d '{"type":"qap.investor.created","object_id":"inv-1","object_owner_id":"adv-1","owner_id":"adv-1",
+      --json '{"type":"qap.investor.created","object_id":"inv-1","object_owner_id":"adv-1","owner_id":"adv-1",
       "data":{"investor_name":"Jane Doe"}}'
     qhook trigger qap.investor.advice.completed
     qhook listen --port 9000        and register http://127.0.0.1:9000/ as a webhook:
     curl -s -H "$AUTH" $QHOOK_URL/v1/webhooks \
-      -d '{"url":"http://127.0.0.1:9000/","method":"POST","event_types":["**"],"generate_signing_key":true}'
+      --json '{"url":"http://127.0.0.1:9000/","method":"POST","event_types":["**"],"generate_signing_key":true}'
 
 `, url, s.adminKey, s.ada.id, s.john.ID, s.firm.name)
 }

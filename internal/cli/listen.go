@@ -62,10 +62,10 @@ func (l *listenCmd) Run(r *run) error {
 			bad.Add(1)
 		}
 		status := l.answer(ctx, w, req, n)
-		var b bytes.Buffer
-		fmt.Fprintf(&b, "%s  #%d %s %s %s → %s\n", v.At.Format("15:04:05.000"), n, v.EventType, v.EventID, v.verdict(), status)
+		b := bytes.NewBuffer(forTerminal(fmt.Appendf(nil, "%s  #%d %s %s %s → %s\n", v.At.Format("15:04:05.000"), n,
+			v.EventType, v.EventID, v.verdict(), status)))
 		if !l.Quiet {
-			v.write(&b)
+			v.write(b)
 			b.WriteString("\n")
 		}
 		_, _ = out.Write(b.Bytes())

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quantfolio/qhook/internal/inert"
 	"github.com/quantfolio/qhook/signature"
 )
 
@@ -95,8 +96,11 @@ func (v *received) write(w io.Writer, more ...string) {
 		}
 		b.WriteString("\n")
 	}
-	_, _ = w.Write(b.Bytes())
+	_, _ = w.Write(forTerminal(b.Bytes()))
 }
+
+// forTerminal is what a stranger sent, without what a terminal would obey.
+func forTerminal(b []byte) []byte { return inert.Text(bytes.ReplaceAll(b, []byte("\r"), []byte("␍"))) }
 
 // lockedWriter lets several goroutines print whole blocks.
 type lockedWriter struct {

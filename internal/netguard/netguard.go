@@ -35,6 +35,9 @@ func (e *RefusedError) Error() string {
 	return "refused: " + e.Reason + " (" + e.Hint + " would allow it)"
 }
 
+// ErrPlainHTTP is a plain http target where none is ever dialled, whatever its address.
+var ErrPlainHTTP = &RefusedError{Reason: "plain http", Hint: hintHTTP}
+
 // ResolveError says that a name has no usable answer now.
 type ResolveError struct{ Err error }
 
@@ -198,6 +201,9 @@ func local(a netip.Addr) (bool, error) {
 // CheckTarget judges a target when it is saved: *RefusedError, or nil. What cannot be resolved or judged now is let
 // pass, since every dial judges again.
 func (g *Guard) CheckTarget(ctx context.Context, host string, port uint16, plainHTTP bool) error {
+	if plainHTTP && !g.cfg.AllowHTTP && len(g.cfg.Allow) == 0 {
+		return ErrPlainHTTP
+	}
 	_, err := g.resolve(ctx, host, port, plainHTTP)
 	if errors.As(err, new(*ResolveError)) || Shortage(err) {
 		return g.judgePort(port, plainHTTP)

@@ -255,3 +255,34 @@ func FuzzJudge(f *testing.F) {
 		}
 	})
 }
+
+// TestPlainHTTPIsRefusedWhenSaved: where no plain http is ever dialled, it is refused before the name is looked up.
+func TestPlainHTTPIsRefusedWhenSaved(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg  Config
+		want bool
+	}{
+		"default":                 {Config{}, true},
+		"allowed":                 {Config{AllowHTTP: true}, false},
+		"allowed for one network": {Config{Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, false},
+	} {
+		c.cfg.Resolver = unknown{}
+		g, err := New(c.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := g.CheckTarget(t.Context(), "nowhere.example", 80, true); errors.Is(got, ErrPlainHTTP) != c.want {
+			t.Errorf("%s: CheckTarget of plain http = %v, refused want %t", name, got, c.want)
+		}
+		if got := g.CheckTarget(t.Context(), "nowhere.example", 443, false); got != nil {
+			t.Errorf("%s: CheckTarget of https = %v, want nil", name, got)
+		}
+	}
+}
+
+// unknown knows no name.
+type unknown struct{}
+
+func (unknown) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return nil, &net.DNSError{IsNotFound: true}
+}

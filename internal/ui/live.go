@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/quantfolio/qhook/client"
+	"github.com/quantfolio/qhook/internal/inert"
 )
 
 type livePage struct {
@@ -75,7 +76,7 @@ func (u *UI) liveStream(v *visit) error {
 			u.log.ErrorContext(v.r.Context(), "a row of a live page could not be made", "error", err)
 			return nil
 		}
-		if !send("data: " + strings.Join(strings.Fields(string(inert(b.Bytes()))), " ") + "\n\n") {
+		if !send("data: " + strings.Join(strings.Fields(string(inert.Text(b.Bytes()))), " ") + "\n\n") {
 			return nil
 		}
 	}

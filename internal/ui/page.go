@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/quantfolio/qhook/client"
+	"github.com/quantfolio/qhook/internal/inert"
 )
 
 //go:embed templates
@@ -105,7 +106,7 @@ func (u *UI) render(v *visit, status int, name, part string, p page) {
 	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	v.w.Header().Set("Cache-Control", "no-store")
 	v.w.WriteHeader(status)
-	_, _ = v.w.Write(inert(b.Bytes()))
+	_, _ = v.w.Write(inert.Text(b.Bytes()))
 }
 
 // failPage is shown when something went wrong.

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strings"
 	"time"
@@ -131,10 +132,22 @@ func (w *Webhook) Warnings() []string {
 			break
 		}
 	}
+	for _, k := range w.SigningKeys {
+		if s := k.Key.Reveal(); !strings.HasPrefix(s, "whsec_") && len(s) >= WarnSigningKey && isBase64(s) {
+			out = append(out, "The signing key is valid Base64. It is used as it was typed; libraries of Standard Webhooks decode such a "+
+				"key. If yours does, give it here as whsec_ and the key.")
+			break
+		}
+	}
 	if strings.HasPrefix(w.URL, "http://") {
 		out = append(out, "The target is plain http: anyone on the way can read the events and the authentication.")
 	}
 	return out
+}
+
+func isBase64(s string) bool {
+	_, err := base64.StdEncoding.DecodeString(s)
+	return err == nil
 }
 
 func plain(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) }

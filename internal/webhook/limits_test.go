@@ -173,7 +173,7 @@ func TestRefusalsSayWhatIsWrong(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	for n, want := range map[int64]int{1: 1, WarnSigningKey - 1: 1, WarnSigningKey: 0, WarnSigningKey + 1: 0} {
 		w := valid()
-		w.SigningKeys = []SigningKey{{ID: "k", Key: NewSecret(text(99))}, {ID: "l", Key: NewSecret(text(n))}}
+		w.SigningKeys = []SigningKey{{ID: "k", Key: NewSecret(text(99))}, {ID: "l", Key: NewSecret("!" + text(n-1))}}
 		if got := w.Warnings(); len(got) != want {
 			t.Errorf("Warnings with a key of %d bytes = %q, want %d", n, got, want)
 		}

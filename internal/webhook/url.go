@@ -172,6 +172,9 @@ func normalizeName(host string) (string, error) {
 		if l == "" || len(l) > 63 {
 			return "", errors.New("has a host with an empty label or one over 63 characters")
 		}
+		if l[0] == '-' || l[len(l)-1] == '-' { // RFC 1123, section 2.1
+			return "", errors.New("has a host with a part that begins or ends with -")
+		}
 	}
 	if len(ascii) > 253 {
 		return "", errors.New("has a host over 253 characters")

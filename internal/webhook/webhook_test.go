@@ -44,7 +44,7 @@ func TestNormalizeURL(t *testing.T) {
 		"https://127.0.0.0x1/", "https://0177.0.0.1/", "https://127.0.0.01/", "https://1.2.3.4.5/", "https://[fe80::1%25eth0]/", "https://[127.0.0.1]/",
 		"https://[::ffff:127.0.0.1]/", "https://[::1/", "https://[::1]x/", "https://" + strings.Repeat("a", 64) + ".example/",
 		"https://" + strings.Repeat("a.", 127) + "example/", "https://a..b/", "https://example.com/#x", "https://example.com/" + strings.Repeat("x", MaxURL),
-		"https://ex%61mple.com/", "https://example.com%2f/",
+		"https://ex%61mple.com/", "https://example.com%2f/", "https://-a.example/", "https://a-.example/", "https://a.-b/", "https://b.a-/",
 	} {
 		if got, err := NormalizeURL(bad, POST); err == nil {
 			t.Errorf("NormalizeURL(%q) = %q, want an error", bad, got)

@@ -1,4 +1,5 @@
-package ui
+// Package inert makes text of strangers harmless to look at, on a page or in a terminal. It knows nothing of markup.
+package inert
 
 import (
 	"bytes"
@@ -6,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// inert makes characters visible that would not be seen as what they are: controls, terminal codes among them, and those
-// that turn the direction of text around (Unicode Standard Annex 9, "Trojan Source"). html/template has made markup
-// harmless before. It looks at the whole page, so that no place can be forgotten; the templates have none of these characters.
-func inert(page []byte) []byte {
+// Text makes characters visible that would not be seen as what they are: controls, terminal codes among them, and those
+// that turn the direction of text around (Unicode Standard Annex 9, "Trojan Source"). Line ends and tabs
+// stay; what has none of them is returned as it is.
+func Text(page []byte) []byte {
 	var out bytes.Buffer
 	from := 0
 	for i := 0; i < len(page); {
