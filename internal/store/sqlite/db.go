@@ -286,6 +286,9 @@ func (db *DB) change(ctx context.Context, op string, fn func(*sql.Tx) error) err
 // db.mu is held.
 func (db *DB) failed(err error, op string) error {
 	c := code(err)
+	if c != 0 {
+		_ = db.w.conn.Raw(func(dc any) error { err = told(dc, err); return nil })
+	}
 	err = db.explain(err, op)
 	if errors.Is(err, store.ErrBroken) {
 		db.bad = err

@@ -302,8 +302,9 @@ func TestCheckpoint(t *testing.T) {
 	for n := range 300 {
 		mustAccept(t, db, n, big)
 	}
+	// Up to shutAt commits go on beside a move; how far that gets depends on the machine.
 	info, err := os.Stat(path + "-wal")
-	if err != nil || info.Size() > 2*checkpointAt*4096 {
-		t.Errorf("log = %d bytes, %v, want at most %d", info.Size(), err, 2*checkpointAt*4096)
+	if most := int64(shutAt+checkpointAt) * logPage; err != nil || info.Size() > most {
+		t.Errorf("log = %d bytes, %v, want at most %d", info.Size(), err, most)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"syscall"
+	"unsafe"
 
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -48,20 +50,59 @@ func wrap(err error, op string) error {
 	return fmt.Errorf("%s: %w", op, err)
 }
 
-// explain wraps an error of a write. Of a write that the system refused, SQLite does not tell why: it says the same for
-// a failing disk, a quota that is used up (EDQUOT), a file that has the largest size allowed (EFBIG), and a file system
-// that turned read-only (EROFS). Only the first leaves in doubt what is on the disk; so the same is tried beside the
-// database.
+// explain wraps an error of a write. Of a write that the system refused, SQLite's code does not tell why: it is the same
+// for a failing disk, a quota that is used up (EDQUOT), a file that has the largest size allowed (EFBIG), and a file
+// system that turned read-only (EROFS). Only the first leaves in doubt what is on the disk. The system's own word for
+// it, which told adds, counts at any time; where there is none, the same is tried beside the database, which finds
+// nothing if there is room again by then.
 func (db *DB) explain(err error, op string) error {
 	switch c := code(err); {
 	case errors.Is(err, store.ErrFull):
 	case c == lib.SQLITE_IOERR_WRITE, c == lib.SQLITE_IOERR_TRUNCATE,
 		c&0xff == lib.SQLITE_CANTOPEN, c&0xff == lib.SQLITE_READONLY:
+		if isNoRoom(err) {
+			return fmt.Errorf("%s: %w: %w", op, store.ErrFull, err)
+		}
 		if why := noRoom(db.path); why != nil {
 			return fmt.Errorf("%s: %w: %w: %w", op, store.ErrFull, why, err)
 		}
 	}
 	return wrap(err, op)
+}
+
+// told adds to an error that SQLite gave on this driver's connection what the system said, where it refused a write; any
+// other stays as it is. The connection must not have been used since.
+func told(dc any, err error) error {
+	if c := code(err); c != lib.SQLITE_IOERR_WRITE && c != lib.SQLITE_IOERR_TRUNCATE {
+		return err
+	}
+	if errno := systemErrno(dc); errno != 0 {
+		return fmt.Errorf("%w: %w", errno, err)
+	}
+	return err
+}
+
+// systemErrno is sqlite3_system_errno of the driver's connection, which the driver keeps to itself; 0: not known.
+func systemErrno(dc any) syscall.Errno {
+	v := reflect.ValueOf(dc)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return 0
+	}
+	handle := v.Elem().FieldByName("db")
+	if handle.Kind() != reflect.Uintptr || handle.IsZero() {
+		return 0
+	}
+	return syscall.Errno((*(**lib.Tsqlite3)(unsafe.Pointer(handle.UnsafeAddr()))).FiSysErrno)
+}
+
+// isNoRoom tells whether the system refused something for lack of room.
+func isNoRoom(err error) bool {
+	for _, none := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EROFS} {
+		if errors.Is(err, none) {
+			return true
+		}
+	}
+	return false
 }
 
 // noRoom tries to write a page beside the database, as far from the file's beginning as its largest file goes, and says
@@ -79,10 +120,8 @@ func noRoom(path string) (why error) {
 		_ = f.Close()
 		_ = os.Remove(f.Name())
 	}
-	for _, none := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EROFS} {
-		if errors.Is(err, none) {
-			return err
-		}
+	if isNoRoom(err) {
+		return err
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -79,9 +80,17 @@ func (db *DB) tidy(dc any) error {
 // moveAhead moves what reads allow, and what came meanwhile, until that is little. It flushes the database file itself:
 // SQLite leaves that to the move that finds nothing new behind it, and so to a commit's.
 func (db *DB) moveAhead() error {
+	ctx := context.Background()
+	conn, err := db.cdb.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
 	for before, round := 0, 0; round < aheadRounds; round++ {
 		var busy, pages, moved int
-		if err := db.cdb.QueryRow("PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &pages, &moved); err != nil {
+		err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &pages, &moved)
+		if err != nil {
+			_ = conn.Raw(func(dc any) error { err = told(dc, err); return nil })
 			return err
 		}
 		if err := syscall.Fdatasync(int(db.file.Fd())); err != nil {
@@ -110,7 +119,7 @@ func (db *DB) move(dc any) error {
 	if _, _, err := dc.(sqlite.DBStatus).Status(sqlite.DBStatusCacheWrite, true); err != nil {
 		return err
 	}
-	return db.w.checkpoint.query(func(v []driver.Value) error {
+	return told(dc, db.w.checkpoint.query(func(v []driver.Value) error {
 		l := &db.wal
 		switch pages := int(v[1].(int64)); {
 		case pages < 0: // another move is under way
@@ -120,7 +129,7 @@ func (db *DB) move(dc any) error {
 			l.pages = pages
 		}
 		return nil
-	})
+	}))
 }
 
 // empty lets the reads under way end, or ends them, and moves all of the log, so that the next commit writes it anew.

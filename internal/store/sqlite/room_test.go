@@ -37,11 +37,7 @@ func TestLargestFile(t *testing.T) {
 	if inChild(t) {
 		return
 	}
-	limit := func(size uint64) {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: ^uint64(0)}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	limit := func(size uint64) { limitFiles(t, size) }
 	// The last one lets the log be moved until the database file has the largest size.
 	for _, size := range []uint64{0, 40 << 10, 1 << 20, 3<<20 + 17, checkpointAt*logPage + 6<<20} {
 		ctx, dir := t.Context(), t.TempDir()
@@ -76,6 +72,72 @@ func TestLargestFile(t *testing.T) {
 		if files, err := os.ReadDir(dir); err != nil || len(files) != 4 {
 			t.Errorf("files = %v, %v, want the database, its log, its index and its lock", files, err)
 		}
+	}
+}
+
+// TestRoomComesBack: a write that had no room is a full disk also where there is room again before anybody looks, in the
+// log and in the database file. Only what the system said of the write itself tells.
+func TestRoomComesBack(t *testing.T) {
+	t.Parallel()
+	if inChild(t) {
+		return
+	}
+	db := mustOpen(t, filepath.Join(t.TempDir(), "q.db"), mustRing(t))
+	mustAccept(t, db, 1, `{}`)
+	seq := store.SeqAt(time.Now())
+	commit := func() error {
+		return db.w.conn.Raw(func(any) error {
+			if _, err := db.w.begin.exec(); err != nil {
+				return err
+			}
+			if err := db.w.write(bulk(&seq)); err != nil {
+				return err
+			}
+			_, err := db.w.commit.exec()
+			return err
+		})
+	}
+	change := func() error {
+		_, err := db.w.conn.ExecContext(t.Context(), `INSERT INTO tenants (id, name, created_at) VALUES ('x', ?, 0)`,
+			string(make([]byte, 4<<20)))
+		return err
+	}
+	failed := func(err error) error { return db.failed(err, "commit") }
+	for i, c := range []struct {
+		name  string
+		write func() error
+		means func(error) error
+		want  error
+	}{
+		{"commit", commit, failed, store.ErrFull},
+		{"change", change, failed, store.ErrFull},
+		{"move", func() error { return db.w.conn.Raw(db.move) }, db.moved, nil},
+		{"move ahead", db.moveAhead, db.moved, nil},
+	} {
+		mustAccept(t, db, 10+i, `{"x":"`+noise(100_000)+`"}`) // something to move, and too little to be moved by itself
+		db.mu.Lock()
+		limitFiles(t, 16<<10)
+		err := c.write()
+		limitFiles(t, ^uint64(0))
+		if verdict(code(err)) != store.ErrBroken {
+			t.Errorf("%s without room = %v, want an error that SQLite says no more of than that the write failed", c.name, err)
+		}
+		if err := c.means(err); !errors.Is(err, c.want) || errors.Is(err, store.ErrBroken) {
+			t.Errorf("%s without room, and some afterwards = %v, want %v", c.name, err, c.want)
+		}
+		if db.bad != nil {
+			t.Errorf("after %s nothing is written any more: %v", c.name, db.bad)
+		}
+		db.mu.Unlock()
+	}
+	mustAccept(t, db, 2, `{}`)
+}
+
+// limitFiles limits the size of the files that this process writes.
+func limitFiles(t *testing.T, size uint64) {
+	t.Helper()
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: ^uint64(0)}); err != nil {
+		t.Fatal(err)
 	}
 }
 
