@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -70,35 +71,49 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// start runs the program of a language for a webhook until the test ends.
-func start(t *testing.T, language string, w *webhook.Webhook, port int, key, secret string) *output {
+// build makes the program of a language for a webhook, ready to be run.
+func build(t *testing.T, language string, w *webhook.Webhook) (file string) {
 	t.Helper()
 	l, code, err := receivers.Code(language, w)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), l.File)
+	file = filepath.Join(t.TempDir(), l.File)
 	if err := os.WriteFile(file, []byte(code), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{}, run[language]...)
-	for i := range args {
-		args[i] = strings.Replace(args[i], "PORT", strconv.Itoa(port), 1)
+	if language != "go" {
+		return file
 	}
-	if language == "go" { // built, so that ending it ends the program and not only what runs it
-		binary := file + ".exe"
-		if out, err := exec.Command("go", "build", "-o", binary, file).CombinedOutput(); err != nil {
-			t.Fatalf("go build: %v\n%s\n%s", err, out, code)
+	// Built, so that ending it ends the program and not only what runs it.
+	if out, err := exec.Command("go", "build", "-o", file+".exe", file).CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s\n%s", err, out, code)
+	}
+	return file + ".exe"
+}
+
+// command runs a program; env is all that is set of ours.
+func command(t *testing.T, language, file string, port int, env ...string) (*exec.Cmd, *output) {
+	t.Helper()
+	var args []string
+	if language != "go" {
+		for _, a := range run[language] {
+			args = append(args, strings.Replace(a, "PORT", strconv.Itoa(port), 1))
 		}
-		args, file = []string{binary}, ""
 	}
-	if file != "" {
-		args = append(args, file)
-	}
+	args = append(args, file)
 	out := new(output)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = t.TempDir(), out, out
-	cmd.Env = append(os.Environ(), "PORT="+strconv.Itoa(port), "QHOOK_SIGNING_KEY="+key, "QHOOK_SECRET="+secret)
+	ours := func(s string) bool { return strings.HasPrefix(s, "QHOOK_") || strings.HasPrefix(s, "PORT=") }
+	cmd.Env = append(append(slices.DeleteFunc(os.Environ(), ours), "PORT="+strconv.Itoa(port)), env...)
+	return cmd, out
+}
+
+// start runs a program until the test ends.
+func start(t *testing.T, language, file string, port int, env ...string) *output {
+	t.Helper()
+	cmd, out := command(t, language, file, port, env...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -113,13 +128,30 @@ func start(t *testing.T, language string, w *webhook.Webhook, port int, key, sec
 		}
 		select {
 		case <-ended:
-			t.Fatalf("the program ended:\n%s\n%s", out, code)
+			t.Fatalf("the program ended:\n%s", out)
 		default:
 		}
 		if time.Now().After(end) {
 			t.Fatalf("the program does not listen:\n%s", out)
 		}
 	}
+}
+
+// runs tells whether the program can be run. Where its language is never here it is compared with what people read.
+func runs(t *testing.T, l receivers.Language) bool {
+	t.Helper()
+	if run[l.ID] == nil {
+		golden(t, l)
+		t.Log("NOT RUN: no " + l.Name + " on this kind of machine; its program is compared with testdata")
+		return false
+	}
+	if _, err := exec.LookPath(run[l.ID][0]); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("there is no %s", run[l.ID][0])
+		}
+		t.Skipf("SKIPPED: there is no %s", run[l.ID][0])
+	}
+	return true
 }
 
 // TestReceivers has the real sender send to each program: what is right is taken, and what is not is refused.
@@ -136,16 +168,8 @@ func TestReceivers(t *testing.T) {
 	for _, l := range receivers.Languages() {
 		t.Run(l.ID, func(t *testing.T) {
 			t.Parallel()
-			if run[l.ID] == nil {
-				golden(t, l)
-				t.Log("NOT RUN: no " + l.Name + " on this kind of machine; its program is compared with testdata")
+			if !runs(t, l) {
 				return
-			}
-			if _, err := exec.LookPath(run[l.ID][0]); err != nil {
-				if os.Getenv("CI") != "" {
-					t.Fatalf("there is no %s", run[l.ID][0])
-				}
-				t.Skipf("SKIPPED: there is no %s", run[l.ID][0])
 			}
 			for name, w := range map[string]*webhook.Webhook{
 				"POST": hook("", webhook.POST, webhook.Auth{Type: webhook.AuthBearer, Secret: secret}, key, old),
@@ -153,7 +177,7 @@ func TestReceivers(t *testing.T) {
 			} {
 				port := freePort(t)
 				w.URL = fmt.Sprintf("http://127.0.0.1:%d%s", port, awkwardPath)
-				out := start(t, l.ID, w, port, key, "the secret")
+				out := start(t, l.ID, build(t, l.ID, w), port, "QHOOK_SIGNING_KEY="+key, "QHOOK_SECRET=the secret")
 				send := func(w *webhook.Webhook) int {
 					target, err := attempt.NewTarget(w)
 					if err != nil {
@@ -186,6 +210,77 @@ func TestReceivers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFailClosed runs each program without its key or its secret, and with what is none: it does not run, or where the
+// language starts it anew for each request takes none, and says what is missing.
+func TestFailClosed(t *testing.T) {
+	const key, secret = "QHOOK_SIGNING_KEY", "QHOOK_SECRET"
+	bearer := webhook.Auth{Type: webhook.AuthBearer, Secret: webhook.NewSecret("s")}
+	basic := webhook.Auth{Type: webhook.AuthBasic, Username: "u", Secret: webhook.NewSecret("s")}
+	header := webhook.Auth{Type: webhook.AuthAPIKey, Header: "X-Key", Secret: webhook.NewSecret("s")}
+	hasKey, hasSecret := key+"="+signature.GenerateKey(), secret+"=s"
+	const url = "http://127.0.0.1/hook"
+	none := webhook.Auth{Type: webhook.AuthNone}
+	for _, l := range receivers.Languages() {
+		t.Run(l.ID, func(t *testing.T) {
+			t.Parallel()
+			if !runs(t, l) {
+				return
+			}
+			refuses := func(missing, file string, env ...string) {
+				t.Helper()
+				says := failed(t, l.ID, file, env...)
+				if !strings.Contains(says, missing) || strings.Contains(says, "whsec_AAAA") {
+					t.Errorf("with %q it says %q, want that %s is wrong, and no key", env, says, missing)
+				}
+			}
+			both := build(t, l.ID, hook(url, webhook.POST, bearer, "k"))
+			refuses(key, both)
+			for _, bad := range []string{"", " \t", "whsec_", "whsec_AAAA!", "whsec_AAAAA"} {
+				refuses(key, both, hasSecret, key+"="+bad)
+			}
+			refuses(secret, both, hasKey)
+			refuses(secret, both, hasKey, secret+"=")
+			refuses(secret, both, hasKey, secret+"= ")
+			refuses(secret, build(t, l.ID, hook(url, webhook.GET, basic)))
+			refuses(secret, build(t, l.ID, hook(url, webhook.POST, header)), secret+"=")
+			refuses(key, build(t, l.ID, hook(url, webhook.GET, none, "k")))
+			start(t, l.ID, both, freePort(t), hasKey, hasSecret)
+			start(t, l.ID, build(t, l.ID, hook(url, webhook.GET, none)), freePort(t)) // it checks nothing
+		})
+	}
+}
+
+// failed runs a program that must not take anything and returns what it says.
+func failed(t *testing.T, language, file string, env ...string) string {
+	t.Helper()
+	port := freePort(t)
+	if language == "php" {
+		var out *output
+		t.Run("", func(t *testing.T) { // at its end the program is, and all that it said has come
+			out = start(t, language, file, port, env...)
+			resp, err := http.Post(fmt.Sprintf("http://127.0.0.1:%d/hook", port), "application/json", strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusInternalServerError {
+				t.Errorf("with %q the answer is %d, want 500", env, resp.StatusCode)
+			}
+		})
+		return out.String()
+	}
+	cmd, out := command(t, language, file, port, env...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("with %q the program ends with %v, want that it ends at once with status 1", env, err)
+	}
+	return out.String()
 }
 
 var update = flag.Bool("update", false, "write the programs that are not run to testdata")
