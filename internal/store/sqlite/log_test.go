@@ -90,6 +90,9 @@ func TestLogBound(t *testing.T) {
 			var slowest time.Duration
 			seq := store.SeqAt(time.Now())
 			for written < 110<<20 || !c.breaks && reads.Load() < 10 {
+				if written > 1<<30 {
+					t.Fatalf("beside %d MiB of commits only %d reads got through", written>>20, reads.Load())
+				}
 				began := time.Now()
 				if err := db.Commit(ctx, bulk(&seq)); err != nil {
 					t.Fatal(err)
@@ -104,7 +107,7 @@ func TestLogBound(t *testing.T) {
 			}
 			t.Logf("log at most %d MiB, slowest commit %v, %d reads, %d broken off", largest>>20, slowest, reads.Load(),
 				broken.Load())
-			if most := int64(breakAt+2*checkpointAt) * logPage; largest > most {
+			if most := int64(100 << 20); largest > most { // what is promised; how far below depends on the machine
 				t.Errorf("log = %d bytes, want at most %d", largest, most)
 			}
 			stop()
@@ -210,7 +213,7 @@ func TestMoveBesideAnother(t *testing.T) {
 	moved := make(chan error, 1)
 	go func() { // waits for the read, with the right to move; without it, since the loop below had it, it gives up
 		var err error
-		for busy, log, done := 0, -1, 0; log < 0 && err == nil; {
+		for busy, log, done := 1, -1, 0; (log < 0 || busy != 0) && err == nil; { // again, too, where it waited in vain
 			err = db.cdb.QueryRow("PRAGMA wal_checkpoint(RESTART)").Scan(&busy, &log, &done)
 		}
 		moved <- err
@@ -219,6 +222,11 @@ func TestMoveBesideAnother(t *testing.T) {
 		err := db.rdb.db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &log, &done)
 		if err != nil {
 			t.Fatal(err)
+		}
+		select {
+		case err := <-moved:
+			t.Fatalf("the other move ended before anybody saw it: %v", err)
+		default:
 		}
 	}
 	db.mu.Lock()
