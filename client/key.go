@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"time"
@@ -32,6 +33,29 @@ type APIKey struct {
 	Name      string    `json:"name,omitempty"`
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	Key       string    `json:"key,omitempty"`
+
+	Kind      string    `json:"kind,omitempty"`       // KindAPIKey, KindLink or KindSignIn
+	WebhookID string    `json:"webhook_id,omitempty"` // the one that it is bound to
+	MadeBy    string    `json:"made_by,omitempty"`    // ID of the key that it was made with, and ends with
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	Networks  []string  `json:"networks,omitempty"` // prefixes, from which it is good; none: from anywhere
+	UsedAt    time.Time `json:"last_used_at,omitzero"`
+	UsedFrom  string    `json:"last_used_from,omitempty"` // an address
+}
+
+// What gives access: API keys, links that sign somebody in once, and the sign-ins.
+const (
+	KindAPIKey = "api_key"
+	KindLink   = "link"
+	KindSignIn = "sign_in"
+)
+
+// APIKeyChange is what may be changed of an API key; nil fields stay as they are. A zero ExpiresAt is no end of its own, no
+// Networks is anywhere; where the key that does it has an end or networks, those count.
+type APIKeyChange struct {
+	Name      *string    `json:"name,omitempty"`
+	ExpiresAt *time.Time `json:"-"`
+	Networks  *[]string  `json:"networks,omitempty"`
 }
 
 // NewAPIKey is what an API key is created with. Tenant is for the operator; a tenant's admin makes keys of its own tenant.
@@ -40,6 +64,9 @@ type NewAPIKey struct {
 	Role      string `json:"role"`
 	AdvisorID string `json:"advisor_id,omitempty"` // role advisor only
 	Name      string `json:"name,omitempty"`
+
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	Networks  []string  `json:"networks,omitempty"` // prefixes like 192.0.2.0/24
 }
 
 // CreateTenant makes a tenant; the operator's key only. Its CreatedAt is passed over.
@@ -58,16 +85,46 @@ func (c *Client) CreateAPIKey(ctx context.Context, k NewAPIKey) (APIKey, error) 
 }
 
 // APIKeys lists the API keys, oldest first.
-func (c *Client) APIKeys(ctx context.Context) ([]APIKey, error) {
+func (c *Client) APIKeys(ctx context.Context) ([]APIKey, error) { return c.APIKeysOf(ctx, KindAPIKey) }
+
+// APIKeysOf lists what gives access, of one kind, oldest first.
+func (c *Client) APIKeysOf(ctx context.Context, kind string) ([]APIKey, error) {
 	var out struct {
 		APIKeys []APIKey `json:"items"`
 	}
-	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/api-keys", out: &out})
+	var query url.Values
+	if kind != KindAPIKey {
+		query = url.Values{"kind": {kind}}
+	}
+	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/api-keys", query: query, out: &out})
 	return out.APIKeys, err
 }
 
-// DeleteAPIKey deletes an API key; from then on it opens nothing.
-func (c *Client) DeleteAPIKey(ctx context.Context, id string) error {
-	_, err := c.do(ctx, request{method: http.MethodDelete, path: "/v1/api-keys/" + url.PathEscape(id)})
+// UpdateAPIKey changes an API key.
+func (c *Client) UpdateAPIKey(ctx context.Context, id string, change APIKeyChange) (APIKey, error) {
+	in := struct {
+		APIKeyChange
+		ExpiresAt any `json:"expires_at,omitzero"`
+	}{APIKeyChange: change}
+	if t := change.ExpiresAt; t != nil && t.IsZero() {
+		in.ExpiresAt = json.RawMessage("null")
+	} else if t != nil {
+		in.ExpiresAt = *t
+	}
+	var out APIKey
+	_, err := c.do(ctx, request{method: http.MethodPatch, path: "/v1/api-keys/" + url.PathEscape(id), in: in, out: &out})
+	return out, err
+}
+
+// DeleteAPIKey ends an API key, a link or a sign-in, and all that was made with it; from then on it opens nothing.
+func (c *Client) DeleteAPIKey(ctx context.Context, id string) error { return c.endAPIKey(ctx, id, nil) }
+
+// ReplaceAPIKey ends an API key for which there is another by now: the API keys that were made with it stay.
+func (c *Client) ReplaceAPIKey(ctx context.Context, id string) error {
+	return c.endAPIKey(ctx, id, url.Values{"keep_keys": {"true"}})
+}
+
+func (c *Client) endAPIKey(ctx context.Context, id string, query url.Values) error {
+	_, err := c.do(ctx, request{method: http.MethodDelete, path: "/v1/api-keys/" + url.PathEscape(id), query: query})
 	return err
 }

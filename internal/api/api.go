@@ -74,6 +74,10 @@ type Config struct {
 	TestRate  rate.Limit       // test sends a second, per tenant; default 1
 	TestBurst int              // test sends at once, per tenant; default 10
 	Bodies    *budget.Budget   // what the bodies of requests take; nil: one of 64 MiB
+
+	// Background runs what no request waits for, and whoever gave it waits for that; false: it is too late. nil: the last
+	// use of keys is not written.
+	Background func(func()) bool
 }
 
 func (c *Config) setDefaults() error {
@@ -119,6 +123,7 @@ type api struct {
 	mux     *http.ServeMux
 	doc     huma.API
 	keys    *keyCache
+	uses    uses
 	tenants sync.Map // IDs of tenants that were found
 	tests   *limiters
 	bodies  *budget.Budget
@@ -133,7 +138,7 @@ func New(cfg Config) (http.Handler, error) {
 	a := &api{
 		engine: cfg.Engine, store: cfg.Store, guard: cfg.Guard, log: cfg.Logger, clock: cfg.Now,
 		advisory: cfg.Advisory, version: cfg.Version, live: cfg.Live, stopping: cfg.Stopping,
-		mux: http.NewServeMux(), keys: newKeyCache(cfg.Store),
+		mux: http.NewServeMux(), keys: newKeyCache(cfg.Store), uses: uses{store: cfg.Store, log: cfg.Logger, background: cfg.Background},
 		tests:  &limiters{rate: cfg.TestRate, burst: cfg.TestBurst, byTenant: map[string]*rate.Limiter{}},
 		bodies: cfg.Bodies, large: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 	}

@@ -92,10 +92,13 @@ func (a *api) authenticate(r *http.Request, c *caller) error {
 	}
 	switch {
 	case key.Expired(a.now()):
-		return errUnauthorized("The sign-in or the link is over.")
+		return errUnauthorized("The time of this API key, sign-in or link is over.")
+	case key.Networks != "" && !networksOf(key.Networks).has(r.RemoteAddr):
+		return newProblem(http.StatusForbidden, "This API key is not good from the address that the request comes from.")
 	case key.Kind == store.KindLink && (r.Method != http.MethodPost || r.URL.Path != "/v1/sign-in"):
 		return errUnauthorized("A link's token is good for signing in only.")
 	}
+	a.uses.note(key.ID, r.RemoteAddr, a.clock())
 	c.key, c.tenant = key, key.Tenant
 	return a.chooseTenant(r, c)
 }
@@ -180,6 +183,14 @@ func (k *keyCache) find(ctx context.Context, hash [32]byte, now time.Time) (stor
 		k.byHash[hash] = cachedKey{key, now.Add(keyLife)}
 	}
 	return key, nil
+}
+
+// forget forgets every key.
+func (k *keyCache) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.evicted++
+	clear(k.byHash)
 }
 
 // evict forgets a key by its ID, and every key whose time is over.

@@ -85,14 +85,17 @@ func (s *stream) run(ctx context.Context, stopping <-chan struct{}) {
 		_, err := fmt.Fprint(s.w, text)
 		return err == nil && rc.Flush() == nil
 	}
-	idle := time.NewTicker(liveIdle)
+	idle, check := time.NewTicker(liveIdle), time.NewTicker(keyLife)
 	defer idle.Stop()
+	defer check.Stop()
 	for ok := send(": connected\n\n"); ok; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-stopping:
 			return
+		case <-check.C:
+			ok = s.may()
 		case <-idle.C:
 			ok = s.may() && send(": \n\n")
 		case x := <-s.watcher.C:

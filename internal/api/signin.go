@@ -81,9 +81,8 @@ func (a *api) createLink(ctx context.Context, in *bodyInput) (*output[linkView],
 		return nil, err
 	}
 	plain, made := NewLink(c.parent(), k, life, a.now())
-	if !c.key.ExpiresAt.IsZero() && made.ExpiresAt.After(c.key.ExpiresAt) {
-		made.ExpiresAt = c.key.ExpiresAt
-	}
+	made.Maker, made.Networks, made.EndsAt = c.key.ID, c.key.Networks, c.key.ExpiresAt
+	made.ExpiresAt = earlier(made.ExpiresAt, made.EndsAt)
 	if err := a.store.CreateAPIKey(context.WithoutCancel(ctx), made); errors.Is(err, store.ErrNotFound) {
 		return nil, errUnauthorized("The API key was deleted.")
 	} else if err != nil {
@@ -146,6 +145,14 @@ func lifeOf(o *object, name string, otherwise, most time.Duration) time.Duration
 	return d.Truncate(time.Millisecond)
 }
 
+// earlier is the earlier of two times, of which the second may be none.
+func earlier(a, b time.Time) time.Time {
+	if !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // NewLink makes the token and the record of a link; of k, role, tenant, webhook, name and the life of the sign-in count.
 // parent is the API key that it comes from.
 func NewLink(parent string, k store.APIKey, life time.Duration, now time.Time) (token string, link store.APIKey) {
@@ -165,14 +172,14 @@ func LinkPath(token string) string { return "/sign-in?token=" + token }
 
 func (a *api) signIn(ctx context.Context, _ *Scope) (*output[signInView], error) {
 	c := callerOf(ctx)
-	life := signInLife
+	life, maker, ends := signInLife, c.key.ID, c.key.ExpiresAt
 	write := context.WithoutCancel(ctx)
 	switch c.key.Kind {
 	case store.KindSignIn:
 		return nil, newProblem(http.StatusForbidden, "Sign in with an API key or a link; this key is of a sign-in.")
 	case store.KindLink:
-		life = c.key.SignedInFor
-		if err := a.store.DeleteAPIKey(write, c.key.Tenant, c.key.ID); errors.Is(err, store.ErrNotFound) {
+		life, maker, ends = c.key.SignedInFor, c.key.Maker, c.key.EndsAt
+		if err := a.store.DeleteAPIKey(write, c.key.Tenant, c.key.ID, true); errors.Is(err, store.ErrNotFound) {
 			return nil, errUnauthorized("This link was used before.")
 		} else if err != nil {
 			return nil, fmt.Errorf("use a link: %w", err)
@@ -181,7 +188,8 @@ func (a *api) signIn(ctx context.Context, _ *Scope) (*output[signInView], error)
 	}
 	plain, k := NewAPIKey(c.key.Tenant, c.key.Role, c.key.Name, a.now())
 	k.Kind, k.Parent, k.Webhook, k.Advisor = store.KindSignIn, c.parent(), c.key.Webhook, c.key.Advisor
-	k.ExpiresAt = k.CreatedAt.Add(life)
+	k.Maker, k.Networks = maker, c.key.Networks
+	k.ExpiresAt = earlier(k.CreatedAt.Add(life), ends)
 	if err := a.store.CreateAPIKey(write, k); errors.Is(err, store.ErrNotFound) {
 		return nil, errUnauthorized("The API key was deleted.")
 	} else if err != nil {
@@ -204,8 +212,8 @@ func (a *api) signOut(ctx context.Context, _ *Scope) (*None, error) {
 	if c.key.Kind != store.KindSignIn {
 		return nil, newProblem(http.StatusForbidden, "This is an API key and no sign-in. Delete it if it is not to be used any more.")
 	}
-	err := a.store.DeleteAPIKey(context.WithoutCancel(ctx), c.key.Tenant, c.key.ID)
-	a.keys.evict(c.key.ID, a.now())
+	err := a.store.DeleteAPIKey(context.WithoutCancel(ctx), c.key.Tenant, c.key.ID, true)
+	a.keys.forget() // what was made with it, too
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("end a sign-in: %w", err)
 	}

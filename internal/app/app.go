@@ -82,7 +82,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 		a.advisory = advisory.New(advisory.Config{Engine: &a.engine, Store: a.store, Logger: log, Retention: cfg.UndeleteTime})
 	}
 	h, err := api.New(api.Config{Engine: &a.engine, Store: a.store, Guard: a.guard, Advisory: a.advisory, Live: &a.live,
-		Stopping: a.stopped.Done(), Logger: log, Version: Version})
+		Stopping: a.stopped.Done(), Logger: log, Version: Version, Background: a.goBackground})
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
@@ -169,7 +169,7 @@ func (a *App) firstStart(ctx context.Context) error {
 	if err != nil && !errors.Is(err, store.ErrExists) {
 		return fmt.Errorf("make the default tenant: %w", err)
 	}
-	keys, err := a.store.ListAPIKeys(ctx, "")
+	keys, err := a.store.ListAPIKeys(ctx, "", store.KindAPIKey)
 	if err != nil {
 		return fmt.Errorf("read the operator's keys: %w", err)
 	}
@@ -213,7 +213,7 @@ const configured = "configured"
 
 // dropConfigured removes the keys that the settings had before, so that changing the setting ends the old key.
 func (a *App) dropConfigured(ctx context.Context, current [32]byte) error {
-	keys, err := a.store.ListAPIKeys(ctx, "")
+	keys, err := a.store.ListAPIKeys(ctx, "", store.KindAPIKey)
 	if err != nil {
 		return fmt.Errorf("read the operator's keys: %w", err)
 	}
@@ -221,7 +221,7 @@ func (a *App) dropConfigured(ctx context.Context, current [32]byte) error {
 		if k.Name != configured || k.Hash == current {
 			continue
 		}
-		if err := a.store.DeleteAPIKey(ctx, "", k.ID); err != nil {
+		if err := a.store.DeleteAPIKey(ctx, "", k.ID, true); err != nil {
 			return fmt.Errorf("remove the admin key configured before: %w", err)
 		}
 	}

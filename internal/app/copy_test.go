@@ -196,6 +196,10 @@ func look(t *testing.T, c *client.Client, x content) string {
 	still := func(list []client.Delivery) []client.Delivery {
 		return slices.DeleteFunc(list, func(d client.Delivery) bool { return d.WebhookID == x.slow.ID })
 	}
+	keys := must(c.APIKeys(ctx))(t)
+	for i := range keys {
+		keys[i].UsedAt, keys[i].UsedFrom = time.Time{}, "" // this is a use
+	}
 	events := must(c.Events(ctx, client.EventQuery{Limit: 100}))(t).Events
 	var all []any
 	for _, e := range events {
@@ -206,7 +210,7 @@ func look(t *testing.T, c *client.Client, x content) string {
 	for _, d := range still(must(c.Deliveries(ctx, client.DeliveryQuery{Limit: 100}))(t).Deliveries) {
 		all = append(all, must(c.Delivery(ctx, d.ID))(t))
 	}
-	all = append(all, events, must(c.Events(ctx, client.EventQuery{ObjectID: x.investor.ID}))(t), must(c.Webhooks(ctx, ""))(t), must(c.APIKeys(ctx))(t),
+	all = append(all, events, must(c.Events(ctx, client.EventQuery{ObjectID: x.investor.ID}))(t), must(c.Webhooks(ctx, ""))(t), keys,
 		must(c.Advisors(ctx, ""))(t), must(c.Investors(ctx, client.InvestorQuery{}))(t), must(c.Investors(ctx, client.InvestorQuery{Deleted: true}))(t),
 		must(c.AdviceSessions(ctx, x.investor.ID, false, ""))(t), must(c.Reports(ctx, x.session.ID, ""))(t), must(c.Report(ctx, x.session.ID, x.report.ID))(t),
 		// The same key gives the same investor.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -12,7 +13,8 @@ import (
 type keysCmd struct {
 	List   keysListCmd   `cmd:"" default:"withargs" help:"List the API keys; the keys themselves are kept nowhere."`
 	Create keysCreateCmd `cmd:"" help:"Create an API key and print it once."`
-	Delete keysDeleteCmd `cmd:"" help:"Delete an API key."`
+	Update keysUpdateCmd `cmd:"" help:"Change the name, the end or the networks of an API key."`
+	Delete keysDeleteCmd `cmd:"" help:"End an API key, a link or a sign-in, and all that was made with it."`
 	Link   keysLinkCmd   `cmd:"" help:"Make a link that signs somebody in to the dashboard, once."`
 }
 
@@ -22,13 +24,17 @@ func (keysCmd) Help() string {
 
     export QHOOK_KEY=…                               an admin's or the operator's API key
     qhook keys list
-    qhook keys create --role publisher --name "advice service"
+    qhook keys list --kind sign_in                   who is signed in; also --kind link
+    qhook keys create --role publisher --name "advice service" --network 192.0.2.0/24
+    qhook keys update 0190d1f4-7a30-7c3e-9b7e-0d3c1c5a8e11 --expires-in 720h
     qhook keys delete 0190d1f4-7a30-7c3e-9b7e-0d3c1c5a8e11
+    qhook keys delete --keep-keys 0190d1f4-…         it was replaced: the keys made with it stay
     qhook keys link --role viewer --expires-in 1h    for somebody without a key`
 }
 
 type keysListCmd struct {
 	server `embed:""`
+	Kind   string `default:"api_key" enum:"api_key,link,sign_in" help:"What is listed: api_key, link or sign_in."`
 }
 
 // Run prints the keys.
@@ -37,16 +43,27 @@ func (k *keysListCmd) Run(r *run) error {
 	if err != nil {
 		return err
 	}
-	keys, err := c.APIKeys(r.ctx)
+	keys, err := c.APIKeysOf(r.ctx, k.Kind)
 	if err != nil {
 		return fmt.Errorf("list the API keys: %w", err)
 	}
 	w := tabwriter.NewWriter(r.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tROLE\tTENANT\tCREATED\tNAME")
+	fmt.Fprintln(w, "ID\tROLE\tTENANT\tCREATED\tEXPIRES\tLAST USED\tFROM\tNETWORKS\tMADE BY\tNAME")
 	for _, key := range keys {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", key.ID, key.Role, key.Tenant, key.CreatedAt.UTC().Format(time.RFC3339), key.Name)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", key.ID, key.Role, orDash(key.Tenant), timeOrDash(key.CreatedAt),
+			timeOrDash(key.ExpiresAt), timeOrDash(key.UsedAt), orDash(key.UsedFrom), orDash(strings.Join(key.Networks, ",")),
+			orDash(key.MadeBy), key.Name)
 	}
 	return w.Flush()
+}
+
+func orDash(s string) string { return cmp.Or(s, "-") }
+
+func timeOrDash(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 type keysCreateCmd struct {
@@ -54,6 +71,9 @@ type keysCreateCmd struct {
 	Role    string `required:"" enum:"publisher,viewer,admin,advisor" help:"What it may do: publisher, viewer, admin or advisor."`
 	Advisor string `help:"Of role advisor: the ID of the advisor whose key it is." placeholder:"ID"`
 	Name    string `help:"What it is for."`
+
+	ExpiresIn time.Duration `help:"How long it is good; without it, always."`
+	Network   []string      `help:"A network from which it is good, like 192.0.2.0/24; without one, from anywhere. Repeatable."`
 }
 
 // Run makes a key and prints it.
@@ -62,7 +82,11 @@ func (k *keysCreateCmd) Run(r *run) error {
 	if err != nil {
 		return err
 	}
-	key, err := c.CreateAPIKey(r.ctx, client.NewAPIKey{Tenant: k.Tenant, Role: k.Role, AdvisorID: k.Advisor, Name: k.Name})
+	in := client.NewAPIKey{Tenant: k.Tenant, Role: k.Role, AdvisorID: k.Advisor, Name: k.Name, Networks: k.Network}
+	if k.ExpiresIn != 0 {
+		in.ExpiresAt = time.Now().Add(k.ExpiresIn)
+	}
+	key, err := c.CreateAPIKey(r.ctx, in)
 	if err != nil {
 		return fmt.Errorf("create an API key: %w", err)
 	}
@@ -71,9 +95,45 @@ func (k *keysCreateCmd) Run(r *run) error {
 	return nil
 }
 
+type keysUpdateCmd struct {
+	server    `embed:""`
+	ID        string         `arg:"" help:"The key's ID, from keys list."`
+	Name      *string        `help:"What it is for."`
+	ExpiresIn *time.Duration `help:"How long from now on it is good; 0: always."`
+	Network   []string       `help:"A network from which it is good; any: from anywhere. Repeatable."`
+}
+
+// Run changes a key.
+func (k *keysUpdateCmd) Run(r *run) error {
+	c, err := k.client()
+	if err != nil {
+		return err
+	}
+	in := client.APIKeyChange{Name: k.Name}
+	if k.ExpiresIn != nil {
+		in.ExpiresAt = new(time.Time)
+		if *k.ExpiresIn != 0 {
+			*in.ExpiresAt = time.Now().Add(*k.ExpiresIn)
+		}
+	}
+	if len(k.Network) == 1 && k.Network[0] == "any" {
+		in.Networks = &[]string{}
+	} else if len(k.Network) > 0 {
+		in.Networks = &k.Network
+	}
+	key, err := c.UpdateAPIKey(r.ctx, k.ID, in)
+	if err != nil {
+		return fmt.Errorf("change API key %s: %w", k.ID, err)
+	}
+	r.printf("changed %s: expires %s, networks %s, name %q\n", key.ID, timeOrDash(key.ExpiresAt), orDash(strings.Join(key.Networks, ",")),
+		key.Name)
+	return nil
+}
+
 type keysDeleteCmd struct {
-	server `embed:""`
-	ID     string `arg:"" help:"The key's ID, from keys list."`
+	server   `embed:""`
+	KeepKeys bool   `help:"The API keys that were made with it stay."`
+	ID       string `arg:"" help:"The key's, link's or sign-in's ID, from keys list."`
 }
 
 // Run deletes a key.
@@ -82,7 +142,11 @@ func (k *keysDeleteCmd) Run(r *run) error {
 	if err != nil {
 		return err
 	}
-	if err := c.DeleteAPIKey(r.ctx, k.ID); err != nil {
+	end := c.DeleteAPIKey
+	if k.KeepKeys {
+		end = c.ReplaceAPIKey
+	}
+	if err := end(r.ctx, k.ID); err != nil {
 		return fmt.Errorf("delete API key %s: %w", k.ID, err)
 	}
 	r.printf("deleted %s\n", k.ID)

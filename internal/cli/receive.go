@@ -100,7 +100,9 @@ func (v *received) write(w io.Writer, more ...string) {
 }
 
 // forTerminal is what a stranger sent, without what a terminal would obey.
-func forTerminal(b []byte) []byte { return inert.Text(bytes.ReplaceAll(b, []byte("\r"), []byte("␍"))) }
+func forTerminal(b []byte) []byte {
+	return inert.Text(bytes.ReplaceAll(b, []byte("\r"), []byte("␍")))
+}
 
 // lockedWriter lets several goroutines print whole blocks.
 type lockedWriter struct {

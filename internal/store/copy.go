@@ -114,7 +114,7 @@ var Tables = []Table{
 	table("idempotency_keys", PerTenant, "caller, key", `tenant text, caller text, key text, request blob, object text,
 		created_at time`),
 	table("api_keys", PerStore, "id", `id text, tenant text, role text, advisor text, name text, hash blob,
-		created_at time`).only("kind = ''"), // those of limited life end with the move
+		created_at time, maker text, ends_at time, networks text, used_at time, used_from text`).only("kind = ''"), // those of limited life end with the move
 	table("webhooks", PerTenant, "num", `tenant text, num int, id text, url text, method text, event_types json,
 		owner_id text, auth json, auth_sealed blob, headers json, headers_sealed blob, signing_keys json,
 		signing_keys_sealed blob, description text, enabled bool, disabled_reason text, timeout int, retry_schedule json,

@@ -103,11 +103,40 @@ type APIKey struct {
 	Webhook     string        // ID of the one webhook that the key is bound to; empty: not bound
 	ExpiresAt   time.Time     // zero: never
 	SignedInFor time.Duration // links: how long the sign-in lasts; milliseconds
+	EndsAt      time.Time     // links: when the sign-in that it gives ends at the latest; zero: with SignedInFor
+
+	Maker    string // ID of the key that it was made with, which may be a sign-in's; empty: not known
+	Networks string // prefixes (RFC 4632) with commas between, from which it is good; empty: from anywhere
+	UsedAt   time.Time
+	UsedFrom string // the address of its last use
+}
+
+// KeyUse is the last use of a key.
+type KeyUse struct {
+	ID   string
+	At   time.Time
+	From string
 }
 
 // Expired tells whether the key's time is over.
 func (k *APIKey) Expired(now time.Time) bool {
 	return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt)
+}
+
+// KeyEnds is how the ends of a key are kept: the one column holds when a link or sign-in ends, the other when an API key
+// does, or at the latest the sign-in that a link gives.
+func KeyEnds(k *APIKey) (expires, ends time.Time) {
+	if k.Kind == KindAPIKey {
+		return time.Time{}, k.ExpiresAt
+	}
+	return k.ExpiresAt, k.EndsAt
+}
+
+// SetKeyEnds is the way back.
+func SetKeyEnds(k *APIKey, expires, ends time.Time) {
+	if k.ExpiresAt, k.EndsAt = expires, ends; k.Kind == KindAPIKey {
+		k.ExpiresAt, k.EndsAt = ends, time.Time{}
+	}
 }
 
 // Directory keeps tenants and API keys.
@@ -118,16 +147,20 @@ type Directory interface {
 	TenantByID(ctx context.Context, id string) (Tenant, error)
 	// ListTenants lists all tenants by ID.
 	ListTenants(ctx context.Context) ([]Tenant, error)
-	// CreateAPIKey writes k, and removes the keys whose time was over when k was made. Errors: ErrExists for a Hash that
-	// is stored already, ErrNotFound for an unknown tenant, advisor or parent.
+	// CreateAPIKey writes k, and removes the links and sign-ins whose time was over when k was made. Errors: ErrExists for a
+	// Hash that is stored already, ErrNotFound for an unknown tenant, advisor, parent or maker.
 	CreateAPIKey(ctx context.Context, k APIKey) error
 	// APIKeyByHash finds a key. Errors: ErrNotFound.
 	APIKeyByHash(ctx context.Context, hash [32]byte) (APIKey, error)
-	// ListAPIKeys lists the tenant's keys of KindAPIKey, oldest first; "" lists the operator's.
-	ListAPIKeys(ctx context.Context, tenant string) ([]APIKey, error)
-	// DeleteAPIKey removes the tenant's key, of any kind, and those that come from it. Of several at once one gets nil, the
-	// others ErrNotFound.
-	DeleteAPIKey(ctx context.Context, tenant, id string) error
+	// ListAPIKeys lists the tenant's keys of a kind, oldest first; the tenant "" lists the operator's.
+	ListAPIKeys(ctx context.Context, tenant string, kind KeyKind) ([]APIKey, error)
+	// UpdateAPIKey writes name, networks and end of the tenant's key. Errors: ErrNotFound.
+	UpdateAPIKey(ctx context.Context, k APIKey) error
+	// UseAPIKeys writes when keys were last used; those that are gone are passed over.
+	UseAPIKeys(ctx context.Context, list []KeyUse) error
+	// DeleteAPIKey removes the tenant's key, of any kind, and all that was made with it, and with that, and so on; with keep,
+	// the API keys that were made stay, as their own. Of several at once one gets nil, the others ErrNotFound.
+	DeleteAPIKey(ctx context.Context, tenant, id string, keep bool) error
 }
 
 // EventRecord is a stored event.

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -18,7 +19,7 @@ type local struct{ api http.Handler }
 func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.RequestURI = r.URL.RequestURI()
-	r.RemoteAddr = "127.0.0.1:0"
+	r.RemoteAddr, _ = r.Context().Value(visitorKey{}).(string)
 	if r.Body == nil {
 		r.Body = http.NoBody
 	}
@@ -54,6 +55,13 @@ func (l local) serve(w *answer, r *http.Request) {
 	}()
 	l.api.ServeHTTP(w, r)
 	err = nil
+}
+
+// visitorKey is the key of the visitor's address in a context: whose key is good from some networks only is judged by it.
+type visitorKey struct{}
+
+func withVisitor(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), visitorKey{}, r.RemoteAddr))
 }
 
 const eventStream = "text/event-stream"

@@ -46,9 +46,10 @@ func (u *UI) publishExample(v *visit) error {
 
 type accessPage struct {
 	Keys  []client.APIKey
-	New   client.APIKey // that was just made; its Key is shown once
-	Link  string        // that was just made; shown once
-	Until time.Time     // of the link
+	More  []client.APIKey // links and sign-ins
+	New   client.APIKey   // that was just made; its Key is shown once
+	Link  string          // that was just made; shown once
+	Until time.Time       // of the link
 	Error string
 	Hooks []string
 	Names map[string]string
@@ -60,6 +61,13 @@ func (u *UI) showAccess(v *visit, p accessPage, status int) error {
 	var err error
 	if p.Keys, err = v.c.APIKeys(v.r.Context()); err != nil {
 		return err
+	}
+	for _, kind := range []string{client.KindLink, client.KindSignIn} {
+		more, err := v.c.APIKeysOf(v.r.Context(), kind)
+		if err != nil {
+			return err
+		}
+		p.More = append(p.More, more...)
 	}
 	if p.Hooks, p.Names, err = v.webhookNames(); err != nil {
 		return err

@@ -78,7 +78,7 @@ func (u *UI) secured(next http.Handler) http.Handler {
 		w.Header().Set("Content-Security-Policy", u.policy)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "same-origin")
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, withVisitor(r))
 	})
 }
 

@@ -106,7 +106,7 @@ func (d *dump) Count(ctx context.Context, t *store.Table) (n int64, err error) {
 }
 
 // selectRows is a query of Rows. Text is put in order by its bytes, as in every store.
-func selectRows(t *store.Table, in store.Scope, after store.Row, limit int64) (query string, args []any) {
+func selectRows(t *store.Table, in store.Scope, after store.Row, limit int64) (query string, args []any, err error) {
 	var columns, where, key, marks []string
 	param := func(v any) string {
 		args = append(args, v)
@@ -138,7 +138,11 @@ func selectRows(t *store.Table, in store.Scope, after store.Row, limit int64) (q
 		key = append(key, c.Name)
 	}
 	if after != nil {
-		for _, v := range after {
+		for i, v := range after {
+			v, err := native(t.Key[i].Form, v)
+			if err != nil {
+				return "", nil, err
+			}
 			marks = append(marks, param(v))
 		}
 		where = append(where, "("+strings.Join(key, ", ")+") > ("+strings.Join(marks, ", ")+")")
@@ -151,13 +155,17 @@ func selectRows(t *store.Table, in store.Scope, after store.Row, limit int64) (q
 	if limit > 0 {
 		query += " LIMIT " + param(limit)
 	}
-	return query, args
+	return query, args, nil
 }
 
 // Rows reads rows; see store.Dump.
 func (d *dump) Rows(ctx context.Context, t *store.Table, in store.Scope, after store.Row, limit int64) iter.Seq2[store.Row, error] {
 	return func(yield func(store.Row, error) bool) {
-		query, args := selectRows(t, in, after, limit)
+		query, args, err := selectRows(t, in, after, limit)
+		if err != nil {
+			yield(nil, wrap(err, "read "+t.Name))
+			return
+		}
 		rows, err := d.conn.Query(ctx, query, args...)
 		if err != nil {
 			yield(nil, wrap(err, "read "+t.Name))

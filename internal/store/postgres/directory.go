@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/quantfolio/qhook/internal/store"
 )
@@ -35,35 +36,78 @@ func (db *DB) ListTenants(ctx context.Context) ([]store.Tenant, error) {
 // A key of the operator's has no tenant; no tenant's ID is empty.
 const (
 	apiKeyColumns = `SELECT id, coalesce(tenant, ''), role, coalesce(advisor, ''), name, hash, created_at, kind, coalesce(parent, ''), webhook,
-		expires_at, signed_in_for FROM api_keys`
+		expires_at, signed_in_for, ends_at, coalesce(maker, ''), networks, used_at, used_from FROM api_keys`
 	ofTenant = `(tenant = $1 OR $1 = '' AND tenant IS NULL)`
 )
 
 func scanAPIKey(row pgx.CollectableRow) (k store.APIKey, err error) {
 	var hash []byte
-	var expiresAt *time.Time
+	var expiresAt, endsAt, usedAt *time.Time
 	var signedInFor int64
-	err = row.Scan(&k.ID, &k.Tenant, &k.Role, &k.Advisor, &k.Name, &hash, &k.CreatedAt, &k.Kind, &k.Parent, &k.Webhook, &expiresAt, &signedInFor)
+	err = row.Scan(&k.ID, &k.Tenant, &k.Role, &k.Advisor, &k.Name, &hash, &k.CreatedAt, &k.Kind, &k.Parent, &k.Webhook, &expiresAt,
+		&signedInFor, &endsAt, &k.Maker, &k.Networks, &usedAt, &k.UsedFrom)
 	k.CreatedAt, k.SignedInFor = floor(k.CreatedAt), time.Duration(signedInFor)*time.Millisecond
-	if expiresAt != nil {
-		k.ExpiresAt = floor(*expiresAt)
-	}
+	k.UsedAt = timeOr0(usedAt)
+	store.SetKeyEnds(&k, timeOr0(expiresAt), timeOr0(endsAt))
 	copy(k.Hash[:], hash)
 	return k, err
 }
 
+// timeOr0 is a time of a column that may be NULL.
+func timeOr0(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return floor(*t)
+}
+
+func orNullTime(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
 // CreateAPIKey writes k; see store.Directory.
 func (db *DB) CreateAPIKey(ctx context.Context, k store.APIKey) error {
-	var expiresAt *time.Time
-	if !k.ExpiresAt.IsZero() {
-		expiresAt = &k.ExpiresAt
-	}
-	_, err := execute(ctx, db.pool, `WITH over AS (DELETE FROM api_keys WHERE expires_at <= $7)
-		INSERT INTO api_keys (id, tenant, role, advisor, name, hash, created_at, kind, parent, webhook, expires_at, signed_in_for)
-		VALUES ($1, nullif($2, ''), $3, nullif($4, ''), $5, $6, $7, $8, nullif($9, ''), $10, $11, $12)`,
+	expires, ends := store.KeyEnds(&k)
+	r, err := execute(ctx, db.pool, `WITH over AS (DELETE FROM api_keys WHERE expires_at <= $7),
+			maker AS (SELECT id FROM api_keys WHERE id = $14 FOR KEY SHARE)
+		INSERT INTO api_keys (id, tenant, role, advisor, name, hash, created_at, kind, parent, webhook, expires_at, signed_in_for,
+			ends_at, maker, networks)
+		SELECT $1, nullif($2, ''), $3, nullif($4, ''), $5, $6, $7::timestamptz, $8, nullif($9, ''), $10, $11::timestamptz, $12::bigint,
+			$13::timestamptz, nullif($14, ''), $15
+		WHERE $14 = '' OR EXISTS (SELECT 1 FROM maker)`,
 		k.ID, k.Tenant, string(k.Role), k.Advisor, k.Name, k.Hash[:], k.CreatedAt,
-		string(k.Kind), k.Parent, k.Webhook, expiresAt, k.SignedInFor.Milliseconds())
-	return wrap(constraint(err), "create API key "+k.ID)
+		string(k.Kind), k.Parent, k.Webhook, orNullTime(expires), k.SignedInFor.Milliseconds(), orNullTime(ends), k.Maker, k.Networks)
+	return wrap(changed(r, constraint(err)), "create API key "+k.ID)
+}
+
+// changed is ErrNotFound where a statement changed nothing.
+func changed(r pgconn.CommandTag, err error) error {
+	if err == nil && r.RowsAffected() == 0 {
+		return store.ErrNotFound
+	}
+	return err
+}
+
+// UpdateAPIKey writes what may be changed of a key; see store.Directory.
+func (db *DB) UpdateAPIKey(ctx context.Context, k store.APIKey) error {
+	_, ends := store.KeyEnds(&k)
+	r, err := execute(ctx, db.pool, `UPDATE api_keys SET name = $3, networks = $4, ends_at = $5 WHERE `+ofTenant+` AND id = $2`,
+		k.Tenant, k.ID, k.Name, k.Networks, orNullTime(ends))
+	return wrap(changed(r, err), "change API key "+k.ID)
+}
+
+// UseAPIKeys writes when keys were last used; see store.Directory.
+func (db *DB) UseAPIKeys(ctx context.Context, list []store.KeyUse) error {
+	ids, at, from := make([]string, len(list)), make([]time.Time, len(list)), make([]string, len(list))
+	for i, u := range list {
+		ids[i], at[i], from[i] = u.ID, u.At, u.From
+	}
+	_, err := execute(ctx, db.pool, `UPDATE api_keys AS k SET used_at = u.at, used_from = u.place
+		FROM unnest($1::text[], $2::timestamptz[], $3::text[]) AS u (id, at, place) WHERE k.id = u.id`, ids, at, from)
+	return wrap(err, "write when API keys were used")
 }
 
 // APIKeyByHash finds a key; see store.Directory.
@@ -72,15 +116,21 @@ func (db *DB) APIKeyByHash(ctx context.Context, hash [32]byte) (store.APIKey, er
 }
 
 // ListAPIKeys lists the tenant's keys, oldest first; see store.Directory.
-func (db *DB) ListAPIKeys(ctx context.Context, tenant string) ([]store.APIKey, error) {
-	return collect(ctx, db.pool, "API keys", scanAPIKey, apiKeyColumns+` WHERE `+ofTenant+` AND kind = '' ORDER BY created_at, id COLLATE "C"`, tenant)
+func (db *DB) ListAPIKeys(ctx context.Context, tenant string, kind store.KeyKind) ([]store.APIKey, error) {
+	return collect(ctx, db.pool, "API keys", scanAPIKey, apiKeyColumns+` WHERE `+ofTenant+` AND kind = $2
+		ORDER BY created_at, id COLLATE "C"`, tenant, string(kind))
 }
 
+// deleteKey deletes a key and what was made with it, at any distance; with $3 not the API keys, nor what was made with
+// those, which are nobody's then.
+const deleteKey = `WITH RECURSIVE made (id) AS (SELECT id FROM api_keys WHERE ` + ofTenant + ` AND id = $2
+		UNION SELECT k.id FROM api_keys AS k JOIN made ON k.maker = made.id OR k.parent = made.id WHERE NOT ($3 AND k.kind = '')),
+	freed AS (UPDATE api_keys SET maker = NULL WHERE $3 AND kind = '' AND maker IN (SELECT id FROM made)
+		AND id NOT IN (SELECT id FROM made))
+	DELETE FROM api_keys WHERE id IN (SELECT id FROM made)`
+
 // DeleteAPIKey removes the tenant's key; see store.Directory.
-func (db *DB) DeleteAPIKey(ctx context.Context, tenant, id string) error {
-	r, err := execute(ctx, db.pool, `DELETE FROM api_keys WHERE `+ofTenant+` AND id = $2`, tenant, id)
-	if err = notFound(err); err == nil && r.RowsAffected() == 0 {
-		err = store.ErrNotFound
-	}
-	return wrap(err, "delete API key "+id)
+func (db *DB) DeleteAPIKey(ctx context.Context, tenant, id string, keep bool) error {
+	r, err := execute(ctx, db.pool, deleteKey, tenant, id, keep)
+	return wrap(changed(r, notFound(err)), "delete API key "+id)
 }

@@ -78,27 +78,45 @@ func (db *DB) CreateAPIKey(ctx context.Context, k store.APIKey) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM api_keys WHERE expires_at <= ?`, k.CreatedAt.UnixMilli()); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO api_keys (id, tenant, role, advisor, name, hash, created_at, kind, parent, webhook, expires_at, signed_in_for)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		expires, ends := store.KeyEnds(&k)
+		r, err := tx.ExecContext(ctx, `INSERT INTO api_keys (id, tenant, role, advisor, name, hash, created_at, kind, parent, webhook,
+				expires_at, signed_in_for, ends_at, maker, networks)
+			SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?14, ? WHERE ?14 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE id = ?14)`,
 			k.ID, orNull(k.Tenant), string(k.Role), orNull(k.Advisor), k.Name, k.Hash[:], k.CreatedAt.UnixMilli(),
-			string(k.Kind), orNull(k.Parent), k.Webhook, orNullTime(k.ExpiresAt), k.SignedInFor.Milliseconds())
-		return constraint(err)
+			string(k.Kind), orNull(k.Parent), k.Webhook, orNullTime(expires), k.SignedInFor.Milliseconds(), orNullTime(ends),
+			orNull(k.Maker), k.Networks)
+		return found(r, constraint(err))
 	})
 }
 
-const apiKeyColumns = `SELECT id, tenant, role, advisor, name, hash, created_at, kind, parent, webhook, expires_at, signed_in_for FROM api_keys`
+// found is ErrNotFound where a statement changed nothing.
+func found(r sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	n, err := r.RowsAffected()
+	if err == nil && n == 0 {
+		err = store.ErrNotFound
+	}
+	return err
+}
+
+const apiKeyColumns = `SELECT id, tenant, role, advisor, name, hash, created_at, kind, parent, webhook, expires_at, signed_in_for,
+	ends_at, maker, networks, used_at, used_from FROM api_keys`
 
 func scanAPIKey(scan func(...any) error) (store.APIKey, error) {
 	var k store.APIKey
-	var tenant, advisor, parent sql.NullString
+	var tenant, advisor, parent, maker sql.NullString
 	var hash []byte
 	var createdAt, signedInFor int64
-	var expiresAt sql.NullInt64
-	if err := scan(&k.ID, &tenant, &k.Role, &advisor, &k.Name, &hash, &createdAt, &k.Kind, &parent, &k.Webhook, &expiresAt, &signedInFor); err != nil {
+	var expiresAt, endsAt, usedAt sql.NullInt64
+	if err := scan(&k.ID, &tenant, &k.Role, &advisor, &k.Name, &hash, &createdAt, &k.Kind, &parent, &k.Webhook, &expiresAt, &signedInFor,
+		&endsAt, &maker, &k.Networks, &usedAt, &k.UsedFrom); err != nil {
 		return store.APIKey{}, err
 	}
 	k.Tenant, k.Advisor, k.Parent, k.CreatedAt = tenant.String, advisor.String, parent.String, millis(createdAt)
-	k.ExpiresAt, k.SignedInFor = orZero(expiresAt), time.Duration(signedInFor)*time.Millisecond
+	k.Maker, k.UsedAt, k.SignedInFor = maker.String, orZero(usedAt), time.Duration(signedInFor)*time.Millisecond
+	store.SetKeyEnds(&k, orZero(expiresAt), orZero(endsAt))
 	copy(k.Hash[:], hash)
 	return k, nil
 }
@@ -110,8 +128,9 @@ func (db *DB) APIKeyByHash(ctx context.Context, hash [32]byte) (store.APIKey, er
 }
 
 // ListAPIKeys lists the tenant's keys, oldest first; see store.Directory.
-func (db *DB) ListAPIKeys(ctx context.Context, tenant string) (list []store.APIKey, _ error) {
-	rows, err := db.rdb.QueryContext(ctx, apiKeyColumns+` WHERE tenant IS ? AND kind = '' ORDER BY created_at, id`, orNull(tenant))
+func (db *DB) ListAPIKeys(ctx context.Context, tenant string, kind store.KeyKind) (list []store.APIKey, _ error) {
+	rows, err := db.rdb.QueryContext(ctx, apiKeyColumns+` WHERE tenant IS ? AND kind = ? ORDER BY created_at, id`, orNull(tenant),
+		string(kind))
 	err = each(rows, err, func() error {
 		k, err := scanAPIKey(rows.Scan)
 		list = append(list, k)
@@ -120,17 +139,47 @@ func (db *DB) ListAPIKeys(ctx context.Context, tenant string) (list []store.APIK
 	return list, wrap(err, "API keys")
 }
 
+// UpdateAPIKey writes what may be changed of a key; see store.Directory.
+func (db *DB) UpdateAPIKey(ctx context.Context, k store.APIKey) error {
+	return db.change(ctx, "change API key "+k.ID, func(tx *sql.Tx) error {
+		_, ends := store.KeyEnds(&k)
+		return found(tx.ExecContext(ctx, `UPDATE api_keys SET name = ?, networks = ?, ends_at = ? WHERE id = ? AND tenant IS ?`,
+			k.Name, k.Networks, orNullTime(ends), k.ID, orNull(k.Tenant)))
+	})
+}
+
+// UseAPIKeys writes when keys were last used; see store.Directory.
+func (db *DB) UseAPIKeys(ctx context.Context, list []store.KeyUse) error {
+	return db.change(ctx, "write when API keys were used", func(tx *sql.Tx) error {
+		for _, u := range list {
+			if _, err := tx.ExecContext(ctx, `UPDATE api_keys SET used_at = ?, used_from = ? WHERE id = ?`, u.At.UnixMilli(), u.From,
+				u.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+const (
+	// What was made with a key, at any distance; with ?2 not the API keys, nor what was made with those.
+	madeWith = `WITH RECURSIVE made (id) AS (SELECT ?1 UNION SELECT k.id FROM api_keys AS k JOIN made
+			ON k.maker = made.id OR k.parent = made.id WHERE NOT (?2 AND k.kind = '')) `
+
+	deleteMade = madeWith + `DELETE FROM api_keys WHERE id IN (SELECT id FROM made) AND id <> ?1`
+	freeMade   = `UPDATE api_keys SET maker = NULL WHERE maker IS NOT NULL AND maker NOT IN (SELECT id FROM api_keys)`
+)
+
 // DeleteAPIKey removes the tenant's key; see store.Directory.
-func (db *DB) DeleteAPIKey(ctx context.Context, tenant, id string) error {
+func (db *DB) DeleteAPIKey(ctx context.Context, tenant, id string, keep bool) error {
 	return db.change(ctx, "delete API key "+id, func(tx *sql.Tx) error {
-		r, err := tx.ExecContext(ctx, `DELETE FROM api_keys WHERE id = ? AND tenant IS ?`, id, orNull(tenant))
-		if err != nil {
+		if _, err := tx.ExecContext(ctx, deleteMade, id, keep); err != nil {
 			return err
 		}
-		n, err := r.RowsAffected()
-		if err == nil && n == 0 {
-			err = store.ErrNotFound
+		if err := found(tx.ExecContext(ctx, `DELETE FROM api_keys WHERE id = ? AND tenant IS ?`, id, orNull(tenant))); err != nil {
+			return err
 		}
+		_, err := tx.ExecContext(ctx, freeMade)
 		return err
 	})
 }

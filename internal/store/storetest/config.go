@@ -215,7 +215,7 @@ func testAPIKeys(t *testing.T, s store.Store) {
 	}
 	want := func(tenant string, want ...store.APIKey) {
 		t.Helper()
-		got, err := s.ListAPIKeys(ctx, tenant)
+		got, err := s.ListAPIKeys(ctx, tenant, store.KindAPIKey)
 		if err != nil {
 			t.Errorf("ListAPIKeys = %v, want nil", err)
 		}
@@ -223,13 +223,13 @@ func testAPIKeys(t *testing.T, s store.Store) {
 	}
 	want("a", old, young)
 	want("", operator)
-	if err := s.DeleteAPIKey(ctx, "b", old.ID); !errors.Is(err, store.ErrNotFound) {
+	if err := s.DeleteAPIKey(ctx, "b", old.ID, false); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("DeleteAPIKey of another tenant = %v, want ErrNotFound", err)
 	}
-	if err := s.DeleteAPIKey(ctx, "a", old.ID); err != nil {
+	if err := s.DeleteAPIKey(ctx, "a", old.ID, false); err != nil {
 		t.Errorf("DeleteAPIKey = %v, want nil", err)
 	}
-	if err := s.DeleteAPIKey(ctx, "", operator.ID); err != nil {
+	if err := s.DeleteAPIKey(ctx, "", operator.ID, false); err != nil {
 		t.Errorf("DeleteAPIKey of the operator's = %v, want nil", err)
 	}
 	want("a", young)
@@ -265,7 +265,7 @@ func testLimitedKeys(t *testing.T, s store.Store) {
 			t.Errorf("CreateAPIKey of kind %q with parent %q until %v = nil, want an error", wrong.Kind, wrong.Parent, wrong.ExpiresAt)
 		}
 	}
-	list, err := s.ListAPIKeys(ctx, "a")
+	list, err := s.ListAPIKeys(ctx, "a", store.KindAPIKey)
 	if err != nil {
 		t.Fatalf("ListAPIKeys = %v, want nil", err)
 	}
@@ -273,7 +273,7 @@ func testLimitedKeys(t *testing.T, s store.Store) {
 
 	errs := make(chan error, 8)
 	for range cap(errs) {
-		go func() { errs <- s.DeleteAPIKey(ctx, "a", link.ID) }()
+		go func() { errs <- s.DeleteAPIKey(ctx, "a", link.ID, false) }()
 	}
 	got := 0
 	for range cap(errs) {
@@ -295,7 +295,7 @@ func testLimitedKeys(t *testing.T, s store.Store) {
 	if _, err := s.APIKeyByHash(ctx, short.Hash); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("APIKeyByHash of a key that is over = %v, want ErrNotFound", err)
 	}
-	if err := s.DeleteAPIKey(ctx, "a", parent.ID); err != nil {
+	if err := s.DeleteAPIKey(ctx, "a", parent.ID, false); err != nil {
 		t.Fatalf("DeleteAPIKey = %v, want nil", err)
 	}
 	for _, k := range []store.APIKey{signIn, later} {

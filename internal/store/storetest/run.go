@@ -19,7 +19,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	for name, test := range map[string]func(*testing.T, store.Store){
 		"Webhooks/RoundTrip": testWebhookRoundTrip, "Webhooks/Update": testWebhookUpdate, "Webhooks/Delete": testWebhookDelete,
 		"Webhooks/List": testWebhookList, "Webhooks/Create": testWebhookCreate,
-		"Directory/Tenants": testTenants, "Directory/APIKeys": testAPIKeys, "Directory/LimitedKeys": testLimitedKeys,
+		"Directory/Tenants": testTenants, "Directory/APIKeys": testAPIKeys, "Directory/LimitedKeys": testLimitedKeys, "Directory/Access": testAccess,
 		"Records/EventByID": testEventByID, "Records/ListEvents": testListEvents, "Records/LongHistory": testLongHistory,
 		"Records/DeliveryStates": testDeliveryStates, "Records/ListDeliveries": testListDeliveries,
 		"Records/DeliveryPages": testDeliveryPages, "Records/Delivery": testDelivery, "Records/Tenants": testTenantsApart,

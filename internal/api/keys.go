@@ -1,0 +1,306 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/quantfolio/qhook/internal/store"
+)
+
+// freshSignIn is how long after signing in an operator may make and change keys.
+const freshSignIn = 10 * time.Minute
+
+type keyInput struct {
+	Role    string `json:"role" enum:"publisher,viewer,admin,advisor,operator" doc:"Only an operator makes an operator's key."`
+	Tenant  string `json:"tenant,omitempty" doc:"For operators: the same as the header X-Tenant."`
+	Advisor string `json:"advisor_id,omitempty" doc:"Of role advisor: whose key it is."`
+	keyChange
+}
+
+// keyChange is what may be changed of a key.
+type keyChange struct {
+	Name      string   `json:"name,omitempty" maxLength:"256" doc:"What it is for."`
+	ExpiresAt string   `json:"expires_at,omitempty" format:"date-time" doc:"When it ends; left out: never, or with the key that makes it."`
+	Networks  []string `json:"networks,omitempty" doc:"Prefixes like 192.0.2.0/24 or 2001:db8::/32, from which it is good; left out: from anywhere, or as the key that makes it."`
+}
+
+type keyView struct {
+	ID        string   `json:"id" format:"uuid"`
+	Kind      string   `json:"kind" enum:"api_key,link,sign_in"`
+	Tenant    string   `json:"tenant,omitempty" doc:"Absent for an operator's key."`
+	Role      string   `json:"role" enum:"publisher,viewer,admin,advisor,operator"`
+	WebhookID string   `json:"webhook_id,omitempty" doc:"If given, only this webhook."`
+	Advisor   string   `json:"advisor_id,omitempty" doc:"Of role advisor: whose key it is."`
+	Name      string   `json:"name,omitempty" doc:"What it is for."`
+	CreatedAt string   `json:"created_at" format:"date-time"`
+	MadeBy    string   `json:"made_by,omitempty" format:"uuid" doc:"The key that it was made with, and ends with."`
+	ExpiresAt string   `json:"expires_at,omitempty" format:"date-time"`
+	Networks  []string `json:"networks,omitempty" doc:"If given, it is good from there only."`
+	UsedAt    string   `json:"last_used_at,omitempty" format:"date-time" doc:"To the minute."`
+	UsedFrom  string   `json:"last_used_from,omitempty" doc:"The address of that use."`
+	Key       string   `json:"key,omitempty" doc:"The API key itself; in the answer to its creation only."`
+}
+
+type keyPage struct {
+	Items []keyView `json:"items" nullable:"false"`
+}
+
+type listKeysInput struct {
+	Scope
+	Kind string `query:"kind" enum:"api_key,link,sign_in" default:"api_key" doc:"What is listed."`
+}
+
+type deleteKeyInput struct {
+	Scope
+	ID       string `path:"id" maxLength:"64"`
+	KeepKeys bool   `query:"keep_keys" doc:"The API keys that were made with it stay."`
+}
+
+type changeKeyInput struct {
+	Scope
+	ID      string `path:"id" maxLength:"64"`
+	RawBody []byte
+}
+
+func (a *api) registerKeys() {
+	const tag, one = "Tenants and keys", "/v1/api-keys/{id}"
+	register(a, operation{
+		id: "create-api-key", method: http.MethodPost, path: "/v1/api-keys", tag: tag, summary: "Make an API key",
+		text: "The answer shows the key, once. It neither exceeds nor outlives the key that makes it. Not with a sign-in, " +
+			"but for an operator within 10 minutes after signing in.",
+		status: http.StatusCreated, roles: admins, body: keyInput{}, errors: []int{http.StatusNotFound},
+	}, a.createKey)
+	register(a, operation{
+		id: "list-api-keys", method: http.MethodGet, path: "/v1/api-keys", tag: tag,
+		summary: "List the tenant's API keys, links or sign-ins",
+		text:    "An operator who names no tenant also gets the operators' keys.",
+		status:  http.StatusOK, roles: admins,
+	}, a.listKeys)
+	register(a, operation{
+		id: "update-api-key", method: http.MethodPatch, path: one, tag: tag, summary: "Change an API key",
+		text: "A JSON merge patch of its name, end and networks. Not with a sign-in, but for an operator within 10 minutes " +
+			"after signing in.",
+		status: http.StatusOK, roles: admins, body: keyChange{}, errors: []int{http.StatusNotFound},
+	}, a.updateKey)
+	register(a, operation{
+		id: "delete-api-key", method: http.MethodDelete, path: one, tag: tag, summary: "End an API key, a link or a sign-in",
+		text: "And all that was made with it. From then on it opens nothing; within a second nowhere, and streams that it " +
+			"opened end.",
+		status: http.StatusNoContent, roles: admins, errors: []int{http.StatusNotFound},
+	}, a.deleteKey)
+}
+
+// mayMint fails unless the caller may make and change keys: what a stolen sign-in could make would outlive it.
+func (a *api) mayMint(c *caller) error {
+	if c.key.Kind != store.KindSignIn || c.operator() && a.now().Sub(c.key.CreatedAt) <= freshSignIn {
+		return nil
+	}
+	return newProblem(http.StatusForbidden, "API keys are made and changed with an API key, or by an operator within 10 minutes "+
+		"after signing in. Call the API with an API key, or sign in anew.")
+}
+
+func (a *api) createKey(ctx context.Context, in *bodyInput) (*output[keyView], error) {
+	c := callerOf(ctx)
+	if err := a.mayMint(c); err != nil {
+		return nil, err
+	}
+	asked, err := a.readKey(c, in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	if asked.Role == store.Operator {
+		asked.Tenant = ""
+	} else if err := a.knowTenant(ctx, asked.Tenant); err != nil {
+		return nil, err
+	}
+	plain, k := NewAPIKey(asked.Tenant, asked.Role, asked.Name, a.now())
+	k.Advisor, k.ExpiresAt, k.Networks, k.Maker = asked.Advisor, asked.ExpiresAt, asked.Networks, c.parent()
+	if err := a.store.CreateAPIKey(context.WithoutCancel(ctx), k); err != nil {
+		return nil, missing("advisor", err) // a tenant that was found stays
+	}
+	a.log.InfoContext(ctx, "API key made", "key", k.ID, "role", k.Role, "tenant", k.Tenant, "by", c.key.ID)
+	v := viewKey(&k)
+	v.Key = plain
+	return &output[keyView]{v}, nil
+}
+
+// readKey reads what an API key is to be; of the result, all but the ID and the hash are set.
+func (a *api) readKey(c *caller, raw []byte) (k store.APIKey, err error) {
+	o, err := parseObject(raw, "an API key")
+	if err != nil {
+		return k, err
+	}
+	textMember(o, "role", (*string)(&k.Role))
+	textMember(o, "advisor_id", &k.Advisor)
+	named, _, _ := take[string](o, "tenant", "a string")
+	k.ExpiresAt, k.Networks = c.key.ExpiresAt, c.key.Networks
+	if c.key.Kind == store.KindSignIn { // the key of an operator who has just signed in does not end with that
+		k.ExpiresAt = time.Time{}
+	}
+	a.readKeyChange(o, c, &k)
+	o.finish()
+	if (k.Role == store.AdvisorRole) != (k.Advisor != "") {
+		o.v.Add("advisor_id", "must be given for the role advisor, and for no other")
+	}
+	switch k.Role {
+	case store.Publisher, store.Viewer, store.Admin, store.AdvisorRole:
+	case store.Operator:
+		if !c.operator() {
+			o.v.Add("role", "must be publisher, viewer, admin or advisor; only an operator makes an operator's key")
+		} else if named != "" {
+			o.v.Add("tenant", "must be left out; an operator belongs to no tenant")
+		}
+	default:
+		o.v.Add("role", "must be publisher, viewer, admin or advisor, or operator for an operator")
+	}
+	if err := o.v.Err(); err != nil {
+		return k, err
+	}
+	if k.Tenant = c.tenant; named != "" && named != k.Tenant {
+		if !c.operator() || c.named {
+			return k, errNotFound("tenant")
+		}
+		k.Tenant = named
+	}
+	return k, nil
+}
+
+// readKeyChange reads what may be changed of a key; it exceeds the caller's own key in nothing.
+func (a *api) readKeyChange(o *object, c *caller, k *store.APIKey) {
+	if _, given := o.members["name"]; given {
+		k.Name = o.name()
+	}
+	own := c.key.ExpiresAt
+	if c.key.Kind == store.KindSignIn {
+		own = time.Time{}
+	}
+	if s, given, null := take[string](o, "expires_at", "a time"); given {
+		t, err := time.Parse(time.RFC3339, s)
+		switch {
+		case null:
+			k.ExpiresAt = own
+		case err != nil || !t.After(a.now()):
+			o.v.Add("expires_at", "must be an RFC 3339 time to come, such as 2030-01-31T00:00:00Z")
+		case !own.IsZero() && t.After(own):
+			o.v.Add("expires_at", "must not be after "+formatTime(own)+", when the key ends that this is done with")
+		default:
+			k.ExpiresAt = t.UTC().Truncate(time.Millisecond)
+		}
+	}
+	list, given, null := take[[]string](o, "networks", "a list of prefixes such as 192.0.2.0/24")
+	switch {
+	case null || given && len(list) == 0:
+		k.Networks = c.key.Networks
+	case given:
+		n, err := parseNetworks(list)
+		if err != nil {
+			o.v.Add("networks", err.Error())
+		} else if !n.within(networksOf(c.key.Networks)) {
+			o.v.Add("networks", "must be within those of the key that this is done with: "+c.key.Networks)
+		}
+		k.Networks = n.String()
+	}
+}
+
+var kinds = map[string]store.KeyKind{"": store.KindAPIKey, "api_key": store.KindAPIKey, "link": store.KindLink, "sign_in": store.KindSignIn}
+
+func (a *api) listKeys(ctx context.Context, in *listKeysInput) (*output[keyPage], error) {
+	c := callerOf(ctx)
+	keys, err := a.store.ListAPIKeys(ctx, c.tenant, kinds[in.Kind])
+	if err != nil {
+		return nil, fmt.Errorf("list API keys: %w", err)
+	}
+	if c.operator() && !c.named {
+		own, err := a.store.ListAPIKeys(ctx, "", kinds[in.Kind])
+		if err != nil {
+			return nil, fmt.Errorf("list the operators' API keys: %w", err)
+		}
+		keys = append(own, keys...)
+	}
+	out := keyPage{Items: make([]keyView, 0, len(keys))}
+	for i := range keys {
+		if k := &keys[i]; k.Kind == store.KindAPIKey || !k.Expired(a.now()) {
+			out.Items = append(out.Items, viewKey(k))
+		}
+	}
+	return &output[keyPage]{out}, nil
+}
+
+func (a *api) updateKey(ctx context.Context, in *changeKeyInput) (*output[keyView], error) {
+	c := callerOf(ctx)
+	if err := a.mayMint(c); err != nil {
+		return nil, err
+	}
+	o, err := parseObject(in.RawBody, "an API key")
+	if err != nil {
+		return nil, err
+	}
+	k, err := a.keyByID(ctx, c, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	a.readKeyChange(o, c, &k)
+	o.finish()
+	if err := o.v.Err(); err != nil {
+		return nil, err
+	}
+	if err := a.store.UpdateAPIKey(context.WithoutCancel(ctx), k); err != nil {
+		return nil, missing("API key", err)
+	}
+	a.keys.evict(k.ID, a.now())
+	a.log.InfoContext(ctx, "API key changed", "key", k.ID, "tenant", k.Tenant, "by", c.key.ID)
+	return &output[keyView]{viewKey(&k)}, nil
+}
+
+// keyByID finds an API key that the caller may change.
+func (a *api) keyByID(ctx context.Context, c *caller, id string) (store.APIKey, error) {
+	tenants := []string{c.tenant}
+	if c.operator() && !c.named {
+		tenants = append(tenants, "")
+	}
+	for _, tenant := range tenants {
+		list, err := a.store.ListAPIKeys(ctx, tenant, store.KindAPIKey)
+		if err != nil {
+			return store.APIKey{}, fmt.Errorf("find the API key: %w", err)
+		}
+		for _, k := range list {
+			if k.ID == id {
+				return k, nil
+			}
+		}
+	}
+	return store.APIKey{}, errNotFound("API key")
+}
+
+func (a *api) deleteKey(ctx context.Context, in *deleteKeyInput) (*None, error) {
+	c := callerOf(ctx)
+	if _, err := uuid.Parse(in.ID); err != nil {
+		return nil, errNotFound("API key")
+	}
+	write := context.WithoutCancel(ctx)
+	err := a.store.DeleteAPIKey(write, c.tenant, in.ID, in.KeepKeys)
+	if errors.Is(err, store.ErrNotFound) && c.operator() && !c.named {
+		err = a.store.DeleteAPIKey(write, "", in.ID, in.KeepKeys)
+	}
+	if err != nil {
+		return nil, missing("API key", err)
+	}
+	a.keys.forget() // what was made with it, too
+	a.log.InfoContext(ctx, "API key ended", "key", in.ID, "tenant", c.tenant, "by", c.key.ID, "keep_keys", in.KeepKeys)
+	return nil, nil
+}
+
+func viewKey(k *store.APIKey) keyView {
+	kind := "api_key"
+	if k.Kind != store.KindAPIKey {
+		kind = string(k.Kind)
+	}
+	return keyView{ID: k.ID, Kind: kind, Tenant: k.Tenant, Role: string(k.Role), WebhookID: k.Webhook, Advisor: k.Advisor, Name: k.Name,
+		CreatedAt: formatTime(k.CreatedAt), MadeBy: k.Maker, ExpiresAt: formatTime(k.ExpiresAt), Networks: networksOf(k.Networks).list(),
+		UsedAt: formatTime(k.UsedAt), UsedFrom: k.UsedFrom}
+}
