@@ -142,6 +142,10 @@ func (db *DB) empty(g *gate, done chan struct{}) {
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	if ahead := db.wal.ahead; ahead != nil { // beside it nothing could be moved here; without reads it ends soon
+		ahead <- <-ahead
+		db.movedAhead()
+	}
 	if db.w != nil && db.bad == nil {
 		if err := db.moved(db.w.conn.Raw(db.move)); err != nil {
 			db.log.Error("moving the log to the database file failed", "error", err)
