@@ -75,6 +75,8 @@ type Config struct {
 	TestBurst int              // test sends at once, per tenant; default 10
 	Bodies    *budget.Budget   // what the bodies of requests take; nil: one of 64 MiB
 
+	DocsNeedKey bool // the document and its page are for who has an API key
+
 	// Background runs what no request waits for, and whoever gave it waits for that; false: it is too late. nil: the last
 	// use of keys is not written.
 	Background func(func()) bool
@@ -120,14 +122,16 @@ type api struct {
 	live     *live.Hub
 	stopping <-chan struct{}
 
-	mux     *http.ServeMux
-	doc     huma.API
-	keys    *keyCache
-	uses    uses
-	tenants sync.Map // IDs of tenants that were found
-	tests   *limiters
-	bodies  *budget.Budget
-	large   chan struct{} // has a value for each large body that is on its way through
+	mux  *http.ServeMux
+	doc  huma.API
+	keys *keyCache
+	uses uses
+
+	docsNeedKey bool
+	tenants     sync.Map // IDs of tenants that were found
+	tests       *limiters
+	bodies      *budget.Budget
+	large       chan struct{} // has a value for each large body that is on its way through
 }
 
 // New makes the handler of /v1, /openapi.json and /docs.
@@ -142,6 +146,7 @@ func New(cfg Config) (http.Handler, error) {
 		tests:  &limiters{rate: cfg.TestRate, burst: cfg.TestBurst, byTenant: map[string]*rate.Limiter{}},
 		bodies: cfg.Bodies, large: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 	}
+	a.docsNeedKey = cfg.DocsNeedKey
 	a.doc = humago.New(a.mux, documentConfig(cfg.Version))
 	a.registerPublish()
 	a.registerEvents()
@@ -199,11 +204,17 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, newProblem(http.StatusBadRequest, "The path or the query has an empty part or is not text in UTF-8."))
 		return
 	}
+	c := new(caller)
 	if !strings.HasPrefix(r.URL.Path, "/v1/") {
+		if a.docsNeedKey {
+			if err := a.authenticate(r, c); err != nil {
+				a.fail(w, r, err)
+				return
+			}
+		}
 		a.route(w, r)
 		return
 	}
-	c := new(caller)
 	if err := a.authenticate(r, c); err != nil {
 		a.fail(w, r, err)
 		return

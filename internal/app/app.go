@@ -4,6 +4,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,6 +52,7 @@ type App struct {
 	live      live.Hub
 	api       *http.Server
 	conns     *server.Conns
+	secure    *tls.Config  // nil: plain http
 	metrics   *http.Server // nil: the API serves them
 	firstKey  string
 	firstLink string
@@ -82,25 +84,32 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 		a.advisory = advisory.New(advisory.Config{Engine: &a.engine, Store: a.store, Logger: log, Retention: cfg.UndeleteTime})
 	}
 	h, err := api.New(api.Config{Engine: &a.engine, Store: a.store, Guard: a.guard, Advisory: a.advisory, Live: &a.live,
-		Stopping: a.stopped.Done(), Logger: log, Version: Version, Background: a.goBackground})
+		Stopping: a.stopped.Done(), Logger: log, Version: Version, Background: a.goBackground,
+		DocsNeedKey: cfg.DocsNeedKey})
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	metrics := promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{})
 	a.conns = server.NewConns(a.shares.incoming)
-	sc := server.Config{API: h, Ready: a.ready, Serving: a.serving.Load, Closing: a.closing, Logger: log}
-	if cfg.MetricsListen == "" {
+	sc := server.Config{API: h, Ready: a.ready, Serving: a.serving.Load, Closing: a.closing, Logger: log,
+		Host: cfg.publicHost(), TLS: cfg.overTLS()}
+	if cfg.MetricsListen == "" && cfg.loopback() {
 		sc.Metrics = metrics
-	} else {
+	} else if cfg.MetricsListen != "" {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", metrics)
 		a.metrics = server.HTTPServer(server.Recovered(log, mux))
 	}
-	sc.Dashboard, err = ui.New(ui.Config{API: server.Recovered(log, h), Logger: log, EmbedIn: cfg.EmbedIn})
+	sc.Dashboard, err = ui.New(ui.Config{API: server.Recovered(log, h), Logger: log, EmbedIn: cfg.EmbedIn, PublicURL: cfg.PublicURL,
+		TLS: cfg.overTLS()})
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	a.api = server.HTTPServer(server.Handler(sc))
+	if a.secure, err = a.tlsConfig(); err != nil {
+		return nil, errors.Join(err, a.store.Close())
+	}
+	a.warnOfDoors()
 	return a, nil
 }
 

@@ -1,11 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -88,7 +90,7 @@ func (a *App) listen() error {
 	}
 	a.guard.SetSelfPorts(ports...)
 	a.listener = l
-	a.serve(l, func() error { return a.conns.Serve(a.api, l) })
+	a.serve(l, func() error { return a.conns.Serve(a.api, l, a.secure) })
 	if ml != nil {
 		a.serve(ml, func() error { return a.metrics.Serve(ml) })
 	}
@@ -117,7 +119,15 @@ func (l *life) goBackground(f func()) bool {
 }
 
 // URL is where the HTTP API is, once started.
-func (a *App) URL() string { return "http://" + a.listener.Addr().String() }
+func (a *App) URL() string {
+	if a.secure != nil {
+		return "https://" + a.listener.Addr().String()
+	}
+	return "http://" + a.listener.Addr().String()
+}
+
+// PublicURL is where people reach it.
+func (a *App) PublicURL() string { return cmp.Or(strings.TrimRight(a.cfg.PublicURL, "/"), a.URL()) }
 
 // ready tells whether the node wants requests.
 func (a *App) ready(ctx context.Context) error {

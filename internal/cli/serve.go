@@ -54,7 +54,7 @@ func (s *serveCmd) Run(r *run) error {
 		r.printf("\n%s%s\n    It is shown this once and kept nowhere; keep it safe. Use it as: Authorization: Bearer <key>\n\n", keyLine, key)
 	}
 	if link := a.FirstLink(); link != "" {
-		r.printf("    Dashboard: %s%s\n    This link signs you in once, within 24 hours. Later, sign in with an API key.\n\n", a.URL(), link)
+		r.printf("    Dashboard: %s%s\n    This link signs you in once, within 24 hours. Later, sign in with an API key.\n\n", a.PublicURL(), link)
 	}
 	r.printf("%s%s\n", listeningLine, a.URL())
 	app.FreeMemory()

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -17,8 +18,8 @@ type Conns struct {
 // NewConns allows so many connections at once.
 func NewConns(most int) *Conns { return &Conns{most: most} }
 
-// Serve is s.Serve within the bound; with s.ConnState for its own use.
-func (c *Conns) Serve(s *http.Server, l net.Listener) error {
+// Serve is s.Serve within the bound, over TLS unless secure is nil; with s.ConnState for its own use.
+func (c *Conns) Serve(s *http.Server, l net.Listener, secure *tls.Config) error {
 	s.ConnState = func(_ net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateNew:
@@ -27,7 +28,11 @@ func (c *Conns) Serve(s *http.Server, l net.Listener) error {
 			c.open.Add(-1)
 		}
 	}
-	return s.Serve(netutil.LimitListener(l, c.most))
+	l = netutil.LimitListener(l, c.most)
+	if secure != nil {
+		l = tls.NewListener(l, secure)
+	}
+	return s.Serve(l)
 }
 
 // Crowded tells that three of four places are taken: connections should end with their answers then, so that those who

@@ -26,7 +26,7 @@ func TestConnsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{}) // closed when the server has ended
-	go func() { defer close(ended); _ = conns.Serve(s, l) }()
+	go func() { defer close(ended); _ = conns.Serve(s, l, nil) }()
 	defer func() { s.Close(); <-ended }()
 	ask := func(c net.Conn) *http.Response {
 		t.Helper()

@@ -33,11 +33,13 @@ type Config struct {
 	// Closing tells whether connections end with their answers; nil: never.
 	Closing func() bool
 	Metrics http.Handler // nil: no /metrics here, for example since it has its own listener
+	Host    string       // as in the Host header, that requests must be for; empty: any
+	TLS     bool         // browsers come over TLS, also where it ends before this server
 	Logger  *slog.Logger
 }
 
 // Handler answers everything that the product answers. From the outside in: access log, panics, connections, headers,
-// routes.
+// host, routes.
 func Handler(cfg Config) http.Handler {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -68,7 +70,8 @@ func Handler(cfg Config) http.Handler {
 			h.ServeHTTP(w, r)
 		}
 	}
-	return logged(cfg.Logger, Recovered(cfg.Logger, closing(cfg.Closing, secured(http.HandlerFunc(routes)))))
+	inner := strict(cfg.TLS, secured(forHost(cfg.Host, http.HandlerFunc(routes))))
+	return logged(cfg.Logger, Recovered(cfg.Logger, closing(cfg.Closing, inner)))
 }
 
 // isAPI tells whether a path is the API's.

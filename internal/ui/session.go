@@ -25,25 +25,32 @@ func (u *UI) client(key, tenant string) *client.Client {
 }
 
 // overTLS tells whether the browser came over TLS, here or to the proxy before. Who lies about it only loses their own cookie.
-func overTLS(r *http.Request) bool {
-	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
+func (u *UI) overTLS(r *http.Request) bool {
+	return u.cfg.TLS || r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
+}
+
+// cookieOf is the name of the cookie. Over TLS only one with the prefix counts: another one may come from plain http, or from
+// another host of the same domain (draft-ietf-httpbis-rfc6265bis, section 4.1.3.2).
+func (u *UI) cookieOf(r *http.Request) string {
+	if u.overTLS(r) {
+		return hostPrefix + cookieName
+	}
+	return cookieName
 }
 
 // keyOf is the key in the request's cookie.
-func keyOf(r *http.Request) string {
-	for _, name := range []string{hostPrefix + cookieName, cookieName} {
-		if c, err := r.Cookie(name); err == nil && c.Value != "" {
-			return c.Value
-		}
+func (u *UI) keyOf(r *http.Request) string {
+	if c, err := r.Cookie(u.cookieOf(r)); err == nil {
+		return c.Value
 	}
 	return ""
 }
 
 // setCookie gives the browser a key, or with an empty one takes it away.
 func (u *UI) setCookie(w http.ResponseWriter, r *http.Request, key string, expires time.Time) {
-	c := &http.Cookie{Name: cookieName, Value: key, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Expires: expires}
-	if overTLS(r) {
-		c.Name, c.Secure = hostPrefix+cookieName, true
+	c := &http.Cookie{Name: u.cookieOf(r), Value: key, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Expires: expires}
+	if u.overTLS(r) {
+		c.Secure = true
 		if len(u.cfg.EmbedIn) > 0 {
 			c.SameSite, c.Partitioned = http.SameSiteNoneMode, true
 		}
@@ -59,7 +66,7 @@ func (u *UI) signedIn(h handle) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v := &visit{w: w, r: r, tenant: r.PathValue("tenant")}
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		key := keyOf(r)
+		key := u.keyOf(r)
 		if key == "" {
 			u.askToSignIn(v)
 			return
@@ -107,7 +114,7 @@ func (v *visit) redirect(to string) {
 // home leads to the caller's own pages.
 func (u *UI) home(w http.ResponseWriter, r *http.Request) {
 	v := &visit{w: w, r: r}
-	key := keyOf(r)
+	key := u.keyOf(r)
 	if key == "" {
 		v.redirect("/sign-in")
 		return
@@ -197,7 +204,7 @@ func (u *UI) signIn(w http.ResponseWriter, r *http.Request) {
 
 func (u *UI) signOut(w http.ResponseWriter, r *http.Request) {
 	v := &visit{w: w, r: r}
-	if key := keyOf(r); key != "" {
+	if key := u.keyOf(r); key != "" {
 		if err := u.client(key, "").SignOut(r.Context()); err != nil && !client.IsStatus(err, http.StatusUnauthorized) {
 			u.failed(v, err)
 			return

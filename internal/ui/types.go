@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/quantfolio/qhook/client"
@@ -106,11 +107,13 @@ func (u *UI) createLink(v *visit) error {
 	} else if err != nil {
 		return err
 	}
-	scheme := "http://"
-	if overTLS(v.r) {
-		scheme = "https://"
+	base := strings.TrimRight(u.cfg.PublicURL, "/")
+	if base == "" && u.overTLS(v.r) {
+		base = "https://" + v.r.Host
+	} else if base == "" {
+		base = "http://" + v.r.Host
 	}
-	return u.showAccess(v, accessPage{Link: scheme + v.r.Host + made.Path, Until: made.ExpiresAt}, http.StatusOK)
+	return u.showAccess(v, accessPage{Link: base + made.Path, Until: made.ExpiresAt}, http.StatusOK)
 }
 
 type tenantsPage struct {

@@ -19,6 +19,9 @@ type Config struct {
 	Logger *slog.Logger
 	// EmbedIn are origins, such as https://portal.example.com, whose pages may show the dashboard in a frame; none: nobody may.
 	EmbedIn []string
+	// PublicURL is what links to the dashboard begin with; empty: what the browser says.
+	PublicURL string
+	TLS       bool // browsers always come over TLS
 }
 
 // UI is the dashboard. It answers every path that New's handler is given.
