@@ -122,10 +122,11 @@ type api struct {
 	live     *live.Hub
 	stopping <-chan struct{}
 
-	mux  *http.ServeMux
-	doc  huma.API
-	keys *keyCache
-	uses uses
+	mux     *http.ServeMux
+	doc     huma.API
+	keys    *keyCache
+	guesses *guesses
+	uses    uses
 
 	docsNeedKey bool
 	tenants     sync.Map // IDs of tenants that were found
@@ -142,7 +143,7 @@ func New(cfg Config) (http.Handler, error) {
 	a := &api{
 		engine: cfg.Engine, store: cfg.Store, guard: cfg.Guard, log: cfg.Logger, clock: cfg.Now,
 		advisory: cfg.Advisory, version: cfg.Version, live: cfg.Live, stopping: cfg.Stopping,
-		mux: http.NewServeMux(), keys: newKeyCache(cfg.Store), uses: uses{store: cfg.Store, log: cfg.Logger, background: cfg.Background},
+		mux: http.NewServeMux(), keys: newKeyCache(cfg.Store), guesses: newGuesses(), uses: uses{store: cfg.Store, log: cfg.Logger, background: cfg.Background},
 		tests:  &limiters{rate: cfg.TestRate, burst: cfg.TestBurst, byTenant: map[string]*rate.Limiter{}},
 		bodies: cfg.Bodies, large: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 	}

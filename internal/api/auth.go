@@ -26,6 +26,7 @@ const (
 // caller is who calls, and for which tenant.
 type caller struct {
 	key    store.APIKey
+	remote string // the address that the request comes from, as in http.Request.RemoteAddr
 	tenant string
 	named  bool // the operator named the tenant
 }
@@ -83,7 +84,7 @@ func (a *api) authenticate(r *http.Request, c *caller) error {
 	if !ok || !strings.EqualFold(scheme, "Bearer") || text == "" || len(text) > maxKeyText {
 		return errUnauthorized("Send a header of the form Authorization: Bearer <API key>.")
 	}
-	key, err := a.keys.find(r.Context(), HashKey(text), a.now())
+	key, err := a.findKey(r, HashKey(text))
 	if errors.Is(err, store.ErrNotFound) {
 		return errUnauthorized("The API key is not known here.")
 	}
@@ -99,8 +100,29 @@ func (a *api) authenticate(r *http.Request, c *caller) error {
 		return errUnauthorized("A link's token is good for signing in only.")
 	}
 	a.uses.note(key.ID, r.RemoteAddr, a.clock())
-	c.key, c.tenant = key, key.Tenant
+	c.key, c.tenant, c.remote = key, key.Tenant, r.RemoteAddr
 	return a.chooseTenant(r, c)
+}
+
+// findKey finds the key of a request; one that is not known yet counts as a guess.
+func (a *api) findKey(r *http.Request, hash [32]byte) (store.APIKey, error) {
+	now := a.now()
+	guess := !a.keys.knows(hash)
+	if guess {
+		unknown, err := a.guesses.try(hash, r.RemoteAddr, now)
+		if err == nil && unknown {
+			a.guesses.failed(hash, r.RemoteAddr, now)
+			err = store.ErrNotFound
+		}
+		if err != nil {
+			return store.APIKey{}, err
+		}
+	}
+	key, err := a.keys.find(r.Context(), hash, now)
+	if guess && errors.Is(err, store.ErrNotFound) {
+		a.guesses.failed(hash, r.RemoteAddr, now)
+	}
+	return key, err
 }
 
 func (a *api) chooseTenant(r *http.Request, c *caller) error {
@@ -160,6 +182,14 @@ type cachedKey struct {
 
 func newKeyCache(s store.Directory) *keyCache {
 	return &keyCache{store: s, byHash: map[[32]byte]cachedKey{}}
+}
+
+// knows tells whether the key was found before, however long ago, and not forgotten since.
+func (k *keyCache) knows(hash [32]byte) bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	_, ok := k.byHash[hash]
+	return ok
 }
 
 func (k *keyCache) find(ctx context.Context, hash [32]byte, now time.Time) (store.APIKey, error) {

@@ -152,6 +152,7 @@ func (s *safeBuffer) String() string {
 
 // rig is the API on a real store.
 type rig struct {
+	remote string // the address that requests come from; empty: httptest's
 	t      testing.TB
 	h      http.Handler
 	store  store.Store
@@ -241,6 +242,9 @@ func (r *rig) call(who, method, target, body string, headers ...string) reply {
 	}
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Add(headers[i], headers[i+1])
+	}
+	if r.remote != "" {
+		req.RemoteAddr = r.remote
 	}
 	w := httptest.NewRecorder()
 	r.h.ServeHTTP(w, req)

@@ -195,6 +195,7 @@ func (a *api) signIn(ctx context.Context, _ *Scope) (*output[signInView], error)
 	} else if err != nil {
 		return nil, fmt.Errorf("write a sign-in: %w", err)
 	}
+	a.uses.note(c.parent(), c.remote, a.clock())
 	a.log.InfoContext(ctx, "signed in", "sign_in", k.ID, "by", c.key.ID, "role", k.Role, "tenant", k.Tenant)
 	return &output[signInView]{signInView{plain, string(k.Role), k.Tenant, k.Webhook, formatTime(k.ExpiresAt)}}, nil
 }

@@ -182,6 +182,14 @@ func (a *App) firstStart(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the operator's keys: %w", err)
 	}
+	if a.unused(keys, now) { // what an earlier start made was perhaps never seen: it is made anew, and shown again
+		for _, k := range keys {
+			if err := a.store.DeleteAPIKey(ctx, "", k.ID, true); err != nil && !errors.Is(err, store.ErrNotFound) {
+				return fmt.Errorf("remove the first admin key, which nobody used: %w", err)
+			}
+		}
+		keys = nil
+	}
 	if a.cfg.AdminKey != "" {
 		_, k := api.NewAPIKey("", store.Operator, configured, now)
 		k.Hash = api.HashKey(a.cfg.AdminKey)
@@ -198,12 +206,27 @@ func (a *App) firstStart(ctx context.Context) error {
 	if len(keys) > 0 {
 		return nil
 	}
-	plain, k := api.NewAPIKey("", store.Operator, "first start", now)
+	plain, k := api.NewAPIKey("", store.Operator, firstName, now)
 	if err := a.store.CreateAPIKey(ctx, k); err != nil {
 		return fmt.Errorf("write the first admin key: %w", err)
 	}
 	a.firstKey = plain
 	return a.makeFirstLink(ctx, k.ID, now)
+}
+
+// firstName is the name of the operator's key that the first start makes.
+const firstName = "first start"
+
+// unused tells whether all that gives an operator access is what earlier starts made, and nobody used it. On a database that
+// nodes share, another node's may just be shown.
+func (a *App) unused(keys []store.APIKey, now time.Time) bool {
+	for _, k := range keys {
+		if k.Name != firstName && k.Name != configured || !k.UsedAt.IsZero() ||
+			a.cfg.Database != "" && now.Sub(k.CreatedAt) < time.Minute {
+			return false
+		}
+	}
+	return true
 }
 
 // makeFirstLink makes the link that the operator signs in to the dashboard with.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -13,12 +14,12 @@ import (
 type Config struct {
 	Listen          string        `help:"Address and port of the HTTP API." default:"127.0.0.1:8080" placeholder:"ADDR"`
 	Data            string        `help:"Folder of the database and the key file; made when it is not there." default:"./qhook-data" type:"path"`
-	Database        string        `help:"PostgreSQL database in place of the one in the data folder: postgres://…, with every option of libpq. Any number of nodes share it." placeholder:"URL"`
-	DatabaseRead    string        `help:"Where lists are read while it answers, for example a replica, which may be a little behind." placeholder:"URL"`
+	Database        string        `secret:"" help:"PostgreSQL database in place of the one in the data folder: postgres://…, with every option of libpq. Any number of nodes share it." placeholder:"URL"`
+	DatabaseRead    string        `secret:"" help:"Where lists are read while it answers, for example a replica, which may be a little behind." placeholder:"URL"`
 	DatabasePool    int           `help:"Connections to the database, besides the one that writes the journal and the one that listens." default:"8"`
 	NodeName        string        `help:"Name of this node, for people; by default the host's." placeholder:"NAME"`
-	AdminKey        string        `help:"The operator's API key, at least 32 characters. Without it, one is made and shown at the first start." placeholder:"KEY"`
-	MasterKeyset    string        `help:"Tink AEAD keyset (JSON) that seals secrets at rest, instead of the key file in the data folder." placeholder:"JSON"`
+	AdminKey        string        `secret:"" help:"The operator's API key, at least 32 characters. Without it, one is made and shown at the first start." placeholder:"KEY"`
+	MasterKeyset    string        `secret:"" help:"Tink AEAD keyset (JSON) that seals secrets at rest, instead of the key file in the data folder." placeholder:"JSON"`
 	MetricsListen   string        `help:"Serve /metrics on this address. By default it is on the API's if that is only for this machine, and off otherwise." placeholder:"ADDR"`
 	PublicURL       string        `help:"Where people and programs reach the server, e.g. https://hooks.example.com, also behind a proxy; requests for other hosts are refused, and links begin with it." name:"public-url" placeholder:"URL"`
 	TLSCert         string        `help:"File of the TLS certificate with its chain (PEM); read again when it changes." name:"tls-cert" placeholder:"FILE"`
@@ -32,7 +33,7 @@ type Config struct {
 	DenyNetwork     []string      `help:"Networks that targets must not be in." placeholder:"CIDR"`
 	AllowHTTP       bool          `help:"Allow plain http targets everywhere." name:"allow-http"`
 	NAT64           bool          `help:"Allow NAT64 addresses (64:ff9b::/96); the embedded address is judged." name:"nat64"`
-	EgressProxy     string        `help:"HTTP proxy for all targets (CONNECT); targets are resolved and judged before." placeholder:"URL"`
+	EgressProxy     string        `secret:"" help:"HTTP proxy for all targets (CONNECT); targets are resolved and judged before." placeholder:"URL"`
 	EmbedIn         []string      `help:"Origins whose pages may show the dashboard in a frame, e.g. https://portal.example.com; the dashboard must be behind TLS then." placeholder:"ORIGIN"`
 	Advisory        bool          `help:"Serve the advisory platform too: advisors, investors, advice sessions and reports, whose changes are the events."`
 	UndeleteTime    time.Duration `help:"How long soft-deleted investors and advice sessions can be restored; then they are deleted permanently." default:"720h"`
@@ -52,6 +53,10 @@ func (c *Config) check() error {
 	if c.AdminKey != "" && len(c.AdminKey) < minAdminKey {
 		return fmt.Errorf("the admin key has %d characters; give it at least %d, for example from `openssl rand -hex 32`", len(c.AdminKey), minAdminKey)
 	}
+	if c.AdminKey != "" && !c.loopback() && weakKey(c.AdminKey) {
+		return errors.New("the admin key can be guessed, or is an example of the docs, and the API is not only for this machine; " +
+			"make one, for example with `openssl rand -hex 32`")
+	}
 	if c.Concurrency < 1 || c.Concurrency > 1000 {
 		return fmt.Errorf("concurrency is %d; it must be between 1 and 1000", c.Concurrency)
 	}
@@ -68,6 +73,19 @@ func (c *Config) check() error {
 		return err
 	}
 	return c.checkDatabase()
+}
+
+// exampleKey is the admin key of the README.
+const exampleKey = "an-example-key-of-32-characters-or-more"
+
+// weakKey tells whether a key is one that somebody could guess: an example, or made of few characters.
+func weakKey(key string) bool {
+	different := map[rune]bool{}
+	for _, r := range key {
+		different[r] = true
+	}
+	lower := strings.ToLower(key)
+	return lower == exampleKey || strings.Contains(lower, "example") || strings.Contains(lower, "changeme") || len(different) < 10
 }
 
 func (c *Config) checkDatabase() error {

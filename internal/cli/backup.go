@@ -53,7 +53,7 @@ func pages(w io.Writer) func(done, total int) {
 type restoreCmd struct {
 	From         string `required:"" type:"path" help:"The backup." placeholder:"FILE"`
 	Data         string `env:"QHOOK_DATA" default:"./qhook-data" type:"path" help:"Data folder that it is put into; it must have no database."`
-	MasterKeyset string `env:"QHOOK_MASTER_KEYSET" help:"The master keyset, as given to the server; without it, the data folder's master.key." placeholder:"JSON"`
+	MasterKeyset string `secret:"" env:"QHOOK_MASTER_KEYSET" help:"The master keyset, as given to the server; without it, the data folder's master.key." placeholder:"JSON"`
 }
 
 // Help is the long help of restore.

@@ -88,7 +88,7 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 		kong.Name("qhook"), kong.Description(description),
 		kong.Writers(stdout, stderr), kong.Exit(func(code int) { panic(exit(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.PostBuild(nameSettings), kong.Bind(r),
+		kong.PostBuild(nameSettings), kong.Bind(r), kong.Resolvers(secretFiles{env}),
 		kong.Vars{"bench_names": strings.Join(bench.Names(), ", ")},
 	)
 	if err != nil {
@@ -144,6 +144,11 @@ func envNames(n *kong.Node) []string {
 	var names []string
 	for _, f := range n.Flags {
 		names = append(names, f.Tag.Envs...)
+		if f.Tag.Has("secret") {
+			for _, name := range f.Tag.Envs {
+				names = append(names, name+fileSuffix)
+			}
+		}
 	}
 	for _, c := range n.Children {
 		names = append(names, envNames(c)...)

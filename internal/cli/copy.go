@@ -12,7 +12,7 @@ import (
 type copyCmd struct {
 	From         string `required:"" help:"What is copied: a data folder, or a PostgreSQL database, postgres://…" placeholder:"PLACE"`
 	To           string `required:"" help:"Where to: an empty one of the same." placeholder:"PLACE"`
-	MasterKeyset string `env:"QHOOK_MASTER_KEYSET" help:"The master keyset of both sides, as given to serve; without it, the key file in the data folder." placeholder:"JSON"`
+	MasterKeyset string `secret:"" env:"QHOOK_MASTER_KEYSET" help:"The master keyset of both sides, as given to serve; without it, the key file in the data folder." placeholder:"JSON"`
 }
 
 // Help is the long help of copy.

@@ -8,7 +8,7 @@ import (
 
 // sharedDatabase is the flag of the commands on a database that nodes share.
 type sharedDatabase struct {
-	Database string `required:"" env:"QHOOK_DATABASE" help:"The PostgreSQL database: postgres://…" placeholder:"URL"`
+	Database string `secret:"" required:"" env:"QHOOK_DATABASE" help:"The PostgreSQL database: postgres://…" placeholder:"URL"`
 }
 
 type migrateCmd struct {

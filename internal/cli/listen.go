@@ -14,7 +14,7 @@ import (
 
 type listenCmd struct {
 	Port       int           `default:"9000" help:"Port on 127.0.0.1; 0 takes a free one."`
-	SigningKey []string      `sep:"none" help:"The webhook's signing key; verify with it. Twice during a rotation." env:"QHOOK_SIGNING_KEY" placeholder:"KEY"`
+	SigningKey []string      `secret:"" sep:"none" help:"The webhook's signing key; verify with it. Twice during a rotation." env:"QHOOK_SIGNING_KEY" placeholder:"KEY"`
 	Fail       int           `help:"Answer the first N requests with 503." placeholder:"N"`
 	Status     int           `default:"204" help:"Answer with this status."`
 	Hang       time.Duration `help:"Wait this long before answering." placeholder:"DURATION"`

@@ -19,9 +19,9 @@ import (
 
 type relayCmd struct {
 	Schema        bool          `help:"Print the SQL that makes the outbox, and end."`
-	Source        string        `help:"The platform's PostgreSQL, which has the outbox: postgres://…, with every option of libpq." env:"QHOOK_SOURCE" placeholder:"URL"`
+	Source        string        `secret:"" help:"The platform's PostgreSQL, which has the outbox: postgres://…, with every option of libpq." env:"QHOOK_SOURCE" placeholder:"URL"`
 	URL           string        `default:"http://127.0.0.1:8080" help:"The server." env:"QHOOK_URL" placeholder:"URL"`
-	Key           string        `help:"An API key that may publish; the operator's for rows of several tenants." env:"QHOOK_KEY" placeholder:"KEY"`
+	Key           string        `secret:"" help:"An API key that may publish; the operator's for rows of several tenants." env:"QHOOK_KEY" placeholder:"KEY"`
 	MetricsListen string        `help:"Serve /metrics, /livez and /readyz on this address." placeholder:"ADDR"`
 	Poll          time.Duration `default:"1s" help:"How often to look for rows without a notification."`
 	Batch         int           `default:"500" help:"The most events of one request, up to 1000."`

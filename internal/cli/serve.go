@@ -5,8 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/quantfolio/qhook/internal/app"
 )
@@ -17,7 +22,7 @@ type serveCmd struct {
 
 // Help is the long help of serve.
 func (serveCmd) Help() string {
-	return `The first start makes the data folder, the default tenant and an admin key, which is printed once; later starts find
+	return `The first start makes the data folder, the default tenant and an admin key, which the terminal shows; later starts find
 what is there. SIGTERM, SIGINT and SIGHUP stop it: /readyz says no at once, after --drain no new requests are taken, what is in
 flight finishes within --stop-timeout, and nothing accepted is lost either way. A second signal ends it at once. Logs go
 to standard error.
@@ -50,11 +55,8 @@ func (s *serveCmd) Run(r *run) error {
 	if err := a.Start(context.WithoutCancel(r.ctx)); err != nil {
 		return errors.Join(fmt.Errorf("cannot start: %w", err), stopApp(r.ctx, a))
 	}
-	if key := a.FirstAdminKey(); key != "" {
-		r.printf("\n%s%s\n    It is shown this once and kept nowhere; keep it safe. Use it as: Authorization: Bearer <key>\n\n", keyLine, key)
-	}
-	if link := a.FirstLink(); link != "" {
-		r.printf("    Dashboard: %s%s\n    This link signs you in once, within 24 hours. Later, sign in with an API key.\n\n", a.PublicURL(), link)
+	if err := s.showFirst(r, log, a); err != nil {
+		return errors.Join(err, stopApp(r.ctx, a))
 	}
 	r.printf("%s%s\n", listeningLine, a.URL())
 	app.FreeMemory()
@@ -66,6 +68,52 @@ func (s *serveCmd) Run(r *run) error {
 	err = stopApp(r.ctx, a)
 	log.Info("stopped", "left", err)
 	return err
+}
+
+// showFirst tells the operator the credentials that this start made: on the terminal, or in a file that only its owner reads,
+// so that they are in no log. Until they are used, each start makes and shows new ones.
+func (s *serveCmd) showFirst(r *run, log *slog.Logger, a *app.App) error {
+	var b strings.Builder
+	if key := a.FirstAdminKey(); key != "" {
+		fmt.Fprintf(&b, "\n%s%s\n    It is kept nowhere; keep it safe. Use it as: Authorization: Bearer <key>\n\n", keyLine, key)
+	}
+	if link := a.FirstLink(); link != "" {
+		fmt.Fprintf(&b, "    Dashboard: %s%s\n    This link signs you in once, within 24 hours. Later, sign in with an API key.\n\n",
+			a.PublicURL(), link)
+	}
+	path := filepath.Join(s.Data, firstFile)
+	if b.Len() == 0 {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // what was in it is used by now
+			log.Warn("the file with the first credentials could not be removed", "error", err)
+		}
+		return nil
+	}
+	if isTerminal(r.stdout) {
+		r.printf("%s", b.String())
+		return nil
+	}
+	if err := os.MkdirAll(s.Data, 0o700); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	_ = os.Remove(path) // whatever its mode was
+	if err := os.WriteFile(path, []byte(strings.TrimLeft(b.String(), "\n")), 0o600); err != nil {
+		return fmt.Errorf("write the first credentials: %w", err)
+	}
+	r.printf("\n    How to sign in is in %s, which only its owner can read.\n\n", path)
+	return nil
+}
+
+// firstFile is the file in the data folder that has the first credentials, where no terminal shows them.
+const firstFile = "first-sign-in.txt"
+
+// isTerminal tells whether what is written is seen by a person, and kept nowhere.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 // waitApp waits for a fatal error of the app, or for ctx to end.

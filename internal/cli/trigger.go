@@ -12,7 +12,7 @@ import (
 // server says which server a command talks to, and with which key.
 type server struct {
 	URL    string `default:"http://127.0.0.1:8080" help:"The server." env:"QHOOK_URL" placeholder:"URL"`
-	Key    string `help:"An API key." env:"QHOOK_KEY" placeholder:"KEY"`
+	Key    string `secret:"" help:"An API key." env:"QHOOK_KEY" placeholder:"KEY"`
 	Tenant string `help:"The tenant to act for, with the operator's key." env:"QHOOK_TENANT" placeholder:"ID"`
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 type verifyCmd struct {
-	Key              string `required:"" help:"The signing key, as typed or as generated." env:"QHOOK_SIGNING_KEY" placeholder:"KEY"`
+	Key              string `secret:"" required:"" help:"The signing key, as typed or as generated." env:"QHOOK_SIGNING_KEY" placeholder:"KEY"`
 	Body             string `xor:"content" required:"" help:"A file with the exact body of a POST; - is standard input." placeholder:"FILE"`
 	Query            string `xor:"content" required:"" help:"The exact raw query string of a GET, all after the ?." placeholder:"STRING"`
 	Signature        string `help:"The value of X-Quantfolio-Signature-256." placeholder:"VALUE"`

@@ -8,6 +8,9 @@ ALTER TABLE api_keys
     ADD COLUMN used_at timestamptz,
     ADD COLUMN used_from text NOT NULL DEFAULT ''; -- an address
 
+-- The operator has used the keys that are there, whenever that was.
+UPDATE api_keys SET used_at = created_at WHERE tenant IS NULL;
+
 -- Finds what a key made.
 CREATE INDEX api_keys_by_maker ON api_keys (maker) WHERE maker IS NOT NULL;
 

@@ -7,6 +7,9 @@ ALTER TABLE api_keys ADD COLUMN networks TEXT NOT NULL DEFAULT ''; -- prefixes w
 ALTER TABLE api_keys ADD COLUMN used_at INTEGER;
 ALTER TABLE api_keys ADD COLUMN used_from TEXT NOT NULL DEFAULT ''; -- an address
 
+-- The operator has used the keys that are there, whenever that was.
+UPDATE api_keys SET used_at = created_at WHERE tenant IS NULL;
+
 -- Finds what a key made.
 CREATE INDEX api_keys_by_maker ON api_keys (maker) WHERE maker IS NOT NULL;
 
