@@ -46,6 +46,9 @@ func (s *serveCmd) Run(r *run) error {
 		return usageError("unknown settings in the environment: " + strings.Join(u, ", ") + " (qhook serve --help lists them)")
 	}
 	log := newLogger(r.stderr, s.Config)
+	if err := app.NoDump(); err != nil {
+		log.Warn("a core dump would have secrets", "error", err)
+	}
 	app.LimitMemory(log)
 	a, err := app.New(r.ctx, s.Config, log)
 	if err != nil {
