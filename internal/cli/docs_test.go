@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -106,5 +107,27 @@ func TestConfigurationTable(t *testing.T) {
 	got, err := os.ReadFile(path)
 	if err != nil || string(got) != b.String() {
 		t.Errorf("%s is not what serve has (%v); run: go test ./internal/cli -run ConfigurationTable -update", path, err)
+	}
+}
+
+// TestPromisesNameTheirTests: each test that docs/security.md names is there.
+func TestPromisesNameTheirTests(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("grep", "-rhoE", "--include=*_test.go", `^func Test[A-Za-z0-9_]+\(`, filepath.Join("..", "..")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile("`(Test[A-Za-z0-9_]+)`").FindAllStringSubmatch(string(doc), -1)
+	if len(names) < 20 {
+		t.Fatalf("docs/security.md names %d tests, want at least 20", len(names))
+	}
+	for _, m := range names {
+		if !strings.Contains(string(out), "func "+m[1]+"(") {
+			t.Errorf("docs/security.md names %s, which is not there", m[1])
+		}
 	}
 }
