@@ -16,7 +16,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-	"golang.org/x/time/rate"
 
 	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/attempt"
@@ -51,6 +50,8 @@ type Engine interface {
 	// Test sends an event at once and outside the journal. An error says that no request could be built; what a
 	// request came to is in the result.
 	Test(ctx context.Context, w *webhook.Webhook, ev event.Event) (attempt.Result, attempt.Preview, error)
+	// Webhooks is how many a tenant has.
+	Webhooks(tenant string) int
 }
 
 // Guard judges a webhook's target when it is saved; *netguard.Guard is one.
@@ -65,15 +66,15 @@ type Config struct {
 	Store  store.Store
 	Guard  Guard
 
-	Live      *live.Hub         // told of attempts; nil: there are none to watch
-	Stopping  <-chan struct{}   // closed when streams have to end; nil: never
-	Advisory  *advisory.Service // nil: the advisory platform is not served
-	Logger    *slog.Logger
-	Now       func() time.Time // default time.Now
-	Version   string           // of the product, for the OpenAPI document
-	TestRate  rate.Limit       // test sends a second, per tenant; default 1
-	TestBurst int              // test sends at once, per tenant; default 10
-	Bodies    *budget.Budget   // what the bodies of requests take; nil: one of 64 MiB
+	Live     *live.Hub         // told of attempts; nil: there are none to watch
+	Stopping <-chan struct{}   // closed when streams have to end; nil: never
+	Advisory *advisory.Service // nil: the advisory platform is not served
+	Logger   *slog.Logger
+	Now      func() time.Time // default time.Now
+	Version  string           // of the product, for the OpenAPI document
+	Limits   *Limits          // of each tenant; nil: DefaultLimits
+	Limited  func(string)     // told of each time that a limit is met, with its name; may be nil
+	Bodies   *budget.Budget   // what the bodies of requests take; nil: one of 64 MiB
 
 	DocsNeedKey bool // the document and its page are for who has an API key
 
@@ -98,11 +99,8 @@ func (c *Config) setDefaults() error {
 	if c.Version == "" {
 		c.Version = "dev"
 	}
-	if c.TestRate == 0 {
-		c.TestRate = 1
-	}
-	if c.TestBurst == 0 {
-		c.TestBurst = 10
+	if c.Limits == nil {
+		c.Limits = &DefaultLimits
 	}
 	if c.Bodies == nil {
 		c.Bodies = budget.New(bodyBytes)
@@ -130,7 +128,7 @@ type api struct {
 
 	docsNeedKey bool
 	tenants     sync.Map // IDs of tenants that were found
-	tests       *limiters
+	limits      *limits
 	bodies      *budget.Budget
 	large       chan struct{} // has a value for each large body that is on its way through
 }
@@ -144,10 +142,12 @@ func New(cfg Config) (http.Handler, error) {
 		engine: cfg.Engine, store: cfg.Store, guard: cfg.Guard, log: cfg.Logger, clock: cfg.Now,
 		advisory: cfg.Advisory, version: cfg.Version, live: cfg.Live, stopping: cfg.Stopping,
 		mux: http.NewServeMux(), keys: newKeyCache(cfg.Store), guesses: newGuesses(), uses: uses{store: cfg.Store, log: cfg.Logger, background: cfg.Background},
-		tests:  &limiters{rate: cfg.TestRate, burst: cfg.TestBurst, byTenant: map[string]*rate.Limiter{}},
 		bodies: cfg.Bodies, large: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 	}
 	a.docsNeedKey = cfg.DocsNeedKey
+	a.limits = newLimits(*cfg.Limits, cfg.Limited, func(tenant, limit string) {
+		a.log.Warn("a tenant met a limit", "tenant", tenant, "limit", limit)
+	})
 	a.doc = humago.New(a.mux, documentConfig(cfg.Version))
 	a.registerPublish()
 	a.registerEvents()
@@ -302,24 +302,4 @@ func (a *api) registerDocument() {
 		w.Header().Set("Content-Security-Policy", docsPolicy)
 		_, _ = w.Write(b)
 	})
-}
-
-// limiters are the test sends that each tenant may make.
-type limiters struct {
-	rate  rate.Limit
-	burst int
-
-	mu       sync.Mutex
-	byTenant map[string]*rate.Limiter
-}
-
-func (l *limiters) allow(tenant string, now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	lim, ok := l.byTenant[tenant]
-	if !ok {
-		lim = rate.NewLimiter(l.rate, l.burst)
-		l.byTenant[tenant] = lim
-	}
-	return lim.AllowN(now, 1)
 }

@@ -78,7 +78,7 @@ func (a *api) registerDeliveries() {
 	register(a, operation{
 		id: "retry-delivery", method: http.MethodPost, path: "/v1/deliveries/{id}/retry", tag: "Deliveries", summary: "Try a delivery again now",
 		text:   "Whatever its state. The receiver may get the event a second time.",
-		status: http.StatusAccepted, roles: admins, bound: true, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable},
+		status: http.StatusAccepted, roles: admins, bound: true, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable, http.StatusTooManyRequests},
 	}, a.retryDelivery)
 }
 
@@ -145,6 +145,9 @@ func (a *api) retryDelivery(ctx context.Context, in *byID) (*output[DeliveryView
 		return nil, newProblem(http.StatusConflict, "The delivery's webhook was deleted.")
 	} else if err != nil {
 		return nil, fmt.Errorf("find webhook %s: %w", d.WebhookID, err)
+	}
+	if err := a.limits.rated(&a.limits.retries, callerOf(ctx).tenant, 1, a.clock()); err != nil {
+		return nil, err
 	}
 	if err := a.engine.RetryNow(ctx, d.DeliveryKey); err != nil {
 		return nil, missing("delivery", err)

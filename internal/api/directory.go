@@ -26,6 +26,8 @@ type tenantView struct {
 	ID        string `json:"id"`
 	Name      string `json:"name"`
 	CreatedAt string `json:"created_at" format:"date-time"`
+	// LimitsMet is in the list only.
+	LimitsMet []string `json:"limits_met,omitempty" doc:"Limits that the tenant met at this node within the last hour."`
 }
 
 type tenantPage struct {
@@ -71,7 +73,7 @@ func (a *api) createTenant(ctx context.Context, in *bodyInput) (*output[tenantVi
 		return nil, fmt.Errorf("make tenant %s: %w", t.ID, err)
 	}
 	a.log.InfoContext(ctx, "tenant made", "tenant", t.ID)
-	return &output[tenantView]{tenantView{t.ID, t.Name, formatTime(t.CreatedAt)}}, nil
+	return &output[tenantView]{tenantView{ID: t.ID, Name: t.Name, CreatedAt: formatTime(t.CreatedAt)}}, nil
 }
 
 func (a *api) listTenants(ctx context.Context, _ *Scope) (*output[tenantPage], error) {
@@ -81,7 +83,7 @@ func (a *api) listTenants(ctx context.Context, _ *Scope) (*output[tenantPage], e
 	}
 	out := tenantPage{Items: make([]tenantView, 0, len(list))}
 	for _, t := range list {
-		out.Items = append(out.Items, tenantView{t.ID, t.Name, formatTime(t.CreatedAt)})
+		out.Items = append(out.Items, tenantView{t.ID, t.Name, formatTime(t.CreatedAt), a.limits.lately(t.ID, a.clock())})
 	}
 	return &output[tenantPage]{out}, nil
 }

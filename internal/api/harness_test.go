@@ -104,6 +104,17 @@ func (e *fakeEngine) SetWebhook(w *webhook.Webhook) error {
 	return nil
 }
 
+func (e *fakeEngine) Webhooks(tenant string) (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, w := range e.hooks {
+		if w.Tenant == tenant && !w.Deleted() {
+			n++
+		}
+	}
+	return n
+}
+
 func (e *fakeEngine) RetryNow(_ context.Context, key store.DeliveryKey) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -73,7 +73,7 @@ func (a *api) registerKeys() {
 		id: "create-api-key", method: http.MethodPost, path: "/v1/api-keys", tag: tag, summary: "Make an API key",
 		text: "The answer shows the key, once. It neither exceeds nor outlives the key that makes it. Not with a sign-in, " +
 			"but for an operator within 10 minutes after signing in.",
-		status: http.StatusCreated, roles: admins, body: keyInput{}, errors: []int{http.StatusNotFound},
+		status: http.StatusCreated, roles: admins, body: keyInput{}, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
 	}, a.createKey)
 	register(a, operation{
 		id: "list-api-keys", method: http.MethodGet, path: "/v1/api-keys", tag: tag,
@@ -118,6 +118,9 @@ func (a *api) createKey(ctx context.Context, in *bodyInput) (*output[keyView], e
 	} else if err := a.knowTenant(ctx, asked.Tenant); err != nil {
 		return nil, err
 	}
+	if err := a.fewer(ctx, asked.Tenant, store.KindAPIKey, "keys", a.limits.of.Keys); err != nil {
+		return nil, err
+	}
 	plain, k := NewAPIKey(asked.Tenant, asked.Role, asked.Name, a.now())
 	k.Advisor, k.ExpiresAt, k.Networks, k.Maker = asked.Advisor, asked.ExpiresAt, asked.Networks, c.parent()
 	if err := a.store.CreateAPIKey(context.WithoutCancel(ctx), k); err != nil {
@@ -127,6 +130,18 @@ func (a *api) createKey(ctx context.Context, in *bodyInput) (*output[keyView], e
 	v := viewKey(&k)
 	v.Key = plain
 	return &output[keyView]{v}, nil
+}
+
+// fewer fails when a tenant has as many keys of a kind as it may.
+func (a *api) fewer(ctx context.Context, tenant string, kind store.KeyKind, name string, most int) error {
+	if most == 0 {
+		return nil
+	}
+	list, err := a.store.ListAPIKeys(ctx, tenant, kind)
+	if err != nil {
+		return fmt.Errorf("count the %s: %w", name, err)
+	}
+	return a.limits.counted(tenant, name, len(list), most, a.clock())
 }
 
 // readKey reads what an API key is to be; of the result, all but the ID and the hash are set.

@@ -23,7 +23,7 @@ func (a *api) registerLive() {
 	a.document(operation{
 		id: "watch-attempts", method: http.MethodGet, path: livePath, tag: "Deliveries", summary: "Attempts as they happen",
 		text:   "Of the node that answers. Server-sent events: each line that begins with data: has an attempt as JSON. Parameters: webhook_id, event_type (a pattern), outcome (delivered, retry or exhausted).",
-		status: http.StatusOK, errors: []int{http.StatusNotFound},
+		status: http.StatusOK, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
 	}, LiveAttempt{})
 	a.mux.HandleFunc("GET "+livePath, func(w http.ResponseWriter, r *http.Request) {
 		if err := a.watchAttempts(w, r); err != nil {
@@ -58,6 +58,11 @@ func (a *api) watchAttempts(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	end, err := a.limits.stream(c.tenant, a.clock())
+	if err != nil {
+		return err
+	}
+	defer end()
 	rc := http.NewResponseController(w) // where the deadlines cannot be lifted, the caller connects again
 	_, _ = rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})
 	w.Header().Set("Content-Type", "text/event-stream")

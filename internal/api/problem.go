@@ -55,7 +55,10 @@ func newProblem(status int, detail string) *Problem {
 }
 
 func (p *Problem) with(header, value string) *Problem {
-	p.header = http.Header{header: {value}}
+	if p.header == nil {
+		p.header = http.Header{}
+	}
+	p.header.Set(header, value)
 	return p
 }
 

@@ -54,7 +54,7 @@ type batchItem struct {
 // registerPublish documents the two publishing calls, and puts them on the mux for its list of methods: ServeHTTP calls
 // them itself, without huma, since they are the hot path.
 func (a *api) registerPublish() {
-	codes := []int{http.StatusConflict, http.StatusServiceUnavailable, http.StatusInsufficientStorage}
+	codes := []int{http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusInsufficientStorage}
 	a.document(operation{
 		id: "publish-event", method: http.MethodPost, path: publishPath, tag: "Events", summary: "Publish an event",
 		text:   "A 202 means: committed and flushed. The same id again with the same content is answered as before and delivers nothing new; with other content it is a 409.",
@@ -113,6 +113,9 @@ func (a *api) acceptOne(r *http.Request, c *caller, buf *buffer) (err error) {
 		p, _ := problemOf(err)
 		return p.refuse(ev.ID)
 	}
+	if err := a.limits.published(c.tenant, 1, len(buf.b), a.clock()); err != nil {
+		return err
+	}
 	receipts, err := a.engine.Accept(r.Context(), c.tenant, []event.Event{ev})
 	if err != nil {
 		return fmt.Errorf("accept an event: %w", err)
@@ -145,6 +148,9 @@ func (a *api) acceptBatch(r *http.Request, c *caller, buf *buffer) (err error) {
 	}
 	evs, err := event.ParseBatch(buf.b)
 	if err != nil {
+		return err
+	}
+	if err := a.limits.published(c.tenant, len(evs), len(buf.b), a.clock()); err != nil {
 		return err
 	}
 	receipts, err := a.engine.Accept(r.Context(), c.tenant, evs)

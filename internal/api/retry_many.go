@@ -41,7 +41,7 @@ func (a *api) registerRetryMany() {
 	register(a, operation{
 		id: "retry-deliveries", method: http.MethodPost, path: "/v1/deliveries/retry", tag: "Deliveries", summary: "Try many deliveries again now",
 		text:   "Those with the IDs in the body, or a page of those that the query's filter selects, as in the list. Go on with next until it is absent, or stop.",
-		status: http.StatusAccepted, roles: admins, bound: true, body: retryManyBody{}, bodyOptional: true, errors: []int{http.StatusServiceUnavailable},
+		status: http.StatusAccepted, roles: admins, bound: true, body: retryManyBody{}, bodyOptional: true, errors: []int{http.StatusServiceUnavailable, http.StatusTooManyRequests},
 	}, a.retryDeliveries)
 }
 
@@ -111,6 +111,9 @@ func (a *api) namedDeliveries(ctx context.Context, ids []string) (list []store.D
 
 // retryAll makes the deliveries due now.
 func (a *api) retryAll(ctx context.Context, list []store.DeliveryRecord) (out retriedView, err error) {
+	if err := a.limits.rated(&a.limits.retries, callerOf(ctx).tenant, len(list), a.clock()); len(list) > 0 && err != nil {
+		return out, err
+	}
 	exists := map[string]bool{}
 	for i := range list {
 		id := list[i].WebhookID

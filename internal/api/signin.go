@@ -57,7 +57,7 @@ func (a *api) registerSignIn() {
 	const tag = "Sign-in"
 	register(a, operation{
 		id: "create-link", method: http.MethodPost, path: "/v1/links", tag: tag, summary: "Make a link that signs somebody in to the dashboard, once",
-		status: http.StatusCreated, roles: admins, bound: true, body: linkInput{}, errors: []int{http.StatusNotFound},
+		status: http.StatusCreated, roles: admins, bound: true, body: linkInput{}, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
 	}, a.createLink)
 	register(a, operation{
 		id: "sign-in", method: http.MethodPost, path: "/v1/sign-in", tag: tag, summary: "Make a key of limited life from an API key or a link's token",
@@ -78,6 +78,9 @@ func (a *api) createLink(ctx context.Context, in *bodyInput) (*output[linkView],
 	c := callerOf(ctx)
 	k, life, err := a.readLink(ctx, c, in.RawBody)
 	if err != nil {
+		return nil, err
+	}
+	if err := a.fewer(ctx, k.Tenant, store.KindLink, "links", a.limits.of.Links); err != nil {
 		return nil, err
 	}
 	plain, made := NewLink(c.parent(), k, life, a.now())

@@ -77,8 +77,8 @@ func (a *api) testWebhook(ctx context.Context, in *testCallInput) (*output[testV
 	if err != nil {
 		return nil, err
 	}
-	if !a.tests.allow(c.tenant, a.clock()) {
-		return nil, newProblem(http.StatusTooManyRequests, "There were too many tests. Wait a moment.").with("Retry-After", "1")
+	if err := a.limits.rated(&a.limits.tests, c.tenant, 1, a.clock()); err != nil {
+		return nil, err
 	}
 	ev := t.Example(a.now())
 	res, preview, err := a.engine.Test(ctx, w, ev)

@@ -51,7 +51,7 @@ func (a *api) registerWebhooks() {
 	const tag, one = "Webhooks", "/v1/webhooks/{id}"
 	register(a, operation{
 		id: "create-webhook", method: http.MethodPost, path: "/v1/webhooks", tag: tag, summary: "Register a webhook",
-		status: http.StatusCreated, roles: admins, body: webhookCreate{},
+		status: http.StatusCreated, roles: admins, body: webhookCreate{}, errors: []int{http.StatusTooManyRequests},
 	}, a.createWebhook)
 	register(a, operation{
 		id: "list-webhooks", method: http.MethodGet, path: "/v1/webhooks", tag: tag, summary: "List webhooks",
@@ -78,6 +78,9 @@ func (a *api) registerWebhooks() {
 
 func (a *api) createWebhook(ctx context.Context, in *bodyInput) (*webhookOutput, error) {
 	w := newWebhook(callerOf(ctx).tenant, a.now())
+	if err := a.limits.counted(w.Tenant, "webhooks", a.engine.Webhooks(w.Tenant), a.limits.of.Webhooks, a.clock()); err != nil {
+		return nil, err
+	}
 	generated, err := merge(w, in.RawBody, w.CreatedAt)
 	if err := a.checkTarget(ctx, w, "", err); err != nil {
 		return nil, err

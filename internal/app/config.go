@@ -7,6 +7,10 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/quantfolio/qhook/internal/api"
 )
 
 // Config is every setting of a node: flags, their defaults and help in one place. The command line also takes
@@ -35,6 +39,14 @@ type Config struct {
 	NAT64           bool          `help:"Allow NAT64 addresses (64:ff9b::/96); the embedded address is judged." name:"nat64"`
 	EgressProxy     string        `secret:"" help:"HTTP proxy for all targets (CONNECT); targets are resolved and judged before." placeholder:"URL"`
 	EmbedIn         []string      `help:"Origins whose pages may show the dashboard in a frame, e.g. https://portal.example.com; the dashboard must be behind TLS then." placeholder:"ORIGIN"`
+	LimitWebhooks   int           `help:"Webhooks of a tenant; 0: no limit, as for the others." default:"10000"`
+	LimitKeys       int           `help:"API keys of a tenant." default:"1000"`
+	LimitLinks      int           `help:"Sign-in links of a tenant that were not opened yet." default:"1000"`
+	LimitStreams    int           `help:"Live streams of a tenant that are open, at this node." default:"100"`
+	LimitEvents     int           `help:"Events that a tenant publishes a second, at this node." default:"200000"`
+	LimitBytes      int           `help:"Bytes that a tenant publishes a second, at this node." default:"536870912"`
+	LimitTests      int           `help:"Test sends of a tenant a minute, at this node." default:"60"`
+	LimitRetries    int           `help:"Deliveries that a tenant retries by hand a minute, at this node." default:"100000"`
 	Advisory        bool          `help:"Serve the advisory platform too: advisors, investors, advice sessions and reports, whose changes are the events."`
 	UndeleteTime    time.Duration `help:"How long soft-deleted investors and advice sessions can be restored; then they are deleted permanently." default:"720h"`
 	NoRollups       bool          `help:"Keep no numbers for the dashboard; for measuring what they cost."`
@@ -68,6 +80,12 @@ func (c *Config) check() error {
 	}
 	if c.UndeleteTime < time.Hour {
 		return fmt.Errorf("undelete-time is %v; it must be at least 1h", c.UndeleteTime)
+	}
+	for name, n := range map[string]int{"webhooks": c.LimitWebhooks, "keys": c.LimitKeys, "links": c.LimitLinks, "streams": c.LimitStreams,
+		"events": c.LimitEvents, "bytes": c.LimitBytes, "tests": c.LimitTests, "retries": c.LimitRetries} {
+		if n < 0 {
+			return fmt.Errorf("limit-%s is %d; it must be a number of at least 1, or 0 for no limit", name, n)
+		}
 	}
 	if err := c.checkDoors(); err != nil {
 		return err
@@ -125,4 +143,18 @@ func proxy(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("--egress-proxy is not of the form http://host:port")
 	}
 	return u, nil
+}
+
+// limits are those of each tenant.
+func (c *Config) limits() *api.Limits {
+	return &api.Limits{Webhooks: c.LimitWebhooks, Keys: c.LimitKeys, Links: c.LimitLinks, Streams: c.LimitStreams, Events: c.LimitEvents,
+		Bytes: c.LimitBytes, Tests: c.LimitTests, Retries: c.LimitRetries}
+}
+
+// countLimits makes the metric of limits that were met.
+func (a *App) countLimits() func(limit string) {
+	n := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "qhook_limited_total",
+		Help: "Requests that were refused since their tenant had reached a limit; the log and GET /v1/tenants name the tenant."}, []string{"limit"})
+	a.registry.MustRegister(n)
+	return func(limit string) { n.WithLabelValues(limit).Inc() }
 }

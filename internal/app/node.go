@@ -39,6 +39,9 @@ func (e *engines) Change(ctx context.Context, tenant string, c *store.Change, ev
 // SetWebhook is the engine's.
 func (e *engines) SetWebhook(w *webhook.Webhook) error { return e.Load().SetWebhook(w) }
 
+// Webhooks is the engine's.
+func (e *engines) Webhooks(tenant string) int { return e.Load().Webhooks(tenant) }
+
 // RetryNow is the engine's.
 func (e *engines) RetryNow(ctx context.Context, key store.DeliveryKey) error {
 	return e.Load().RetryNow(ctx, key)

@@ -121,3 +121,23 @@ func (t *table) match(dst []*hook, tenant string, ev *event.Event) []*hook {
 	}
 	return dst
 }
+
+// Webhooks is how many webhooks a tenant has.
+func (e *Engine) Webhooks(tenant string) (n int) {
+	for _, h := range e.table.Load().of(tenant) {
+		if !h.conf.Load().webhook.Deleted() {
+			n++
+		}
+	}
+	return n
+}
+
+// of are the webhooks of a tenant, those that were deleted too.
+func (t *table) of(tenant string) []*hook {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if p := t.tenants[tenant]; p != nil {
+		return p.all
+	}
+	return nil
+}
