@@ -87,9 +87,10 @@ func (l *link) open(ctx context.Context, url string) error {
 	if !l.closed() {
 		return nil
 	}
-	// Planning a look-up by a few IDs anew, for all partitions, takes ten times as long as the look-up.
+	// Planning a look-up by a few IDs anew, for all partitions, takes ten times as long as the look-up. A bitmap of a table
+	// with few live rows reads all dead ones too, and beside a long transaction there are many.
 	c, err := pgsession.Config(url, pgsession.Options{Name: name, Turned: l.turned,
-		Settings: map[string]string{"plan_cache_mode": "force_generic_plan"}})
+		Settings: map[string]string{"plan_cache_mode": "force_generic_plan", "enable_bitmapscan": "off"}})
 	if err != nil {
 		return err
 	}
