@@ -56,8 +56,8 @@ type Engine interface {
 
 // Guard judges a webhook's target when it is saved; *netguard.Guard is one.
 type Guard interface {
-	// CheckTarget fails when a connection to the target would be refused or its name does not resolve.
-	CheckTarget(ctx context.Context, host string, port uint16, plainHTTP bool) error
+	// CheckTarget fails when a connection to the target would be refused, as far as its name has not to be looked up.
+	CheckTarget(host string, port uint16, plainHTTP bool) error
 }
 
 // Config is what the API is made of. Engine, Store and Guard are required; the rest works as zero.

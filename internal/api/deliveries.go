@@ -175,6 +175,7 @@ func viewDelivery(d *store.DeliveryRecord) DeliveryView {
 }
 
 func viewOutcome(o *store.Outcome) attemptView {
+	o = outside(o)
 	return attemptView{
 		Number: o.Attempt, At: formatTime(o.At), DurationMS: int64(o.Duration / time.Millisecond), Sent: o.Sent, Outcome: string(o.Kind),
 		Status: o.Status, Class: outsideClass(o.Class), ResponseView: viewResponse(o.Response), SigningKeyID: o.KeyID, NextAt: formatTime(o.NextAt),
@@ -197,15 +198,29 @@ func viewTimings(t store.Timings) *timingsView {
 	return &timingsView{ms(t.DNS), ms(t.Connect), ms(t.TLS), ms(t.FirstByte)}
 }
 
-// classAddress is what the outside gets to know of a target that is refused or does not resolve: the same for both, so
-// that nobody can look around in the operator's network with it.
+// classAddress is what the outside gets to know of a target that is refused, does not resolve or does not answer: the same
+// for all, without phases and duration, so that nobody can look around in the operator's network with it. A port that
+// refuses connections is told (connect), since that an address is dialled at all says that it is allowed.
 const classAddress = "address"
 
+// addressClasses are the classes that are shown as classAddress.
+var addressClasses = []string{attempt.ClassRefused, attempt.ClassDNS, attempt.ClassSilent}
+
 func outsideClass(class string) string {
-	if class == attempt.ClassRefused || class == attempt.ClassDNS {
+	if slices.Contains(addressClasses, class) {
 		return classAddress
 	}
 	return class
+}
+
+// outside is an outcome without what tells such targets apart.
+func outside(o *store.Outcome) *store.Outcome {
+	if !slices.Contains(addressClasses, o.Class) {
+		return o
+	}
+	c := *o
+	c.Duration, c.Timings = 0, store.Timings{}
+	return &c
 }
 
 // viewResponse shows bytes as text if they are; a character cut at the end is left out.

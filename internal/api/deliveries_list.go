@@ -124,8 +124,8 @@ func (s *selection) outcome(f *DeliveriesFilter) {
 	if f.LastClass != "" {
 		switch s.classes = []string{f.LastClass}; f.LastClass {
 		case classAddress:
-			s.classes = []string{attempt.ClassRefused, attempt.ClassDNS}
-		case attempt.ClassRefused, attempt.ClassDNS:
+			s.classes = addressClasses
+		case attempt.ClassRefused, attempt.ClassDNS, attempt.ClassSilent:
 			s.none = true // a filter must not tell apart what answers do not
 		}
 	}

@@ -136,7 +136,7 @@ func (e *fakeEngine) Test(_ context.Context, w *webhook.Webhook, ev event.Event)
 
 type fakeGuard struct{}
 
-func (fakeGuard) CheckTarget(_ context.Context, host string, _ uint16, plainHTTP bool) error {
+func (fakeGuard) CheckTarget(host string, _ uint16, plainHTTP bool) error {
 	if strings.HasSuffix(host, ".internal") || plainHTTP {
 		return &netguard.RefusedError{Reason: "not a public address 10.9.8.7", Hint: "--allow-network"}
 	}

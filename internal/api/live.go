@@ -104,6 +104,9 @@ func (s *stream) run(ctx context.Context, stopping <-chan struct{}) {
 		case <-idle.C:
 			ok = s.may() && send(": \n\n")
 		case x := <-s.watcher.C:
+			if outsideClass(x.Class) == classAddress {
+				x.Duration = 0
+			}
 			v := LiveAttempt{EncodeDeliveryID(x.DeliveryKey), x.EventID.String(), x.EventType, s.id(x.Webhook), x.Attempt, formatTime(x.At),
 				int64(x.Duration / time.Millisecond), x.Sent, string(x.Kind), x.Status, outsideClass(x.Class), x.Missed}
 			b, err := json.Marshal(v)

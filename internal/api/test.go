@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// refusedText is all that an admin gets to know of a target that is refused; which address it was is in the log.
-	refusedText = netguard.OutsideText + "; if it should, the operator has to allow its network (--allow-network), and plain http needs that or --allow-http"
+	// refusedText is all that an admin gets to know of a target that is refused; which it was, and what would allow it, is in
+	// the operator's log.
+	refusedText = netguard.OutsideText + "; ask the operator if it should"
 
 	// testDeadline is longer than any webhook's timeout: the connection's own deadline must not end a test.
 	testDeadline = webhook.MaxTimeout + 30*time.Second
@@ -85,7 +86,23 @@ func (a *api) testWebhook(ctx context.Context, in *testCallInput) (*output[testV
 	if err != nil {
 		return nil, fmt.Errorf("test webhook %s: %w", w.ID, err)
 	}
+	if outsideClass(res.Class) == classAddress {
+		a.log.WarnContext(ctx, "a test reached nobody", "webhook", w.ID, "tenant", w.Tenant, "url", w.URL, "error", res.Err)
+		hideAddress(ctx, w, &res)
+	}
 	return &output[testView]{viewTest(w, &res, &preview)}, nil
+}
+
+// hideAddress has a test of a target that is refused, unknown or silent take as long as one that is silent, and forgets its
+// times: who tests learns nothing from how soon it failed.
+func hideAddress(ctx context.Context, w *webhook.Webhook, res *attempt.Result) {
+	t := time.NewTimer(time.Until(res.At.Add(min(w.Timeout, attempt.ConnectLimit))))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	res.Duration, res.Timings = 0, attempt.Timings{}
 }
 
 // webhookSoon finds a webhook for what may itself take longer than the store may.

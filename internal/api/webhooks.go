@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/netguard"
@@ -82,7 +81,7 @@ func (a *api) createWebhook(ctx context.Context, in *bodyInput) (*webhookOutput,
 		return nil, err
 	}
 	generated, err := merge(w, in.RawBody, w.CreatedAt)
-	if err := a.checkTarget(ctx, w, "", err); err != nil {
+	if err := a.checkTarget(w, "", err); err != nil {
 		return nil, err
 	}
 	if err := a.store.CreateWebhook(context.WithoutCancel(ctx), w); err != nil {
@@ -148,7 +147,7 @@ func (a *api) updateWebhook(ctx context.Context, in *changeInput) (*webhookOutpu
 		was = w.URL
 		var err error
 		generated, err = merge(w, in.RawBody, a.now())
-		return a.checkTarget(ctx, w, was, err)
+		return a.checkTarget(w, was, err)
 	})
 	if err != nil {
 		return nil, err
@@ -216,12 +215,8 @@ func answer(w *webhook.Webhook) *webhookOutput {
 	return &webhookOutput{ETag: etag(w), Body: viewWebhook(w)}
 }
 
-// guardTime bounds the look-up of a target's name while it is saved; what is not known then is judged when it is
-// dialled.
-const guardTime = 3 * time.Second
-
 // checkTarget adds to the violations in err that the target must not be dialled, unless it is as it was.
-func (a *api) checkTarget(ctx context.Context, w *webhook.Webhook, was string, err error) error {
+func (a *api) checkTarget(w *webhook.Webhook, was string, err error) error {
 	var v event.Violations
 	if err != nil && !errors.As(err, &v) {
 		return err
@@ -230,9 +225,7 @@ func (a *api) checkTarget(ctx context.Context, w *webhook.Webhook, was string, e
 	if w.URL == was || splitErr != nil || violates(v, "url") {
 		return err
 	}
-	soon, cancel := context.WithTimeout(ctx, guardTime)
-	defer cancel()
-	guardErr := a.guard.CheckTarget(soon, origin.Name, origin.Port, !origin.TLS)
+	guardErr := a.guard.CheckTarget(origin.Name, origin.Port, !origin.TLS)
 	if guardErr == nil {
 		return err
 	}
@@ -240,7 +233,7 @@ func (a *api) checkTarget(ctx context.Context, w *webhook.Webhook, was string, e
 		v.Add("url", "must begin with https://: this server sends nothing over plain http (the operator's --allow-http)")
 		return v
 	}
-	a.log.LogAttrs(ctx, slog.LevelWarn, "webhook target refused", slog.String("tenant", w.Tenant), slog.Any("error", guardErr))
+	a.log.LogAttrs(context.Background(), slog.LevelWarn, "webhook target refused", slog.String("tenant", w.Tenant), slog.Any("error", guardErr))
 	v.Add("url", refusedText)
 	return v
 }

@@ -49,6 +49,7 @@ const (
 	ClassRedirect       = "redirect"        // 3xx
 	ClassTimeout        = "timeout"         // the attempt's time was over
 	ClassConnect        = "connect"         // no connection
+	ClassSilent         = "silent"          // no connection stood when the time for it was over
 	ClassDNS            = "dns"             // the name cannot be resolved
 	ClassTLS            = "tls"             // no trusted TLS connection
 	ClassConnectionLost = "connection_lost" // the connection ended before an answer
@@ -181,7 +182,6 @@ func (e dialError) Unwrap() error { return e.error }
 func (e tlsError) Unwrap() error  { return e.error }
 
 func classify(ctx context.Context, err error) (Verdict, string) {
-	var ne net.Error
 	var oe *net.OpError
 	switch {
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -190,7 +190,9 @@ func classify(ctx context.Context, err error) (Verdict, string) {
 		return Refused, ClassRefused
 	case errors.As(err, new(*netguard.ResolveError)):
 		return Failure, ClassDNS
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
+	case errors.As(err, new(dialError)) && timedOut(err):
+		return Failure, ClassSilent
+	case timedOut(err):
 		return Failure, ClassTimeout
 	case errors.As(err, new(tlsError)), errors.As(err, &oe) && (oe.Op == "remote error" || oe.Op == "local error"): // alerts
 		return Failure, ClassTLS
@@ -204,6 +206,12 @@ func classify(ctx context.Context, err error) (Verdict, string) {
 		return Failure, ClassConnectionLost
 	}
 	return Failure, ClassBadResponse
+}
+
+// timedOut tells whether a time was over.
+func timedOut(err error) bool {
+	var ne net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
 }
 
 // exchange sends the request on a connection and reads the answer.
@@ -237,13 +245,13 @@ func (s *Sender) exchange(ctx context.Context, t *Target, req *request, deadline
 
 // Limits of the phases before the request.
 const (
-	connectLimit = 10 * time.Second
+	ConnectLimit = 10 * time.Second // for the name and the connection
 	tlsLimit     = 10 * time.Second
 )
 
 func (s *Sender) connect(ctx context.Context, t *Target, deadline time.Time, r *Result) (*conn, error) {
 	began := time.Now()
-	dctx, cancel := context.WithDeadline(ctx, earlier(deadline, began.Add(connectLimit)))
+	dctx, cancel := context.WithDeadline(ctx, earlier(deadline, began.Add(ConnectLimit)))
 	defer cancel()
 	nc, resolving, err := s.cfg.Guard.Dial(dctx, t.origin.Name, t.origin.Port, !t.origin.TLS)
 	r.Timings.DNS, r.Timings.Connect = resolving, time.Since(began)-resolving

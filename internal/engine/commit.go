@@ -145,6 +145,9 @@ func (w *writer) committed(list []writing) {
 // fatal tells whether nothing can be written after err.
 func fatal(err error) bool { return errors.Is(err, store.ErrBroken) || errors.Is(err, store.ErrFenced) }
 
+// answered tells whether somebody waits for the row, who is told when it could not be written.
+func (x writing) answered() bool { return x.done != nil && x.outcome == nil }
+
 // failed answers the publishers, and whoever waits for a row, with the error and keeps the other rows for the next try.
 func (w *writer) failed(t taken, err error) {
 	err = fmt.Errorf("commit to the journal: %w", err)
@@ -156,7 +159,7 @@ func (w *writer) failed(t taken, err error) {
 	}
 	for _, x := range slices.Concat(t.writes, w.writes) { // those too whose turn would come only after what is kept
 		switch {
-		case x.done != nil && x.outcome == nil:
+		case x.answered():
 			x.done <- err
 		case x.trim == nil:
 			keep = append(keep, x)
@@ -194,7 +197,7 @@ func (w *writer) pause() {
 			return
 		case <-w.wake:
 			w.mu.Lock()
-			news := len(w.accepts) > 0
+			news := len(w.accepts) > 0 || slices.ContainsFunc(w.writes, writing.answered)
 			w.mu.Unlock()
 			if news {
 				return

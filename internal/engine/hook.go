@@ -29,7 +29,8 @@ type hook struct {
 	num    int64
 	tenant string
 	conf   atomic.Pointer[conf]
-	coming atomic.Bool // later's timer is set
+	coming atomic.Bool  // later's timer is set
+	warned atomic.Int64 // Unix seconds of the last line in the log about a refused target
 
 	mu       sync.Mutex
 	queue    []*delivery             // from head on, those that no worker has taken

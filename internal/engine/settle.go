@@ -15,9 +15,6 @@ import (
 // MaxRetryAfter is the longest wait that a receiver may ask for.
 const MaxRetryAfter = 24 * time.Hour
 
-// refusedDelay is the least wait after an attempt that the address guard refused: only an operator's or DNS change helps.
-const refusedDelay = time.Hour
-
 // goneDelay is the least wait after a 410 when the webhook could not be disabled.
 const goneDelay = time.Minute
 
@@ -46,9 +43,6 @@ func decide(r attempt.Result, number int, schedule []time.Duration, now time.Tim
 	}
 	delay := schedule[number-1]
 	delay += time.Duration((u*2 - 1) * jitter * float64(delay))
-	if r.Verdict == attempt.Refused {
-		delay = max(delay, refusedDelay)
-	}
 	return store.Retry, now.Add(max(delay, min(r.RetryAfter, MaxRetryAfter)))
 }
 
@@ -85,6 +79,9 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 	if r.Err != nil {
 		e.log.Debug("attempt failed", "webhook", c.webhook.ID, "event", d.event.ID, "attempt", number, "class", r.Class, "error", r.Err)
 	}
+	if r.Verdict == attempt.Refused {
+		h.warnOfRefusal(c, r.Err, now)
+	}
 	if r.Verdict == attempt.Gone && e.disable(h, "the receiver answered 410 Gone") {
 		next = now
 	}
@@ -93,6 +90,14 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 		Sent: r.Sent, Status: r.Status, Class: r.Class, Response: r.Response, KeyID: r.KeyID, Timings: store.Timings(r.Timings),
 		NextAt: next.UTC().Truncate(time.Millisecond),
 	})
+}
+
+// warnOfRefusal tells the operator, who alone is told, which target is refused, why, and which setting would allow it.
+func (h *hook) warnOfRefusal(c *conf, why error, now time.Time) {
+	if was := h.warned.Load(); now.Unix()-was < 60 || !h.warned.CompareAndSwap(was, now.Unix()) {
+		return
+	}
+	h.e.log.Warn("a target is refused", "webhook", c.webhook.ID, "tenant", h.tenant, "url", c.webhook.URL, "error", why)
 }
 
 // send asks the receiver. A panic on the way, by whatever it answered, is an attempt that failed.

@@ -142,9 +142,9 @@ func TestTimeForNames(t *testing.T) {
 	for set, want := range map[time.Duration]time.Duration{-1: usual, 0: usual, time.Minute: time.Minute} {
 		var d deadlines
 		g := mustGuard(t, Config{Resolver: &d, DNSTimeout: set})
-		err := g.CheckTarget(t.Context(), "hook.example", 443, false)
-		if err != nil || d.left > want || d.left < want-4*time.Second {
-			t.Errorf("DNSTimeout %v: CheckTarget = %v with %v for the name, want nil and %v", set, err, d.left, want)
+		_, err := g.resolve(t.Context(), "hook.example", 443, false)
+		if !errors.As(err, new(*ResolveError)) || d.left > want || d.left < want-4*time.Second {
+			t.Errorf("DNSTimeout %v: resolve = %v with %v for the name, want no answer and %v", set, err, d.left, want)
 		}
 	}
 }
@@ -152,8 +152,8 @@ func TestTimeForNames(t *testing.T) {
 func TestNumberOfAnswers(t *testing.T) {
 	for n, want := range map[int]bool{1: true, maxAnswers - 1: true, maxAnswers: true, maxAnswers + 1: false} {
 		g := mustGuard(t, Config{Resolver: &answers{[][]string{slices.Repeat([]string{"93.184.216.34"}, n)}}})
-		if err := g.CheckTarget(t.Context(), "hook.example", 443, false); (err == nil) != want {
-			t.Errorf("CheckTarget of a name with %d addresses = %v, want it allowed: %v", n, err, want)
+		if _, err := g.resolve(t.Context(), "hook.example", 443, false); (err == nil) != want {
+			t.Errorf("resolve of a name with %d addresses = %v, want it allowed: %v", n, err, want)
 		}
 	}
 	none := mustGuard(t, Config{Resolver: &answers{[][]string{{}}}})

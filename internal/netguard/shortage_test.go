@@ -48,7 +48,7 @@ func TestShortage(t *testing.T) {
 				errors.As(err, new(*ResolveError)) {
 				t.Errorf("%s: Dial = %v, want a shortage", c.name, err)
 			}
-			if err := g.CheckTarget(t.Context(), c.host, 8443, false); err != nil {
+			if err := g.CheckTarget(c.host, 8443, false); err != nil {
 				t.Errorf("%s: CheckTarget = %v, want nil: every dial judges again", c.name, err)
 			}
 		})

@@ -211,7 +211,7 @@ func classText(class string) string {
 		"http_status": "the receiver answered with an error", "redirect": "the receiver redirected; redirects are not followed",
 		"timeout": "no answer in time", "connect": "no connection", "tls": "no trusted TLS connection",
 		"connection_lost": "the connection ended before an answer", "bad_response": "the answer is not HTTP",
-		"too_large": "the answer's head or the request's URL is too large", "address": "the address cannot be used",
+		"too_large": "the answer's head or the request's URL is too large", "address": "the address does not resolve, does not answer or is not allowed",
 		"cancelled": "broken off on this side",
 		"local":     "this server had no resources for it; it is no attempt of the schedule",
 	}[class]
