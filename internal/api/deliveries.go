@@ -43,7 +43,7 @@ type attemptView struct {
 	Sent       bool   `json:"sent" doc:"Whether a request left for the receiver."`
 	Outcome    string `json:"outcome" enum:"delivered,retry,exhausted,cancelled"`
 	Status     int    `json:"status,omitempty" doc:"The response's HTTP status; absent when there was none."`
-	Class      string `json:"class,omitempty" doc:"The class of error; absent when delivered; address: the target's address cannot be used."`
+	Class      string `json:"class,omitempty" doc:"The class of error; absent when delivered; address: the target's name does not resolve, its address does not answer, or it is not allowed."`
 	ResponseView
 	Timings      *timingsView `json:"timings,omitempty" doc:"Absent for attempts that were recorded before these were."`
 	SigningKeyID string       `json:"signing_key_id,omitempty" doc:"Which signing key signed it."`
