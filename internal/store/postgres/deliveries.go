@@ -17,7 +17,8 @@ import (
 // $3, or for webhooks from $6 on from event $5.
 //
 // The statements are written so that they are planned as steps from row to row in the order of an index, however wrong the
-// estimates are: what is looked up for a row is a subquery, since EXISTS could become a join with everything there is.
+// estimates are: what is looked up for a row is a subquery, since EXISTS could become a join with everything there is; and so
+// could a lateral one without OFFSET.
 const (
 	// The tenant's webhooks ($2, or 0 for all); the deleted ones too.
 	hooks = `WITH hook AS (SELECT num, id FROM webhooks WHERE tenant = $1 AND ($2::bigint = 0 OR num = $2::bigint)),
@@ -63,8 +64,10 @@ const (
 		page AS (SELECT num, event FROM found ORDER BY event DESC, num DESC LIMIT $7)
 		SELECT p.num, p.event, h.id, e.id, e.type, x.due_at
 		FROM page AS p JOIN hook AS h ON h.num = p.num
-			JOIN events AS e ON e.tenant = $1 AND e.seq = p.event AND e.seq BETWEEN $3 AND $4
-			LEFT JOIN waiting AS x ON x.tenant = $1 AND x.webhook = p.num AND x.event = p.event
+			CROSS JOIN LATERAL (SELECT id, type FROM events
+				WHERE tenant = $1 AND seq = p.event AND seq BETWEEN $3 AND $4 OFFSET 0) AS e
+			LEFT JOIN LATERAL (SELECT due_at FROM waiting
+				WHERE tenant = $1 AND webhook = p.num AND event = p.event OFFSET 0) AS x ON true
 		ORDER BY p.event DESC, p.num DESC`
 
 	// What is counted is the same, up to $7.
@@ -85,8 +88,8 @@ const (
 	// A list does not show the rest.
 	selectTries = `SELECT o.webhook, o.event, o.attempt, o.kind, o.at, o.duration, o.sent, o.status, o.next_at,
 			coalesce(o.class, ''), '', NULL::bytea, NULL::bytea
-		FROM unnest($2::bigint[], $3::bigint[]) AS k (webhook, event)
-			JOIN outcomes AS o ON o.tenant = $1 AND o.webhook = k.webhook AND o.event = k.event
+		FROM unnest($2::bigint[], $3::bigint[]) AS k (webhook, event) CROSS JOIN LATERAL (SELECT * FROM outcomes AS o
+			WHERE o.tenant = $1 AND o.webhook = k.webhook AND o.event = k.event OFFSET 0) AS o
 		ORDER BY o.webhook, o.event, o.attempt`
 
 	selectOutcomes = `SELECT o.webhook, o.event, o.attempt, o.kind, o.at, o.duration, o.sent, o.status, o.next_at,
