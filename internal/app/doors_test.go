@@ -67,7 +67,7 @@ func (s *syncBuffer) String() string {
 // startDoors starts a node with the settings of its doors.
 func startDoors(t *testing.T, cfg Config) (*App, *syncBuffer) {
 	t.Helper()
-	cfg.Data, cfg.Retention, cfg.UndeleteTime, cfg.Concurrency = t.TempDir(), time.Hour, time.Hour, 1
+	cfg.Data, cfg.Retention, cfg.UndeleteTime, cfg.Concurrency, cfg.StopTimeout = t.TempDir(), time.Hour, time.Hour, 1, 5*time.Second
 	if cfg.Listen == "" {
 		cfg.Listen = "127.0.0.1:0"
 	}

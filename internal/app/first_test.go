@@ -19,7 +19,7 @@ func TestFirstStartNeverLocksOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	cfg := Config{Listen: taken.Addr().String(), Data: t.TempDir(), Retention: time.Hour, UndeleteTime: time.Hour, Concurrency: 1}
+	cfg := Config{Listen: taken.Addr().String(), Data: t.TempDir(), Retention: time.Hour, UndeleteTime: time.Hour, Concurrency: 1, StopTimeout: 5 * time.Second}
 	open := func() *App {
 		t.Helper()
 		a, err := New(t.Context(), cfg, discard)
@@ -78,7 +78,7 @@ func TestFirstStartNeverLocksOut(t *testing.T) {
 // TestFirstLinkIsAUse: who has signed in by the first link is not shut out by the next start.
 func TestFirstLinkIsAUse(t *testing.T) {
 	t.Parallel()
-	cfg := Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Retention: time.Hour, UndeleteTime: time.Hour, Concurrency: 1}
+	cfg := Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Retention: time.Hour, UndeleteTime: time.Hour, Concurrency: 1, StopTimeout: 5 * time.Second}
 	var signedIn string
 	for range 2 {
 		a, err := New(t.Context(), cfg, discard)
