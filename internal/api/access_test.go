@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -243,6 +244,75 @@ func TestLastUse(t *testing.T) {
 		}
 		if got := shown(); got != c.want {
 			t.Errorf("after %v from %s, the last use is %s, want %s", c.after, c.remote, got, c.want)
+		}
+	}
+}
+
+// TestTightenedKeys: what is taken from a key later is taken from all that was made with it too, at once; and nothing that is
+// given to a key reaches beyond what made it.
+func TestTightenedKeys(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ends := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	root := r.must(201, admin, "POST", "/v1/api-keys", `{"role":"admin"}`)
+	r.keys["root"] = root.str("key")
+	child := r.must(201, "root", "POST", "/v1/api-keys", `{"role":"admin"}`)
+	r.keys["child"] = child.str("key")
+	r.keys["signed"] = r.must(201, "root", "POST", "/v1/sign-in", "").str("key")
+	r.link("link", "signed", `{"role":"admin"}`)
+	r.keys["by link"] = r.must(201, "link", "POST", "/v1/sign-in", "").str("key")
+	r.keys["child signed"] = r.must(201, "child", "POST", "/v1/sign-in", "").str("key")
+	made := []string{"root", "child", "signed", "by link", "child signed"}
+	all := func(want int, why string) {
+		t.Helper()
+		for _, who := range made {
+			if p := r.call(who, "GET", "/v1/webhooks", ""); p.code != want {
+				t.Errorf("%s, the key %q = %d %s, want %d", why, who, p.code, p.body, want)
+			}
+		}
+	}
+	all(200, "before")
+	path := "/v1/api-keys/" + root.str("id")
+	r.must(200, admin, "PATCH", path, `{"networks":["198.51.100.0/24"]}`)
+	all(403, "with networks elsewhere")
+	r.must(200, admin, "PATCH", path, `{"networks":null}`)
+	all(200, "without networks again")
+	r.must(200, admin, "PATCH", path, fmt.Sprintf(`{"expires_at":%q}`, ends.Format(time.RFC3339)))
+	r.must(200, admin, "PATCH", "/v1/api-keys/"+child.str("id"), `{"expires_at":null}`) // gives it no end of its own
+	all(200, "before the end")
+	h, err := New(Config{Engine: r.engine, Store: r.store, Guard: fakeGuard{}, Now: func() time.Time { return ends }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.h = h
+	all(401, "at the end of the key that made them")
+}
+
+// TestMintingWhileEnded: a key that makes keys while it is ended leaves none that is good.
+func TestMintingWhileEnded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for i := range 30 {
+		who := fmt.Sprint("root", i)
+		root := r.must(201, admin, "POST", "/v1/api-keys", `{"role":"admin"}`)
+		r.keys[who] = root.str("key")
+		r.must(200, who, "GET", "/v1/webhooks", "")
+		var minting sync.WaitGroup
+		minted := make([]string, 4)
+		for k := range minted {
+			minting.Go(func() { minted[k] = r.call(who, "POST", "/v1/api-keys", `{"role":"admin"}`).str("key") })
+		}
+		r.must(204, admin, "DELETE", "/v1/api-keys/"+root.str("id"), "")
+		minting.Wait()
+		for k, key := range minted {
+			if key == "" {
+				continue
+			}
+			name := fmt.Sprint("minted", i, k)
+			r.keys[name] = key
+			if p := r.call(name, "GET", "/v1/webhooks", ""); p.code != 401 {
+				t.Errorf("a key that was made while its maker was ended = %d, want 401", p.code)
+			}
 		}
 	}
 }

@@ -94,18 +94,18 @@ func (a *api) authenticate(r *http.Request, c *caller) error {
 	switch {
 	case key.Expired(a.now()):
 		return errUnauthorized("The time of this API key, sign-in or link is over.")
-	case key.Networks != "" && !networksOf(key.Networks).has(r.RemoteAddr):
+	case !key.goodFrom(r.RemoteAddr):
 		return newProblem(http.StatusForbidden, "This API key is not good from the address that the request comes from.")
 	case key.Kind == store.KindLink && (r.Method != http.MethodPost || r.URL.Path != "/v1/sign-in"):
 		return errUnauthorized("A link's token is good for signing in only.")
 	}
 	a.uses.note(key.ID, r.RemoteAddr, a.clock())
-	c.key, c.tenant, c.remote = key, key.Tenant, r.RemoteAddr
+	c.key, c.tenant, c.remote = key.APIKey, key.Tenant, r.RemoteAddr
 	return a.chooseTenant(r, c)
 }
 
 // findKey finds the key of a request; one that is not known yet counts as a guess.
-func (a *api) findKey(r *http.Request, hash [32]byte) (store.APIKey, error) {
+func (a *api) findKey(r *http.Request, hash [32]byte) (foundKey, error) {
 	now := a.now()
 	guess := !a.keys.knows(hash)
 	if guess {
@@ -115,7 +115,7 @@ func (a *api) findKey(r *http.Request, hash [32]byte) (store.APIKey, error) {
 			err = store.ErrNotFound
 		}
 		if err != nil {
-			return store.APIKey{}, err
+			return foundKey{}, err
 		}
 	}
 	key, err := a.keys.find(r.Context(), hash, now)
@@ -176,8 +176,52 @@ type keyCache struct {
 }
 
 type cachedKey struct {
-	key   store.APIKey
+	key   foundKey
 	until time.Time
+}
+
+// foundKey is a key as it is good now: it ends with what made it, at any distance, and is good only where that is.
+type foundKey struct {
+	store.APIKey
+	makers []networks // those of the keys that made it, which have any
+}
+
+// goodFrom tells whether the key is good from an address, as in http.Request.RemoteAddr.
+func (k *foundKey) goodFrom(remote string) bool {
+	for _, n := range k.makers {
+		if !n.has(remote) {
+			return false
+		}
+	}
+	return k.Networks == "" || networksOf(k.Networks).has(remote)
+}
+
+// mostMakers is how many keys there are behind a key at most: nobody needs more, and a look-up reads them all.
+const mostMakers = 16
+
+// read reads a key, and what made it: what is told of them may have changed since the key was made.
+func (k *keyCache) read(ctx context.Context, hash [32]byte) (f foundKey, err error) {
+	if f.APIKey, err = k.store.APIKeyByHash(ctx, hash); err != nil {
+		return f, err
+	}
+	maker := f.Maker
+	for range mostMakers {
+		if maker == "" {
+			return f, nil
+		}
+		m, err := k.store.APIKeyByID(ctx, maker)
+		if err != nil {
+			return f, err
+		}
+		if !m.ExpiresAt.IsZero() && (f.ExpiresAt.IsZero() || m.ExpiresAt.Before(f.ExpiresAt)) {
+			f.ExpiresAt = m.ExpiresAt
+		}
+		if m.Networks != "" {
+			f.makers = append(f.makers, networksOf(m.Networks))
+		}
+		maker = m.Maker
+	}
+	return f, store.ErrNotFound
 }
 
 func newKeyCache(s store.Directory) *keyCache {
@@ -192,7 +236,7 @@ func (k *keyCache) knows(hash [32]byte) bool {
 	return ok
 }
 
-func (k *keyCache) find(ctx context.Context, hash [32]byte, now time.Time) (store.APIKey, error) {
+func (k *keyCache) find(ctx context.Context, hash [32]byte, now time.Time) (foundKey, error) {
 	k.mu.RLock()
 	c, ok := k.byHash[hash]
 	seen := k.evicted
@@ -202,12 +246,12 @@ func (k *keyCache) find(ctx context.Context, hash [32]byte, now time.Time) (stor
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	key, err := k.store.APIKeyByHash(ctx, hash)
+	key, err := k.read(ctx, hash)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err != nil {
 		delete(k.byHash, hash)
-		return store.APIKey{}, overdue(ctx, err)
+		return foundKey{}, overdue(ctx, err)
 	}
 	if k.evicted == seen {
 		k.byHash[hash] = cachedKey{key, now.Add(keyLife)}

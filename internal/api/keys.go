@@ -267,7 +267,7 @@ func (a *api) updateKey(ctx context.Context, in *changeKeyInput) (*output[keyVie
 	if err := a.store.UpdateAPIKey(context.WithoutCancel(ctx), k); err != nil {
 		return nil, missing("API key", err)
 	}
-	a.keys.evict(k.ID, a.now())
+	a.keys.forget() // what was made with it, too
 	a.log.InfoContext(ctx, "API key changed", "key", k.ID, "tenant", k.Tenant, "by", c.key.ID)
 	return &output[keyView]{viewKey(&k)}, nil
 }

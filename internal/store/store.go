@@ -152,6 +152,8 @@ type Directory interface {
 	CreateAPIKey(ctx context.Context, k APIKey) error
 	// APIKeyByHash finds a key. Errors: ErrNotFound.
 	APIKeyByHash(ctx context.Context, hash [32]byte) (APIKey, error)
+	// APIKeyByID finds a key of any tenant. Errors: ErrNotFound.
+	APIKeyByID(ctx context.Context, id string) (APIKey, error)
 	// ListAPIKeys lists the tenant's keys of a kind, oldest first; the tenant "" lists the operator's.
 	ListAPIKeys(ctx context.Context, tenant string, kind KeyKind) ([]APIKey, error)
 	// UpdateAPIKey writes name, networks and end of the tenant's key. Errors: ErrNotFound.

@@ -115,6 +115,11 @@ func (db *DB) APIKeyByHash(ctx context.Context, hash [32]byte) (store.APIKey, er
 	return one(ctx, db.pool, "API key by hash", scanAPIKey, apiKeyColumns+` WHERE hash = $1`, hash[:])
 }
 
+// APIKeyByID finds a key; see store.Directory.
+func (db *DB) APIKeyByID(ctx context.Context, id string) (store.APIKey, error) {
+	return one(ctx, db.pool, "API key "+id, scanAPIKey, apiKeyColumns+` WHERE id = $1`, id)
+}
+
 // ListAPIKeys lists the tenant's keys, oldest first; see store.Directory.
 func (db *DB) ListAPIKeys(ctx context.Context, tenant string, kind store.KeyKind) ([]store.APIKey, error) {
 	return collect(ctx, db.pool, "API keys", scanAPIKey, apiKeyColumns+` WHERE `+ofTenant+` AND kind = $2
@@ -131,6 +136,13 @@ const deleteKey = `WITH RECURSIVE made (id) AS (SELECT id FROM api_keys WHERE ` 
 
 // DeleteAPIKey removes the tenant's key; see store.Directory.
 func (db *DB) DeleteAPIKey(ctx context.Context, tenant, id string, keep bool) error {
-	r, err := execute(ctx, db.pool, deleteKey, tenant, id, keep)
+	var r pgconn.CommandTag
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) (err error) {
+		// Whoever is making a key with it just now comes first, so that the next statement sees what was made.
+		if _, err = tx.Exec(ctx, `SELECT FROM api_keys WHERE id = $1 FOR UPDATE`, id); err == nil {
+			r, err = tx.Exec(ctx, deleteKey, tenant, id, keep)
+		}
+		return err
+	})
 	return wrap(changed(r, notFound(err)), "delete API key "+id)
 }

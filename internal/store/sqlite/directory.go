@@ -127,6 +127,12 @@ func (db *DB) APIKeyByHash(ctx context.Context, hash [32]byte) (store.APIKey, er
 	return k, wrap(notFound(err), "API key by hash")
 }
 
+// APIKeyByID finds a key; see store.Directory.
+func (db *DB) APIKeyByID(ctx context.Context, id string) (store.APIKey, error) {
+	k, err := scanAPIKey(db.rdb.QueryRowContext(ctx, apiKeyColumns+` WHERE id = ?`, id).Scan)
+	return k, wrap(notFound(err), "API key "+id)
+}
+
 // ListAPIKeys lists the tenant's keys, oldest first; see store.Directory.
 func (db *DB) ListAPIKeys(ctx context.Context, tenant string, kind store.KeyKind) (list []store.APIKey, _ error) {
 	rows, err := db.rdb.QueryContext(ctx, apiKeyColumns+` WHERE tenant IS ? AND kind = ? ORDER BY created_at, id`, orNull(tenant),

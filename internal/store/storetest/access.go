@@ -38,6 +38,9 @@ func testAccess(t *testing.T, s store.Store) {
 		if got, err := s.APIKeyByHash(ctx, k.Hash); err != nil || got != *k {
 			t.Errorf("APIKeyByHash = %+v, %v, want %+v", got, err, *k)
 		}
+		if got, err := s.APIKeyByID(ctx, k.ID); err != nil || got != *k {
+			t.Errorf("APIKeyByID = %+v, %v, want %+v", got, err, *k)
+		}
 		return k
 	}
 	there := func(k *store.APIKey) bool {
@@ -57,6 +60,9 @@ func testAccess(t *testing.T, s store.Store) {
 		if list, err := s.ListAPIKeys(ctx, "a", kind); err != nil || len(list) != want {
 			t.Errorf("ListAPIKeys of kind %q = %d, %v, want %d", kind, len(list), err, want)
 		}
+	}
+	if _, err := s.APIKeyByID(ctx, uuid.NewString()); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("APIKeyByID of an unknown one = %v, want ErrNotFound", err)
 	}
 	if err := s.DeleteAPIKey(ctx, "b", signIn.ID, false); !errors.Is(err, store.ErrNotFound) || !there(link) {
 		t.Errorf("DeleteAPIKey of another tenant = %v, want ErrNotFound and nothing gone", err)
