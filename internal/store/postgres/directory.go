@@ -47,18 +47,10 @@ func scanAPIKey(row pgx.CollectableRow) (k store.APIKey, err error) {
 	err = row.Scan(&k.ID, &k.Tenant, &k.Role, &k.Advisor, &k.Name, &hash, &k.CreatedAt, &k.Kind, &k.Parent, &k.Webhook, &expiresAt,
 		&signedInFor, &endsAt, &k.Maker, &k.Networks, &usedAt, &k.UsedFrom)
 	k.CreatedAt, k.SignedInFor = floor(k.CreatedAt), time.Duration(signedInFor)*time.Millisecond
-	k.UsedAt = timeOr0(usedAt)
-	store.SetKeyEnds(&k, timeOr0(expiresAt), timeOr0(endsAt))
+	k.UsedAt = orZero(usedAt)
+	store.SetKeyEnds(&k, orZero(expiresAt), orZero(endsAt))
 	copy(k.Hash[:], hash)
 	return k, err
-}
-
-// timeOr0 is a time of a column that may be NULL.
-func timeOr0(t *time.Time) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return floor(*t)
 }
 
 func orNullTime(t time.Time) *time.Time {
@@ -136,6 +128,8 @@ const deleteKey = `WITH RECURSIVE made (id) AS (SELECT id FROM api_keys WHERE ` 
 
 // DeleteAPIKey removes the tenant's key; see store.Directory.
 func (db *DB) DeleteAPIKey(ctx context.Context, tenant, id string, keep bool) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
 	var r pgconn.CommandTag
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) (err error) {
 		// Whoever is making a key with it just now comes first, so that the next statement sees what was made.
