@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/quantfolio/qhook/internal/app"
+	"github.com/quantfolio/qhook/internal/freeport"
 )
 
 var update = flag.Bool("update", false, "write the generated documents")
@@ -36,7 +36,7 @@ func TestReadmeWalkThrough(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, "github.com/quantfolio/qhook/cmd/qhook").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	api, hook := freePort(t), freePort(t)
+	api, hook := fmt.Sprint(freeport.Loopback(t).Port), fmt.Sprint(freeport.Loopback(t).Port)
 	script := "set -e\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n"
 	wait := fmt.Sprintf("for i in $(seq 100); do curl -fs http://127.0.0.1:%s/readyz >/dev/null && break; sleep 0.1; done\n", api)
 	wait += fmt.Sprintf("for i in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/%s) 2>/dev/null && break; sleep 0.1; done\n", hook)
@@ -67,16 +67,6 @@ func TestReadmeWalkThrough(t *testing.T) {
 			t.Errorf("the walk-through printed no %s:\n%s", want, out)
 		}
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
 }
 
 // TestConfigurationTable keeps docs/configuration.md what serve has.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/quantfolio/qhook/client"
+	"github.com/quantfolio/qhook/internal/freeport"
 )
 
 var binary string // the real program, built once
@@ -74,13 +74,7 @@ func (l *lockedBuffer) String() string {
 
 func newNode(t *testing.T, data string) *node {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	n := &node{t: t, data: data, addr: addr}
+	n := &node{t: t, data: data, addr: freeport.Loopback(t).String()}
 	t.Cleanup(func() {
 		n.kill()
 		if t.Failed() {

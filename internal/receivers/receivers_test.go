@@ -19,6 +19,7 @@ import (
 
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/freeport"
 	"github.com/quantfolio/qhook/internal/netguard"
 	"github.com/quantfolio/qhook/internal/receivers"
 	"github.com/quantfolio/qhook/internal/webhook"
@@ -42,15 +43,6 @@ func hook(url string, method webhook.Method, auth webhook.Auth, keys ...string) 
 		w.SigningKeys = append(w.SigningKeys, webhook.SigningKey{ID: "k" + strconv.Itoa(i), Key: webhook.NewSecret(k)})
 	}
 	return w
-}
-
-func freePort(t *testing.T) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // output is what a program prints, for when it fails.
@@ -175,7 +167,7 @@ func TestReceivers(t *testing.T) {
 				"POST": hook("", webhook.POST, webhook.Auth{Type: webhook.AuthBearer, Secret: secret}, key, old),
 				"GET":  hook("", webhook.GET, webhook.Auth{Type: webhook.AuthBasic, Username: awkwardName, Secret: secret}, key, old),
 			} {
-				port := freePort(t)
+				port := freeport.Loopback(t).Port
 				w.URL = fmt.Sprintf("http://127.0.0.1:%d%s", port, awkwardPath)
 				out := start(t, l.ID, build(t, l.ID, w), port, "QHOOK_SIGNING_KEY="+key, "QHOOK_SECRET=the secret")
 				send := func(w *webhook.Webhook) int {
@@ -246,8 +238,8 @@ func TestFailClosed(t *testing.T) {
 			refuses(secret, build(t, l.ID, hook(url, webhook.GET, basic)))
 			refuses(secret, build(t, l.ID, hook(url, webhook.POST, header)), secret+"=")
 			refuses(key, build(t, l.ID, hook(url, webhook.GET, none, "k")))
-			start(t, l.ID, both, freePort(t), hasKey, hasSecret)
-			start(t, l.ID, build(t, l.ID, hook(url, webhook.GET, none)), freePort(t)) // it checks nothing
+			start(t, l.ID, both, freeport.Loopback(t).Port, hasKey, hasSecret)
+			start(t, l.ID, build(t, l.ID, hook(url, webhook.GET, none)), freeport.Loopback(t).Port) // it checks nothing
 		})
 	}
 }
@@ -255,7 +247,7 @@ func TestFailClosed(t *testing.T) {
 // failed runs a program that must not take anything and returns what it says.
 func failed(t *testing.T, language, file string, env ...string) string {
 	t.Helper()
-	port := freePort(t)
+	port := freeport.Loopback(t).Port
 	if language == "php" {
 		var out *output
 		t.Run("", func(t *testing.T) { // at its end the program is, and all that it said has come

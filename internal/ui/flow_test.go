@@ -49,7 +49,7 @@ func TestIntegrator(t *testing.T) {
 	}
 
 	// A test shows request and response.
-	r.do(ctx, press("Send a test"), press("Send a test"), says("Delivered"), says("204 No Content"), says("First byte"))
+	r.do(ctx, press("Send a test"), says("Send the example of"), press("Send a test"), says("Delivered"), says("204 No Content"), says("First byte"))
 
 	// An example is published and arrives, live.
 	live, cancel := chromedp.NewContext(ctx)
