@@ -141,19 +141,27 @@ func limitFiles(t *testing.T, size uint64) {
 	}
 }
 
-// fill commits until there is no room.
+// fill commits until there is no room, and none is made by a move of the log that was under way.
 func fill(t *testing.T, db *DB) (accepted int) {
 	t.Helper()
 	seq := store.SeqAt(time.UnixMilli(1_750_000_000_000))
-	for range 100 {
+	for refused, i := 0, 0; i < 100; i++ {
 		b := bulk(&seq)
 		err := db.Commit(t.Context(), b)
-		if errors.Is(err, store.ErrFull) && !errors.Is(err, store.ErrBroken) {
-			return accepted
-		} else if err != nil {
+		if err == nil {
+			accepted, refused = accepted+len(b.Submissions), 0
+			continue
+		} else if !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrBroken) {
 			t.Fatalf("Commit = %v, want ErrFull", err)
 		}
-		accepted += len(b.Submissions)
+		if refused++; refused == 3 {
+			return accepted
+		}
+		db.mu.Lock()
+		if ahead := db.wal.ahead; ahead != nil {
+			ahead <- <-ahead
+		}
+		db.mu.Unlock()
 	}
 	t.Fatal("there is room without end")
 	return 0
