@@ -57,7 +57,8 @@ func (a *App) newEngine() (e *engine.Engine) {
 		Settled: a.live.Tell, NoRollups: a.cfg.NoRollups,
 		Journal: a.store, Sender: a.sender, Disable: a.disable, Logger: a.log, Registerer: a.registry,
 		Broken:   func(err error) { a.broken(e, err) },
-		Attempts: a.shares.attempts, Concurrency: a.cfg.Concurrency, Retention: a.cfg.Retention,
+		Attempts: a.shares.attempts, Concurrency: a.cfg.Concurrency,
+		TargetConcurrency: a.cfg.TargetConcurrency, Retention: a.cfg.Retention,
 	})
 	return e
 }

@@ -29,6 +29,9 @@ type Target struct {
 	test     bool // the answer's headers are kept
 }
 
+// Origin names the target's scheme, host and port; targets with the same share connections.
+func (t *Target) Origin() string { return t.poolKey }
+
 // ForTest is the target of a request whose answer is shown in full.
 func (t *Target) ForTest() *Target {
 	c := *t

@@ -182,7 +182,7 @@ func (h *hook) take(found []store.Due, limit int) (more bool) {
 	stuck := more && len(h.active) == 0
 	h.mu.Unlock()
 	if ask {
-		h.e.places.ask(h)
+		h.askWorker()
 	}
 	if again {
 		h.e.ready.add(h)

@@ -46,11 +46,13 @@ type Config struct {
 	Registerer  prometheus.Registerer // nil: metrics are kept but not exported
 	Attempts    int                   // attempts under way, all webhooks; default 1024
 	Concurrency int                   // attempts under way per webhook; default 32
-	QueueLength int                   // deliveries in memory per webhook; default 8192
-	QueueBytes  int64                 // deliveries in memory, all webhooks; default 32 MiB
-	Retention   time.Duration         // how long events and outcomes are kept; 0: for ever
-	NoRollups   bool                  // no numbers are kept; for measuring what they cost
-	LateAfter   time.Duration         // a delivery not settled by then gets a waiting row; default 10 s
+	// TargetConcurrency is attempts under way per scheme, host and port, of all webhooks; default four times Concurrency.
+	TargetConcurrency int
+	QueueLength       int           // deliveries in memory per webhook; default 8192
+	QueueBytes        int64         // deliveries in memory, all webhooks; default 32 MiB
+	Retention         time.Duration // how long events and outcomes are kept; 0: for ever
+	NoRollups         bool          // no numbers are kept; for measuring what they cost
+	LateAfter         time.Duration // a delivery not settled by then gets a waiting row; default 10 s
 }
 
 func (c *Config) setDefaults() {
@@ -68,6 +70,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Concurrency <= 0 {
 		c.Concurrency = 32
+	}
+	if c.TargetConcurrency <= 0 {
+		c.TargetConcurrency = 4 * c.Concurrency // of which one webhook alone gets a quarter
 	}
 	if c.QueueLength <= 0 {
 		c.QueueLength = 8192
@@ -140,7 +145,7 @@ func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, log: cfg.Logger, gate: budget.New(acceptBytes)}
 	e.metrics = newMetrics(cfg.Registerer)
 	e.memory, e.byHand = newShare(cfg.QueueBytes), newShare(retriesByHand)
-	e.places = newPlaces(int64(cfg.Attempts), e.startWorker)
+	e.places = newPlaces(int64(cfg.Attempts), int64(cfg.TargetConcurrency), e.startWorker)
 	e.table.Store(newTable(nil))
 	e.commits, e.giveUp = context.WithCancel(context.Background())
 	e.attempts, e.abort = context.WithCancel(context.Background())

@@ -17,7 +17,8 @@ import (
 type conf struct {
 	webhook *webhook.Webhook
 	target  *attempt.Target
-	wants   []bool // by index of the event type in the catalogue
+	origin  *origin // of the target
+	wants   []bool  // by index of the event type in the catalogue
 }
 
 // open tells whether attempts are made now.
@@ -63,7 +64,10 @@ func (h *hook) configure(w *webhook.Webhook, m matcher) error {
 	if err != nil {
 		return fmt.Errorf("prepare webhook %s: %w", w.ID, err)
 	}
-	h.conf.Store(&conf{webhook: w, target: t, wants: wants})
+	was := h.conf.Swap(&conf{webhook: w, target: t, origin: h.e.places.origin(t.Origin()), wants: wants})
+	if was != nil {
+		h.e.places.drop(was.origin)
+	}
 	return nil
 }
 
@@ -137,7 +141,7 @@ func (h *hook) push(d *delivery) {
 	ask := h.enqueue(d)
 	h.mu.Unlock()
 	if ask {
-		h.e.places.ask(h)
+		h.askWorker()
 	}
 }
 

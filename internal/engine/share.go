@@ -15,7 +15,7 @@ type share struct {
 }
 
 func newShare(total int64) *share {
-	return &share{total: total, tenants: map[string]int64{}, hooks: map[*hook]int64{}}
+	return &share{total: total}
 }
 
 // take gives n to the webhook; false: it has its part, or nothing is left. Who holds nothing may go over its part.
@@ -37,6 +37,9 @@ func (s *share) allows(h *hook, n int64) bool {
 
 // add gives n whether there is room or not.
 func (s *share) add(h *hook, n int64) {
+	if s.hooks == nil {
+		s.tenants, s.hooks = map[string]int64{}, map[*hook]int64{}
+	}
 	s.used += n
 	s.hooks[h] += n
 	s.tenants[h.tenant] += n

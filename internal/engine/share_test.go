@@ -84,22 +84,23 @@ func TestShareLimits(t *testing.T) {
 // Who waits for a place gets one in turn, tenant by tenant, when somebody leaves.
 func TestPlacesInTurn(t *testing.T) {
 	var started []*hook
-	p := newPlaces(4, func(h *hook) { started = append(started, h) })
+	p := newPlaces(4, 100, func(h *hook, _ *origin) { started = append(started, h) })
+	o := p.origin("receiver.example")
 	var hooks []*hook
 	for _, tenant := range []string{"a", "a", "a", "a", "a", "b", "c"} {
 		hooks = append(hooks, &hook{tenant: tenant})
 	}
 	for _, h := range hooks {
-		p.ask(h)
-		p.ask(h) // no second one in line
+		p.ask(h, o)
+		p.ask(h, o) // no second one in line
 	}
 	// a has two of four; its third waits, b and c have one each.
 	want := []*hook{hooks[0], hooks[1], hooks[5], hooks[6]}
 	for len(started) < len(hooks) {
-		if !p.contended() {
+		if !p.contended(o) {
 			t.Fatal("nobody is said to wait")
 		}
-		p.leave(started[len(started)-4])
+		p.leave(started[len(started)-4], o)
 		if len(started) > len(hooks) {
 			break
 		}
@@ -110,18 +111,18 @@ func TestPlacesInTurn(t *testing.T) {
 			t.Fatalf("start %d was not webhook %d of tenant %s", i, i, h.tenant)
 		}
 	}
-	if p.contended() {
+	if p.contended(o) {
 		t.Error("somebody is said to wait")
 	}
 	for range 2 { // nobody is left in line, and whoever comes again gets a place at once
-		p.leave(hooks[4])
+		p.leave(hooks[4], o)
 	}
-	p.ask(hooks[0])
+	p.ask(hooks[0], o)
 	if want = append(want, hooks[0]); len(started) != len(want) {
 		t.Errorf("%d workers were started, want %d", len(started), len(want))
 	}
 	p.close()
-	p.ask(&hook{tenant: "d"})
+	p.ask(&hook{tenant: "d"}, o)
 	if len(started) != len(want) {
 		t.Error("a worker was started after close")
 	}

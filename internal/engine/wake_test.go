@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -18,29 +19,62 @@ import (
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
-// Whatever came and went: nobody is in line who could have a place.
+// Whatever came and went, wherever the webhooks' targets moved to: nobody is in line who could have a place, none has
+// more places than there are, in all or at its target, and in the end nothing is kept.
 func TestNobodyWaitsBesideAPlace(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var working []*hook
-		p := newPlaces(rapid.Int64Range(1, 24).Draw(t, "places"), func(h *hook) { working = append(working, h) })
-		hooks := make([]*hook, 20)
+		type worker struct {
+			h *hook
+			o *origin
+		}
+		var working []worker
+		all, most := rapid.Int64Range(1, 24).Draw(t, "places"), rapid.Int64Range(1, 12).Draw(t, "of a target")
+		p := newPlaces(all, most, func(h *hook, o *origin) { working = append(working, worker{h, o}) })
+		hooks, at, keys := make([]*hook, 20), map[*hook]*origin{}, []string{"x", "y", "z"}
 		for i := range hooks {
 			hooks[i] = &hook{tenant: string(rune('a' + i%3))}
+			at[hooks[i]] = p.origin(keys[i%len(keys)])
+		}
+		leave := func(i int) {
+			w := working[i]
+			working = append(working[:i], working[i+1:]...)
+			p.leave(w.h, w.o)
 		}
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
-			if n := len(working); n > 0 && rapid.Bool().Draw(t, "leave") {
-				i := rapid.IntRange(0, n-1).Draw(t, "who")
-				h := working[i]
-				working = append(working[:i], working[i+1:]...)
-				p.leave(h)
-			} else {
-				p.ask(hooks[rapid.IntRange(0, len(hooks)-1).Draw(t, "webhook")])
+			h := rapid.SampledFrom(hooks).Draw(t, "webhook")
+			switch n := len(working); rapid.IntRange(0, 4).Draw(t, "step") {
+			case 0:
+				was := at[h]
+				at[h] = p.origin(rapid.SampledFrom(keys).Draw(t, "moves to"))
+				p.drop(was)
+			case 1, 2:
+				if n > 0 {
+					leave(rapid.IntRange(0, n-1).Draw(t, "who leaves"))
+				}
+			default:
+				p.ask(h, at[h])
 			}
-			for h := range p.waiting {
-				if p.share.would(h, 1) {
+			there := map[*origin]int64{}
+			for _, w := range working {
+				if there[w.o]++; there[w.o] > most || int64(len(working)) > all {
+					t.Fatalf("%d attempts are under way of %d, %d at one target of %d", len(working), all, there[w.o], most)
+				}
+			}
+			for h, o := range p.waiting {
+				waitsThere := slices.Contains(o.line.hooks[h.tenant], h)
+				if waitsThere && o.share.would(h, 1) || !waitsThere && p.share.would(h, 1) {
 					t.Fatalf("a webhook of tenant %s waits, and there is a place for it", h.tenant)
 				}
 			}
+		}
+		for len(working) > 0 {
+			leave(0)
+		}
+		for _, o := range at {
+			p.drop(o)
+		}
+		if len(p.waiting) > 0 || p.waits.Load() > 0 || len(p.origins) > 0 || p.share.used > 0 {
+			t.Fatalf("%d webhooks are left in line, %d targets, %d places", len(p.waiting), len(p.origins), p.share.used)
 		}
 	})
 }

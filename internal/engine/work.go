@@ -1,18 +1,18 @@
 package engine
 
 // startWorker runs a worker; places has a place for it.
-func (e *Engine) startWorker(h *hook) {
+func (e *Engine) startWorker(h *hook, o *origin) {
 	h.mu.Lock()
 	h.workers++
 	h.mu.Unlock()
-	e.workers.Go(h.work)
+	e.workers.Go(func() { h.work(o) })
 }
 
-// work attempts deliveries until there is nothing to do, or others wait for the place.
-func (h *hook) work() {
+// work attempts deliveries until there is nothing to do, others wait for the place, or the webhook's target is another.
+func (h *hook) work(o *origin) {
 	e := h.e
 	owns := true
-	for {
+	for h.conf.Load().origin == o {
 		if owns = e.cfg.Journal.Lease(e.attempts) == nil; !owns {
 			break
 		}
@@ -25,17 +25,17 @@ func (h *hook) work() {
 			break
 		}
 		if ask {
-			e.places.ask(h)
+			h.askWorker()
 		}
 		e.attempt(h, d)
-		if e.places.contended() {
+		if e.places.contended(o) {
 			break
 		}
 	}
 	h.mu.Lock()
 	h.workers--
 	h.mu.Unlock()
-	e.places.leave(h)
+	e.places.leave(h, o)
 	if owns { // else it would come back at once, and find the same
 		h.kick() // something may have come meanwhile
 	}
@@ -47,6 +47,9 @@ func (h *hook) kick() {
 	ask := h.wantsWorker()
 	h.mu.Unlock()
 	if ask {
-		h.e.places.ask(h)
+		h.askWorker()
 	}
 }
+
+// askWorker asks for a worker, which starts as soon as there is a place for it.
+func (h *hook) askWorker() { h.e.places.ask(h, h.conf.Load().origin) }
