@@ -22,6 +22,11 @@ type Tenant struct {
 	ID        string    `json:"id"`
 	Name      string    `json:"name,omitempty"`
 	CreatedAt time.Time `json:"created_at,omitzero"`
+
+	// Limits that the tenant met within the last hour, and those of which it only used four fifths, at the node that
+	// answered; in lists only.
+	LimitsMet  []string `json:"limits_met,omitempty"`
+	LimitsNear []string `json:"limits_near,omitempty"`
 }
 
 // APIKey is the record of an API key. Key is there once: in the answer to the create that made it.

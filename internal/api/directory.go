@@ -26,8 +26,9 @@ type tenantView struct {
 	ID        string `json:"id"`
 	Name      string `json:"name"`
 	CreatedAt string `json:"created_at" format:"date-time"`
-	// LimitsMet is in the list only.
-	LimitsMet []string `json:"limits_met,omitempty" doc:"Limits that the tenant met at this node within the last hour."`
+	// The limits are in the list only.
+	LimitsMet  []string `json:"limits_met,omitempty" doc:"Limits that the tenant met at this node within the last hour."`
+	LimitsNear []string `json:"limits_near,omitempty" doc:"Limits of which it only used four fifths, likewise."`
 }
 
 type tenantPage struct {
@@ -83,7 +84,8 @@ func (a *api) listTenants(ctx context.Context, _ *Scope) (*output[tenantPage], e
 	}
 	out := tenantPage{Items: make([]tenantView, 0, len(list))}
 	for _, t := range list {
-		out.Items = append(out.Items, tenantView{t.ID, t.Name, formatTime(t.CreatedAt), a.limits.lately(t.ID, a.clock())})
+		met, near := a.limits.lately(t.ID, a.clock())
+		out.Items = append(out.Items, tenantView{t.ID, t.Name, formatTime(t.CreatedAt), met, near})
 	}
 	return &output[tenantPage]{out}, nil
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -45,8 +44,14 @@ type limits struct {
 
 	mu      sync.Mutex
 	streams map[string]int
-	last    map[string]time.Time // when a tenant last met a limit, by both names
+	last    map[limitOf]seen
 }
+
+// limitOf is one limit of one tenant.
+type limitOf struct{ tenant, name string }
+
+// seen is when a tenant last had four fifths of a limit, and when it met it.
+type seen struct{ near, met time.Time }
 
 // meter is a rate for each tenant.
 type meter struct {
@@ -61,7 +66,7 @@ type meter struct {
 }
 
 func newLimits(of Limits, met func(string), log func(tenant, limit string)) *limits {
-	l := &limits{of: of, met: met, log: log, streams: map[string]int{}, last: map[string]time.Time{}}
+	l := &limits{of: of, met: met, log: log, streams: map[string]int{}, last: map[limitOf]seen{}}
 	set := func(m *meter, name string, most int, per time.Duration, least int) {
 		m.name, m.most, m.per, m.burst = name, most, per, max(most, least)
 	}
@@ -72,10 +77,10 @@ func newLimits(of Limits, met func(string), log func(tenant, limit string)) *lim
 	return l
 }
 
-// take takes n; otherwise it says how long to wait for them.
-func (m *meter) take(tenant string, n int, now time.Time) (wait time.Duration) {
+// take takes n, and tells whether four fifths are taken then; otherwise it says how long to wait for them.
+func (m *meter) take(tenant string, n int, now time.Time) (wait time.Duration, near bool) {
 	if m.most == 0 {
-		return 0
+		return 0, false
 	}
 	v, ok := m.byTenant.Load(tenant)
 	if !ok {
@@ -84,10 +89,10 @@ func (m *meter) take(tenant string, n int, now time.Time) (wait time.Duration) {
 	l := v.(*rate.Limiter)
 	n = min(n, m.burst)
 	if l.AllowN(now, n) {
-		return 0
+		return 0, l.TokensAt(now) < float64(m.burst)/5
 	}
 	missing := float64(n) - l.TokensAt(now)
-	return max(time.Duration(missing/float64(l.Limit())*float64(time.Second)), time.Millisecond)
+	return max(time.Duration(missing/float64(l.Limit())*float64(time.Second)), time.Millisecond), false
 }
 
 // meet makes the state of a tenant.
@@ -112,8 +117,11 @@ func (m *meter) meet(tenant string, now time.Time) any {
 
 // rated takes n of a rate; an error is a 429, and nothing was taken.
 func (l *limits) rated(m *meter, tenant string, n int, now time.Time) error {
-	wait := m.take(tenant, n, now)
+	wait, near := m.take(tenant, n, now)
 	if wait == 0 {
+		if near {
+			l.note(limitOf{tenant, m.name}, seen{near: now})
+		}
 		return nil
 	}
 	l.reached(tenant, m.name, now)
@@ -133,6 +141,9 @@ func (l *limits) published(tenant string, events, bytes int, now time.Time) erro
 // counted fails when there are as many as there may be.
 func (l *limits) counted(tenant, name string, there, most int, now time.Time) error {
 	if most == 0 || there < most {
+		if most > 0 && (there+1)*5 >= most*4 {
+			l.note(limitOf{tenant, name}, seen{near: now})
+		}
 		return nil
 	}
 	l.reached(tenant, name, now)
@@ -166,36 +177,52 @@ func (l *limits) reached(tenant, name string, now time.Time) {
 	if l.met != nil {
 		l.met(name)
 	}
-	key := tenant + " " + name
-	l.mu.Lock()
-	was := l.last[key]
-	if len(l.last) >= limitTenants {
-		for k, t := range l.last {
-			if now.Sub(t) > limitedFor {
-				delete(l.last, k)
-			}
-		}
-	}
-	if len(l.last) < limitTenants || !was.IsZero() {
-		l.last[key] = now
-	}
-	l.mu.Unlock()
-	if now.Sub(was) >= quietFor {
+	if was := l.note(limitOf{tenant, name}, seen{met: now}); now.Sub(was.met) >= quietFor {
 		l.log(tenant, name)
 	}
 }
 
-// lately are the limits that a tenant met within the last hour.
-func (l *limits) lately(tenant string, now time.Time) (names []string) {
+// note keeps when something was seen of a limit, and gives what was known before.
+func (l *limits) note(of limitOf, now seen) (was seen) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for key, at := range l.last {
-		if t, name, _ := strings.Cut(key, " "); t == tenant && now.Sub(at) <= limitedFor {
-			names = append(names, name)
+	was, known := l.last[of]
+	if !known && len(l.last) >= limitTenants {
+		for k, s := range l.last {
+			if at := later(now.near, now.met); at.Sub(later(s.near, s.met)) > limitedFor {
+				delete(l.last, k)
+			}
 		}
 	}
-	slices.Sort(names)
-	return names
+	if known || len(l.last) < limitTenants {
+		l.last[of] = seen{later(was.near, now.near), later(was.met, now.met)}
+	}
+	return was
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// lately are the limits that a tenant met within the last hour, and those of which it only had four fifths.
+func (l *limits) lately(tenant string, now time.Time) (met, near []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for of, s := range l.last {
+		switch {
+		case of.tenant != tenant:
+		case now.Sub(s.met) <= limitedFor:
+			met = append(met, of.name)
+		case now.Sub(s.near) <= limitedFor:
+			near = append(near, of.name)
+		}
+	}
+	slices.Sort(met)
+	slices.Sort(near)
+	return met, near
 }
 
 // limited adds the headers of draft-ietf-httpapi-ratelimit-headers, sections 3 and 4, and Retry-After, to a 429.
