@@ -21,7 +21,7 @@ var house = []string{
 	"cmd/qhook", "internal/cli", "internal/bench", "qhooktest", "internal/app", "internal/server", "internal/ui", "internal/api", "internal/advisory",
 	"internal/engine", "internal/attempt", "internal/pgserver", "internal/live", "internal/relay", "outbox", "client", "internal/receivers", "internal/netguard",
 	"internal/store/storetest", "internal/store/sqlite", "internal/store/postgres", "internal/pgsession", "internal/store", "internal/webhook",
-	"internal/event", "internal/failpoint", "internal/budget", "internal/inert", "internal/freeport", "signature",
+	"internal/event", "internal/failpoint", "internal/budget", "internal/inert", "signature",
 }
 
 type pkg struct {

@@ -15,7 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/quantfolio/qhook/internal/app"
-	"github.com/quantfolio/qhook/internal/freeport"
+	"github.com/quantfolio/qhook/internal/pgtest"
 )
 
 var update = flag.Bool("update", false, "write the generated documents")
@@ -36,7 +36,7 @@ func TestReadmeWalkThrough(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, "github.com/quantfolio/qhook/cmd/qhook").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	api, hook := fmt.Sprint(freeport.Loopback(t).Port), fmt.Sprint(freeport.Loopback(t).Port)
+	api, hook := fmt.Sprint(pgtest.FreePort(t)), fmt.Sprint(pgtest.FreePort(t))
 	script := "set -e\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n"
 	wait := fmt.Sprintf("for i in $(seq 100); do curl -fs http://127.0.0.1:%s/readyz >/dev/null && break; sleep 0.1; done\n", api)
 	wait += fmt.Sprintf("for i in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/%s) 2>/dev/null && break; sleep 0.1; done\n", hook)

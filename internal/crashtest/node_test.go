@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/quantfolio/qhook/client"
-	"github.com/quantfolio/qhook/internal/freeport"
+	"github.com/quantfolio/qhook/internal/pgtest"
 )
 
 var binary string // the real program, built once
@@ -74,7 +74,7 @@ func (l *lockedBuffer) String() string {
 
 func newNode(t *testing.T, data string) *node {
 	t.Helper()
-	n := &node{t: t, data: data, addr: freeport.Loopback(t).String()}
+	n := &node{t: t, data: data, addr: fmt.Sprintf("127.0.0.1:%d", pgtest.FreePort(t))}
 	t.Cleanup(func() {
 		n.kill()
 		if t.Failed() {

@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -101,12 +102,17 @@ func openToAll(dir string) bool {
 	}
 }
 
+// nextPort is where FreePort looks next: it gives none twice, so that many servers that start at once do not meet.
+var nextPort atomic.Uint32
+
+func init() { nextPort.Store(rand.Uint32N(17000)) }
+
 // FreePort finds a free port below those that systems take for outgoing connections: no connection can take it while
 // its server is stopped, not even one that tries to reach that server.
 func FreePort() (int, error) {
 	var err error
 	for range 100 {
-		port := 15000 + rand.IntN(17000)
+		port := 15000 + int(nextPort.Add(1)%17000)
 		var l net.Listener
 		if l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
 			return port, l.Close()

@@ -19,8 +19,8 @@ import (
 
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/event"
-	"github.com/quantfolio/qhook/internal/freeport"
 	"github.com/quantfolio/qhook/internal/netguard"
+	"github.com/quantfolio/qhook/internal/pgtest"
 	"github.com/quantfolio/qhook/internal/receivers"
 	"github.com/quantfolio/qhook/internal/webhook"
 	"github.com/quantfolio/qhook/signature"
@@ -167,7 +167,7 @@ func TestReceivers(t *testing.T) {
 				"POST": hook("", webhook.POST, webhook.Auth{Type: webhook.AuthBearer, Secret: secret}, key, old),
 				"GET":  hook("", webhook.GET, webhook.Auth{Type: webhook.AuthBasic, Username: awkwardName, Secret: secret}, key, old),
 			} {
-				port := freeport.Loopback(t).Port
+				port := pgtest.FreePort(t)
 				w.URL = fmt.Sprintf("http://127.0.0.1:%d%s", port, awkwardPath)
 				out := start(t, l.ID, build(t, l.ID, w), port, "QHOOK_SIGNING_KEY="+key, "QHOOK_SECRET=the secret")
 				send := func(w *webhook.Webhook) int {
@@ -238,8 +238,8 @@ func TestFailClosed(t *testing.T) {
 			refuses(secret, build(t, l.ID, hook(url, webhook.GET, basic)))
 			refuses(secret, build(t, l.ID, hook(url, webhook.POST, header)), secret+"=")
 			refuses(key, build(t, l.ID, hook(url, webhook.GET, none, "k")))
-			start(t, l.ID, both, freeport.Loopback(t).Port, hasKey, hasSecret)
-			start(t, l.ID, build(t, l.ID, hook(url, webhook.GET, none)), freeport.Loopback(t).Port) // it checks nothing
+			start(t, l.ID, both, pgtest.FreePort(t), hasKey, hasSecret)
+			start(t, l.ID, build(t, l.ID, hook(url, webhook.GET, none)), pgtest.FreePort(t)) // it checks nothing
 		})
 	}
 }
@@ -247,7 +247,7 @@ func TestFailClosed(t *testing.T) {
 // failed runs a program that must not take anything and returns what it says.
 func failed(t *testing.T, language, file string, env ...string) string {
 	t.Helper()
-	port := freeport.Loopback(t).Port
+	port := pgtest.FreePort(t)
 	if language == "php" {
 		var out *output
 		t.Run("", func(t *testing.T) { // at its end the program is, and all that it said has come
