@@ -21,6 +21,7 @@ const (
 type Tenant struct {
 	ID        string    `json:"id"`
 	Name      string    `json:"name,omitempty"`
+	Consent   bool      `json:"consent,omitempty"` // webhooks are enabled only where their targets consent
 	CreatedAt time.Time `json:"created_at,omitzero"`
 
 	// Limits that the tenant met within the last hour, and those of which it only used four fifths, at the node that
@@ -79,6 +80,12 @@ func (c *Client) CreateTenant(ctx context.Context, t Tenant) (Tenant, error) {
 	var out Tenant
 	t.CreatedAt = time.Time{}
 	_, err := c.do(ctx, request{method: http.MethodPost, path: "/v1/tenants", in: t, out: &out})
+	return out, err
+}
+
+// UpdateTenant changes a tenant's name, or whether targets must consent; the operator's key only.
+func (c *Client) UpdateTenant(ctx context.Context, id string, p Patch) (out Tenant, err error) {
+	_, err = c.do(ctx, request{method: http.MethodPatch, path: "/v1/tenants/" + url.PathEscape(id), in: p, out: &out})
 	return out, err
 }
 

@@ -50,6 +50,8 @@ type Engine interface {
 	// Test sends an event at once and outside the journal. An error says that no request could be built; what a
 	// request came to is in the result.
 	Test(ctx context.Context, w *webhook.Webhook, ev event.Event) (attempt.Result, attempt.Preview, error)
+	// Consent asks the webhook's target whether requests of the sender, a DNS name, are welcome; likewise.
+	Consent(ctx context.Context, w *webhook.Webhook, sender string) (attempt.Result, error)
 	// Webhooks is how many a tenant has.
 	Webhooks(tenant string) int
 }
@@ -76,7 +78,8 @@ type Config struct {
 	Limited  func(string)     // told of each time that a limit is met, with its name; may be nil
 	Bodies   *budget.Budget   // what the bodies of requests take; nil: one of 64 MiB
 
-	DocsNeedKey bool // the document and its page are for who has an API key
+	Sender      string // DNS name that targets are asked to consent to; empty: none can be asked
+	DocsNeedKey bool   // the document and its page are for who has an API key
 
 	// Background runs what no request waits for, and whoever gave it waits for that; false: it is too late. nil: the last
 	// use of keys is not written.
@@ -127,6 +130,7 @@ type api struct {
 	uses    uses
 
 	docsNeedKey bool
+	sender      string
 	tenants     sync.Map // IDs of tenants that were found
 	limits      *limits
 	bodies      *budget.Budget
@@ -144,7 +148,7 @@ func New(cfg Config) (http.Handler, error) {
 		mux: http.NewServeMux(), keys: newKeyCache(cfg.Store), guesses: newGuesses(), uses: uses{store: cfg.Store, log: cfg.Logger, background: cfg.Background},
 		bodies: cfg.Bodies, large: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 	}
-	a.docsNeedKey = cfg.DocsNeedKey
+	a.docsNeedKey, a.sender = cfg.DocsNeedKey, cfg.Sender
 	a.limits = newLimits(*cfg.Limits, cfg.Limited, func(tenant, limit string) {
 		a.log.Warn("a tenant met a limit", "tenant", tenant, "limit", limit)
 	})

@@ -19,12 +19,24 @@ const (
 
 type tenantInput struct {
 	ID   string `json:"id" pattern:"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"`
-	Name string `json:"name,omitempty" maxLength:"256"`
+	tenantPatch
+}
+
+type tenantPatch struct {
+	Name    string `json:"name,omitempty" maxLength:"256"`
+	Consent bool   `json:"consent,omitempty" doc:"Webhooks are enabled only where their targets consent: they are asked by the handshake of CloudEvents' HTTP 1.1 Web Hooks, section 4. Webhooks that are enabled already go on."`
+}
+
+type tenantChange struct {
+	Scope
+	ID      string `path:"id" maxLength:"64"`
+	RawBody []byte
 }
 
 type tenantView struct {
 	ID        string `json:"id"`
 	Name      string `json:"name"`
+	Consent   bool   `json:"consent" doc:"Webhooks are enabled only where their targets consent."`
 	CreatedAt string `json:"created_at" format:"date-time"`
 	// The limits are in the list only.
 	LimitsMet  []string `json:"limits_met,omitempty" doc:"Limits that the tenant met at this node within the last hour."`
@@ -47,6 +59,11 @@ func (a *api) registerDirectory() {
 		status: http.StatusCreated, roles: operators, body: tenantInput{}, errors: []int{http.StatusConflict},
 	}, a.createTenant)
 	register(a, operation{
+		id: "update-tenant", method: http.MethodPatch, path: "/v1/tenants/{id}", tag: "Tenants and keys", summary: "Change a tenant",
+		text:   "A JSON merge patch: what is left out stays as it is, null is the default.",
+		status: http.StatusOK, roles: operators, body: tenantPatch{}, errors: []int{http.StatusNotFound},
+	}, a.updateTenant)
+	register(a, operation{
 		id: "list-tenants", method: http.MethodGet, path: "/v1/tenants", tag: "Tenants and keys", summary: "List all tenants",
 		status: http.StatusOK, roles: operators,
 	}, a.listTenants)
@@ -60,7 +77,7 @@ func (a *api) createTenant(ctx context.Context, in *bodyInput) (*output[tenantVi
 	}
 	t := store.Tenant{CreatedAt: a.now()}
 	t.ID, _, _ = take[string](o, "id", "a string")
-	t.Name = o.name()
+	a.mergeTenant(o, &t)
 	if o.finish(); !tenantID(t.ID) {
 		o.v.Add("id", fmt.Sprintf("must have 1 to %d characters of a-z, 0-9 and -, and neither begin nor end with -", maxTenantID))
 	}
@@ -74,7 +91,44 @@ func (a *api) createTenant(ctx context.Context, in *bodyInput) (*output[tenantVi
 		return nil, fmt.Errorf("make tenant %s: %w", t.ID, err)
 	}
 	a.log.InfoContext(ctx, "tenant made", "tenant", t.ID)
-	return &output[tenantView]{tenantView{ID: t.ID, Name: t.Name, CreatedAt: formatTime(t.CreatedAt)}}, nil
+	return &output[tenantView]{viewTenant(t)}, nil
+}
+
+func (a *api) updateTenant(ctx context.Context, in *tenantChange) (*output[tenantView], error) {
+	o, err := parseObject(in.RawBody, "a tenant")
+	if err != nil {
+		return nil, err
+	}
+	t, err := a.store.TenantByID(ctx, in.ID)
+	if err != nil {
+		return nil, missing("tenant", err)
+	}
+	a.mergeTenant(o, &t)
+	o.finish()
+	if err := o.v.Err(); err != nil {
+		return nil, err
+	}
+	if err := a.store.UpdateTenant(context.WithoutCancel(ctx), t); err != nil {
+		return nil, missing("tenant", err)
+	}
+	a.log.InfoContext(ctx, "tenant changed", "tenant", t.ID, "consent", t.Consent, "by", callerOf(ctx).key.ID)
+	return &output[tenantView]{viewTenant(t)}, nil
+}
+
+// mergeTenant takes what a body says of a tenant.
+func (a *api) mergeTenant(o *object, t *store.Tenant) {
+	if _, given := o.members["name"]; given {
+		t.Name = o.name()
+	}
+	if on, given, _ := take[bool](o, "consent", "true or false"); given {
+		if t.Consent = on; on && a.sender == "" {
+			o.v.Add("consent", "needs the name under which this server sends: the operator's --public-url")
+		}
+	}
+}
+
+func viewTenant(t store.Tenant) tenantView {
+	return tenantView{ID: t.ID, Name: t.Name, Consent: t.Consent, CreatedAt: formatTime(t.CreatedAt)}
 }
 
 func (a *api) listTenants(ctx context.Context, _ *Scope) (*output[tenantPage], error) {
@@ -84,8 +138,9 @@ func (a *api) listTenants(ctx context.Context, _ *Scope) (*output[tenantPage], e
 	}
 	out := tenantPage{Items: make([]tenantView, 0, len(list))}
 	for _, t := range list {
-		met, near := a.limits.lately(t.ID, a.clock())
-		out.Items = append(out.Items, tenantView{t.ID, t.Name, formatTime(t.CreatedAt), met, near})
+		v := viewTenant(t)
+		v.LimitsMet, v.LimitsNear = a.limits.lately(t.ID, a.clock())
+		out.Items = append(out.Items, v)
 	}
 	return &output[tenantPage]{out}, nil
 }

@@ -41,7 +41,8 @@ type fakeEngine struct {
 	hooks map[int64]*webhook.Webhook
 	fail  error
 	retry []store.DeliveryKey
-	panic any // that RetryNow panics with; nil: it does not
+	asked []string // URLs whose targets were asked for consent
+	panic any      // that RetryNow panics with; nil: it does not
 }
 
 func (e *fakeEngine) Accept(ctx context.Context, tenant string, evs []event.Event) ([]engine.Receipt, error) {
@@ -134,6 +135,18 @@ func (e *fakeEngine) Test(_ context.Context, w *webhook.Webhook, ev event.Event)
 	return attempt.Result{At: now, Duration: 5 * time.Millisecond, Verdict: attempt.Success, Sent: true, Status: 200, Response: []byte("thanks")}, t.Preview(&ev, now), nil
 }
 
+// Consent has targets whose path is /welcome consent.
+func (e *fakeEngine) Consent(_ context.Context, w *webhook.Webhook, sender string) (attempt.Result, error) {
+	r := attempt.Result{At: time.Now(), Verdict: attempt.Success, Sent: true, Status: 200}
+	if strings.HasSuffix(w.URL, "/welcome") {
+		r.Headers = [][2]string{{"webhook-allowed-origin", sender}}
+	}
+	e.mu.Lock()
+	e.asked = append(e.asked, w.URL)
+	e.mu.Unlock()
+	return r, nil
+}
+
 type fakeGuard struct{}
 
 func (fakeGuard) CheckTarget(host string, _ uint16, plainHTTP bool) error {
@@ -216,7 +229,7 @@ func newRig(t testing.TB) *rig {
 	}
 	r.keys["operator"] = r.key("", store.Operator)
 	var err error
-	r.h, err = New(Config{Engine: r.engine, Store: db, Guard: fakeGuard{}, Version: "test",
+	r.h, err = New(Config{Engine: r.engine, Store: db, Guard: fakeGuard{}, Version: "test", Sender: "hooks.example",
 		Advisory: advisory.New(advisory.Config{Engine: r.engine, Store: db}),
 		Logger:   slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {

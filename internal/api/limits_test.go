@@ -56,7 +56,11 @@ func TestParametersHaveTheirLimits(t *testing.T) {
 					header = []string{q.Name, value}
 				}
 				target = strings.NewReplacer("{id}", "x", "{report}", "x").Replace(target)
-				p := r.call(admin, strings.ToUpper(method), target+query, "", header...)
+				who := admin
+				if strings.HasPrefix(path, "/v1/tenants") {
+					who = operator
+				}
+				p := r.call(who, strings.ToUpper(method), target+query, "", header...)
 				if p.refusedFor(q) == good || p.code >= 500 {
 					t.Errorf("%s %s with %s %s = %.40s: %d %s, want it taken: %v",
 						method, path, q.In, q.Name, value, p.code, p.body, good)

@@ -50,7 +50,8 @@ func (a *api) registerWebhooks() {
 	const tag, one = "Webhooks", "/v1/webhooks/{id}"
 	register(a, operation{
 		id: "create-webhook", method: http.MethodPost, path: "/v1/webhooks", tag: tag, summary: "Register a webhook",
-		status: http.StatusCreated, roles: admins, body: webhookCreate{}, errors: []int{http.StatusTooManyRequests},
+		status: http.StatusCreated, roles: admins, body: webhookCreate{},
+		errors: []int{http.StatusConflict, http.StatusTooManyRequests}, limit: testDeadline,
 	}, a.createWebhook)
 	register(a, operation{
 		id: "list-webhooks", method: http.MethodGet, path: "/v1/webhooks", tag: tag, summary: "List webhooks",
@@ -63,7 +64,8 @@ func (a *api) registerWebhooks() {
 	register(a, operation{
 		id: "update-webhook", method: http.MethodPatch, path: one, tag: tag, summary: "Change a webhook",
 		text:   "A JSON merge patch: what is left out stays as it is, null is the default. auth and headers are replaced as a whole, but secrets may be left out where they stay.",
-		status: http.StatusOK, roles: admins, bound: true, body: webhookPatch{}, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
+		status: http.StatusOK, roles: admins, bound: true, body: webhookPatch{}, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusTooManyRequests},
+		limit: testDeadline,
 	}, a.updateWebhook)
 	register(a, operation{
 		id: "delete-webhook", method: http.MethodDelete, path: one, tag: tag, summary: "Delete a webhook",
@@ -83,6 +85,11 @@ func (a *api) createWebhook(ctx context.Context, in *bodyInput) (*webhookOutput,
 	generated, err := merge(w, in.RawBody, w.CreatedAt)
 	if err := a.checkTarget(w, "", err); err != nil {
 		return nil, err
+	}
+	if w.Enabled {
+		if err := a.askConsent(ctx, w); err != nil {
+			return nil, err
+		}
 	}
 	if err := a.store.CreateWebhook(context.WithoutCancel(ctx), w); err != nil {
 		return nil, fmt.Errorf("write webhook %s: %w", w.ID, err)
@@ -145,9 +152,13 @@ func (a *api) updateWebhook(ctx context.Context, in *changeInput) (*webhookOutpu
 	var generated, was string
 	w, err := a.change(ctx, in.ID, in.IfMatch, func(w *webhook.Webhook) error {
 		was = w.URL
+		enabled := w.Enabled
 		var err error
 		generated, err = merge(w, in.RawBody, a.now())
-		return a.checkTarget(w, was, err)
+		if err := a.checkTarget(w, was, err); err != nil || !w.Enabled || enabled && w.URL == was {
+			return err
+		}
+		return a.askConsent(ctx, w)
 	})
 	if err != nil {
 		return nil, err
@@ -174,7 +185,7 @@ func (a *api) deleteWebhook(ctx context.Context, in *deleteInput) (*None, error)
 // If-Match it begins again when somebody did.
 func (a *api) change(ctx context.Context, id, ifMatch string, edit func(*webhook.Webhook) error) (*webhook.Webhook, error) {
 	for range saveTries {
-		w, err := a.store.WebhookByID(ctx, callerOf(ctx).tenant, id)
+		w, err := a.webhookSoon(ctx, callerOf(ctx).tenant, id)
 		if err != nil {
 			return nil, missing("webhook", err)
 		}

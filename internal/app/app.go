@@ -85,7 +85,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 	}
 	h, err := api.New(api.Config{Engine: &a.engine, Store: a.store, Guard: a.guard, Advisory: a.advisory, Live: &a.live,
 		Stopping: a.stopped.Done(), Logger: log, Version: Version, Background: a.goBackground,
-		DocsNeedKey: cfg.DocsNeedKey, Limits: cfg.limits(), Limited: a.countLimits()})
+		DocsNeedKey: cfg.DocsNeedKey, Sender: cfg.publicName(), Limits: cfg.limits(), Limited: a.countLimits()})
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}

@@ -47,6 +47,15 @@ func (c *Config) publicHost() string {
 	return u.Host
 }
 
+// publicName is the public URL's host without a port; empty: there is none.
+func (c *Config) publicName() string {
+	u, err := url.Parse(c.PublicURL)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
 // loopback tells whether only this machine reaches the API.
 func (c *Config) loopback() bool {
 	host, _, err := net.SplitHostPort(c.Listen)

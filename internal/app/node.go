@@ -52,6 +52,11 @@ func (e *engines) Test(ctx context.Context, w *webhook.Webhook, ev event.Event) 
 	return e.Load().Test(ctx, w, ev)
 }
 
+// Consent is the engine's.
+func (e *engines) Consent(ctx context.Context, w *webhook.Webhook, sender string) (attempt.Result, error) {
+	return e.Load().Consent(ctx, w, sender)
+}
+
 func (a *App) newEngine() (e *engine.Engine) {
 	e = engine.New(engine.Config{
 		Settled: a.live.Tell, NoRollups: a.cfg.NoRollups,

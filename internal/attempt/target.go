@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,7 +27,8 @@ type Target struct {
 	signers  []*signature.Signer // of the webhook's signing keys, in their order
 	secrets  [][]byte            // that no answer may show
 	sessions tls.ClientSessionCache
-	test     bool // the answer's headers are kept
+	test     bool   // the answer's headers are kept
+	asks     string // for whom the request asks for consent; empty: it is a webhook's
 }
 
 // Origin names the target's scheme, host and port; targets with the same share connections.
@@ -37,6 +39,24 @@ func (t *Target) ForTest() *Target {
 	c := *t
 	c.test = true
 	return &c
+}
+
+// ForConsent is the target of a request that asks whether requests of a sender are welcome, whom a DNS name identifies:
+// the validation request of CloudEvents' HTTP 1.1 Web Hooks, section 4.1. It carries no secret and no signature, since who
+// is asked may be anybody.
+func (t *Target) ForConsent(sender string) *Target {
+	c := *t.ForTest()
+	c.method, c.asks, c.headers = "OPTIONS", sender, nil
+	return &c
+}
+
+// Consents tells whether the answer to a request of ForConsent allows the sender's (the same, section 4.2.1). Its status
+// says nothing of that.
+func Consents(r *Result, sender string) bool {
+	return slices.ContainsFunc(r.Headers, func(h [2]string) bool {
+		v := strings.TrimSpace(h[1])
+		return strings.EqualFold(h[0], "WebHook-Allowed-Origin") && (v == "*" || strings.EqualFold(v, sender))
+	})
 }
 
 // maxKeptHeaders bounds the header lines that are kept of an answer to a test.
@@ -127,7 +147,10 @@ func (t *Target) build(b *buffer, e *event.Event, now time.Time, agent string) r
 	r := request{b: b, t: t, at: now, agent: agent, id: e.ID.String()}
 	b.content = b.content[:0]
 	w := b.wire[:0]
-	if t.method == webhook.GET {
+	switch {
+	case t.asks != "":
+		w = append(append(w, "OPTIONS "...), t.path...)
+	case t.method == webhook.GET:
 		if _, query, ok := strings.Cut(t.path, "?"); ok && query != "" {
 			b.content = append(append(b.content, strings.TrimSuffix(query, "&")...), '&')
 		}
@@ -136,7 +159,7 @@ func (t *Target) build(b *buffer, e *event.Event, now time.Time, agent string) r
 		w = append(append(append(w, "GET "...), path...), '?')
 		w = append(w, b.content...)
 		r.tooLong = len(t.scheme())+len(t.origin.Host)+len(w)-len("GET ") > webhook.MaxGETurl
-	} else {
+	default:
 		b.content = e.AppendJSON(b.content)
 		r.body = b.content
 		w = append(append(w, "POST "...), t.path...)
@@ -162,6 +185,10 @@ func (t *Target) build(b *buffer, e *event.Event, now time.Time, agent string) r
 // each calls f for every header but Host, in the order that they are sent in.
 func (r *request) each(f func(name, value string, secret bool)) {
 	f("User-Agent", r.agent, false)
+	if r.t.asks != "" {
+		f("WebHook-Request-Origin", r.t.asks, false)
+		return
+	}
 	if r.t.method == webhook.GET {
 		f("Cache-Control", "no-store", false)
 	} else {

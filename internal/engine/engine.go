@@ -329,13 +329,28 @@ func (e *Engine) Test(ctx context.Context, w *webhook.Webhook, ev event.Event) (
 	if err != nil {
 		return attempt.Result{}, attempt.Preview{}, fmt.Errorf("prepare webhook %s: %w", w.ID, err)
 	}
+	r, err := e.aside(ctx, t.ForTest(), &ev)
+	return r, t.Preview(&ev, time.Now()), err
+}
+
+// Consent asks the webhook's target whether requests of the sender are welcome; see attempt.Target.ForConsent.
+func (e *Engine) Consent(ctx context.Context, w *webhook.Webhook, sender string) (attempt.Result, error) {
+	t, err := attempt.NewTarget(w)
+	if err != nil {
+		return attempt.Result{}, fmt.Errorf("prepare webhook %s: %w", w.ID, err)
+	}
+	return e.aside(ctx, t.ForConsent(sender), new(event.Event))
+}
+
+// aside sends a request outside the journal.
+func (e *Engine) aside(ctx context.Context, t *attempt.Target, ev *event.Event) (attempt.Result, error) {
 	if e.attempts.Err() != nil {
-		return attempt.Result{}, attempt.Preview{}, ErrStopping
+		return attempt.Result{}, ErrStopping
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.attempts, cancel)()
-	return e.cfg.Sender.Send(ctx, t.ForTest(), &ev), t.Preview(&ev, time.Now()), nil
+	return e.cfg.Sender.Send(ctx, t, ev), nil
 }
 
 // retriesByHand is how many RetryNow may be under way; others are told to come later.

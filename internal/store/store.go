@@ -63,6 +63,7 @@ type Tenant struct {
 	ID        string // [a-z0-9-], chosen by the operator
 	Name      string
 	CreatedAt time.Time
+	Consent   bool // a webhook is enabled only where its target consents
 }
 
 // Role is what an API key may do.
@@ -143,6 +144,9 @@ func SetKeyEnds(k *APIKey, expires, ends time.Time) {
 type Directory interface {
 	// CreateTenant writes t. Errors: ErrExists.
 	CreateTenant(ctx context.Context, t Tenant) error
+
+	// UpdateTenant changes the name, and whether targets must consent. Error: ErrNotFound.
+	UpdateTenant(ctx context.Context, t Tenant) error
 	// TenantByID finds a tenant. Errors: ErrNotFound.
 	TenantByID(ctx context.Context, id string) (Tenant, error)
 	// ListTenants lists all tenants by ID.

@@ -32,9 +32,17 @@ func constraint(err error) error {
 // CreateTenant writes t; see store.Directory.
 func (db *DB) CreateTenant(ctx context.Context, t store.Tenant) error {
 	return db.change(ctx, "create tenant "+t.ID, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO tenants (id, name, created_at) VALUES (?, ?, ?)`,
-			t.ID, t.Name, t.CreatedAt.UnixMilli())
+		_, err := tx.ExecContext(ctx, `INSERT INTO tenants (id, name, created_at, consent) VALUES (?, ?, ?, ?)`,
+			t.ID, t.Name, t.CreatedAt.UnixMilli(), t.Consent)
 		return constraint(err)
+	})
+}
+
+// UpdateTenant changes t; see store.Directory.
+func (db *DB) UpdateTenant(ctx context.Context, t store.Tenant) error {
+	return db.change(ctx, "change tenant "+t.ID, func(tx *sql.Tx) error {
+		r, err := tx.ExecContext(ctx, `UPDATE tenants SET name = ?, consent = ? WHERE id = ?`, t.Name, t.Consent, t.ID)
+		return found(r, err)
 	})
 }
 
@@ -42,7 +50,8 @@ func (db *DB) CreateTenant(ctx context.Context, t store.Tenant) error {
 func (db *DB) TenantByID(ctx context.Context, id string) (store.Tenant, error) {
 	t := store.Tenant{ID: id}
 	var createdAt int64
-	err := db.rdb.QueryRowContext(ctx, `SELECT name, created_at FROM tenants WHERE id = ?`, id).Scan(&t.Name, &createdAt)
+	err := db.rdb.QueryRowContext(ctx, `SELECT name, created_at, consent FROM tenants WHERE id = ?`, id).
+		Scan(&t.Name, &createdAt, &t.Consent)
 	if err != nil {
 		return store.Tenant{}, wrap(notFound(err), "tenant "+id)
 	}
@@ -52,11 +61,11 @@ func (db *DB) TenantByID(ctx context.Context, id string) (store.Tenant, error) {
 
 // ListTenants lists all tenants by ID; see store.Directory.
 func (db *DB) ListTenants(ctx context.Context) (list []store.Tenant, _ error) {
-	rows, err := db.rdb.QueryContext(ctx, `SELECT id, name, created_at FROM tenants ORDER BY id`)
+	rows, err := db.rdb.QueryContext(ctx, `SELECT id, name, created_at, consent FROM tenants ORDER BY id`)
 	err = each(rows, err, func() error {
 		var t store.Tenant
 		var createdAt int64
-		err := rows.Scan(&t.ID, &t.Name, &createdAt)
+		err := rows.Scan(&t.ID, &t.Name, &createdAt, &t.Consent)
 		t.CreatedAt = millis(createdAt)
 		list = append(list, t)
 		return err

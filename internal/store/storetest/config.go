@@ -181,6 +181,16 @@ func testTenants(t *testing.T, s store.Store) {
 	if err := s.CreateTenant(ctx, store.Tenant{ID: "a", Name: "other"}); !errors.Is(err, store.ErrExists) {
 		t.Errorf("CreateTenant again = %v, want ErrExists", err)
 	}
+	want.Name, want.Consent = "Firm A", true
+	if err := s.UpdateTenant(ctx, want); err != nil {
+		t.Errorf("UpdateTenant = %v, want nil", err)
+	}
+	if err := s.UpdateTenant(ctx, store.Tenant{ID: "c"}); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("UpdateTenant of an unknown tenant = %v, want ErrNotFound", err)
+	}
+	if got, err := s.TenantByID(ctx, "a"); err != nil || got != want {
+		t.Errorf("TenantByID after the change = %+v, %v, want %+v, nil", got, err, want)
+	}
 	list, err := s.ListTenants(ctx)
 	if err != nil {
 		t.Fatalf("ListTenants = %v, want nil", err)
