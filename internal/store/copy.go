@@ -102,7 +102,7 @@ func (t Table) only(where string) Table {
 // Tables are all that are copied, each after those that its rows refer to. Waiting has, of a store that keeps what it
 // works on in memory only, a row for each delivery that has neither a waiting row nor an outcome.
 var Tables = []Table{
-	table("tenants", PerStore, "id", "id text, name text, created_at time"),
+	table("tenants", PerStore, "id", "id text, name text, created_at time, consent bool"),
 	table("advisors", PerTenant, "num", `tenant text, num int, id text, version int, name text, email text,
 		created_at time, updated_at time`),
 	table("investors", PerTenant, "num", `tenant text, num int, id text, version int, advisor text, type text, name text,
