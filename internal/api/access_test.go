@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -314,5 +315,41 @@ func TestMintingWhileEnded(t *testing.T) {
 				t.Errorf("a key that was made while its maker was ended = %d, want 401", p.code)
 			}
 		}
+	}
+}
+
+// TestEndedOnEveryNode: a key that is ended at one node is good for nothing at another within a second, and a stream there
+// ends too.
+func TestEndedOnEveryNode(t *testing.T) {
+	t.Parallel()
+	if keyLife+keyCheck > time.Second {
+		t.Errorf("what was looked up is believed for %v and streams look every %v: together over a second", keyLife, keyCheck)
+	}
+	r := newRig(t)
+	var ahead atomic.Int64
+	other := &rig{t: t, store: r.store, engine: r.engine, log: r.log, keys: r.keys}
+	var err error
+	other.h, err = New(Config{Engine: r.engine, Store: r.store, Guard: fakeGuard{}, Version: "test",
+		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := r.must(201, admin, "POST", "/v1/api-keys", `{"role":"viewer"}`)
+	r.keys["ended"] = made.str("key")
+	other.must(200, "ended", "GET", "/v1/webhooks", "")
+	req := httptest.NewRequest("GET", livePath, nil).WithContext(t.Context())
+	req.Header.Set("Authorization", "Bearer "+made.str("key"))
+	w := &firstByte{ResponseRecorder: httptest.NewRecorder(), written: make(chan struct{})}
+	ended := make(chan struct{})
+	go func() { defer close(ended); other.h.ServeHTTP(w, req) }()
+	<-w.written
+	r.must(204, admin, "DELETE", "/v1/api-keys/"+made.str("id"), "")
+	r.must(401, "ended", "GET", "/v1/webhooks", "")
+	ahead.Store(int64(time.Second))
+	other.must(401, "ended", "GET", "/v1/webhooks", "")
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Error("the stream at the other node goes on")
 	}
 }

@@ -19,8 +19,11 @@ const (
 	// TenantHeader is the header in which an operator names the tenant.
 	TenantHeader = "X-Tenant"
 
-	keyLife    = time.Second // how long a key that was looked up is believed
-	maxKeyText = 512         // bytes of an API key that are looked at
+	// An ended key is good for nothing within a second, on every node: requests believe what was looked up for keyLife, and
+	// streams look every keyCheck.
+	keyLife    = 700 * time.Millisecond
+	keyCheck   = 250 * time.Millisecond
+	maxKeyText = 512 // bytes of an API key that are looked at
 )
 
 // caller is who calls, and for which tenant.

@@ -18,7 +18,7 @@ const (
 )
 
 type tenantInput struct {
-	ID   string `json:"id" pattern:"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"`
+	ID string `json:"id" pattern:"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"`
 	tenantPatch
 }
 

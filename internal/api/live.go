@@ -90,7 +90,7 @@ func (s *stream) run(ctx context.Context, stopping <-chan struct{}) {
 		_, err := fmt.Fprint(s.w, text)
 		return err == nil && rc.Flush() == nil
 	}
-	idle, check := time.NewTicker(liveIdle), time.NewTicker(keyLife)
+	idle, check := time.NewTicker(liveIdle), time.NewTicker(keyCheck)
 	defer idle.Stop()
 	defer check.Stop()
 	for ok := send(": connected\n\n"); ok; {
