@@ -143,21 +143,50 @@ func (t *text) place(i int) int {
 	return int(t.at[i])
 }
 
+// find finds a secret by its rarest byte, and where that is not rare in this text by its beginning.
 func (t *text) find(found [][2]int, s []byte) [][2]int {
+	if len(s) > len(t.b) {
+		return found
+	}
 	head := s[:min(len(s), 16)] // bytes.Index is several times slower for what is longer than 63 bytes
-	for from := 0; ; {
-		i := bytes.Index(t.b[from:], head)
+	rare := rarest(head)
+	for from, misses := 0, 0; ; {
+		i := -1
+		if misses >= 16 {
+			i = bytes.Index(t.b[from:], head)
+		} else if from+rare < len(t.b) {
+			i = bytes.IndexByte(t.b[from+rare:], s[rare])
+		}
 		if i < 0 {
 			return found
 		}
 		from += i
 		if !bytes.HasPrefix(t.b[from:], s) {
 			from++
+			misses++
 			continue
 		}
 		found = append(found, [2]int{t.place(from), t.place(from + len(s))})
 		from += len(s)
 	}
+}
+
+// rarity ranks what secrets are made of by how rare it is in answers: JSON, HTML, headers.
+var rarity = func() (rank [256]uint8) {
+	for i, c := range []byte("etaonrislducpm0 \":,-/.gf12hyb3vwk45=x6789jqz_STACREPIMDONLFHBGUWVYKJXQZ+") {
+		rank[c] = uint8(i)
+	}
+	return rank
+}()
+
+// rarest is where the rarest byte of a secret is.
+func rarest(s []byte) (at int) {
+	for i, c := range s {
+		if rarity[c] > rarity[s[at]] {
+			at = i
+		}
+	}
+	return at
 }
 
 // findCut finds the beginning of a secret at the end of the text, an escape that was cut in two apart.
