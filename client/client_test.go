@@ -139,7 +139,7 @@ func TestCalls(t *testing.T) {
 			seen{method: "POST", target: "/v1/api-keys", body: `{"role":"publisher"}`}, "shown once"},
 		{"APIKeys", `{"items":[{"id":"k1"}]}`,
 			func(c *client.Client) (any, error) { x, err := c.APIKeys(t.Context()); return x[0].ID, err },
-			seen{method: "GET", target: "/v1/api-keys"}, "k1"},
+			seen{method: "GET", target: "/v1/api-keys?kind=api_key&limit=200"}, "k1"},
 		{"DeleteAPIKey", ``,
 			func(c *client.Client) (any, error) { return nil, c.DeleteAPIKey(t.Context(), "k1") },
 			seen{method: "DELETE", target: "/v1/api-keys/k1"}, "<nil>"},

@@ -101,15 +101,20 @@ func (c *Client) APIKeys(ctx context.Context) ([]APIKey, error) { return c.APIKe
 
 // APIKeysOf lists what gives access, of one kind, oldest first.
 func (c *Client) APIKeysOf(ctx context.Context, kind string) ([]APIKey, error) {
-	var out struct {
-		APIKeys []APIKey `json:"items"`
+	var list []APIKey
+	query := url.Values{"kind": {kind}, "limit": {"200"}}
+	for {
+		var page struct {
+			Items []APIKey
+			Next  string
+		}
+		_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/api-keys", query: query, out: &page})
+		list = append(list, page.Items...)
+		if err != nil || page.Next == "" {
+			return list, err
+		}
+		query.Set("cursor", page.Next)
 	}
-	var query url.Values
-	if kind != KindAPIKey {
-		query = url.Values{"kind": {kind}}
-	}
-	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/api-keys", query: query, out: &out})
-	return out.APIKeys, err
 }
 
 // UpdateAPIKey changes an API key.

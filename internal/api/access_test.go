@@ -353,3 +353,51 @@ func TestEndedOnEveryNode(t *testing.T) {
 		t.Error("the stream at the other node goes on")
 	}
 }
+
+// TestKeysPageByPage: every key is listed once, over all pages, many of one moment too, and the operators' come first.
+func TestKeysPageByPage(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	for i := range 23 {
+		_, k := NewAPIKey("default", store.Viewer, fmt.Sprint(i), now.Add(time.Duration(i/10)*time.Millisecond))
+		if i%5 == 0 {
+			_, k = NewAPIKey("", store.Operator, fmt.Sprint(i), now)
+		}
+		if err := r.store.CreateAPIKey(t.Context(), k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const own, tenants = 1 + 5, 3 + 18
+	for limit := 1; limit <= 30; limit++ {
+		seen, operators, next := map[string]bool{}, 0, ""
+		for pages := 0; pages < 100; pages++ {
+			p := r.must(200, operator, "GET", fmt.Sprintf("/v1/api-keys?limit=%d&cursor=%s", limit, next), "")
+			for _, k := range p.items() {
+				if seen[k["id"].(string)] {
+					t.Fatalf("with pages of %d a key came twice", limit)
+				}
+				seen[k["id"].(string)] = true
+				if k["role"] == "operator" {
+					if operators++; len(seen) != operators {
+						t.Fatalf("with pages of %d an operator's key came after a tenant's", limit)
+					}
+				}
+			}
+			if len(p.items()) > limit {
+				t.Fatalf("a page of %d has %d", limit, len(p.items()))
+			}
+			if next, _ = p.json["next"].(string); next == "" {
+				break
+			}
+			r.must(400, admin, "GET", "/v1/api-keys?cursor="+next, "")
+		}
+		if len(seen) != own+tenants || operators != own {
+			t.Errorf("with pages of %d there are %d keys, %d of them operators', want %d and %d", limit, len(seen), operators,
+				own+tenants, own)
+		}
+	}
+	if n := len(r.must(200, operator, "GET", "/v1/api-keys?tenant=default&limit=200", "").items()); n != tenants {
+		t.Errorf("an operator who names the tenant sees %d keys, want %d", n, tenants)
+	}
+}

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,10 +50,12 @@ type keyView struct {
 
 type keyPage struct {
 	Items []keyView `json:"items" nullable:"false"`
+	Next  string    `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
 }
 
 type listKeysInput struct {
 	Scope
+	Page
 	Kind string `query:"kind" enum:"api_key,link,sign_in" default:"api_key" doc:"What is listed."`
 }
 
@@ -78,8 +82,8 @@ func (a *api) registerKeys() {
 	register(a, operation{
 		id: "list-api-keys", method: http.MethodGet, path: "/v1/api-keys", tag: tag,
 		summary: "List the tenant's API keys, links or sign-ins",
-		text:    "An operator who names no tenant also gets the operators' keys.",
-		status:  http.StatusOK, roles: admins,
+		text:    "Oldest first. An operator who names no tenant gets the operators' keys before them.",
+		status:  http.StatusOK, roles: admins, errors: []int{http.StatusBadRequest},
 	}, a.listKeys)
 	register(a, operation{
 		id: "update-api-key", method: http.MethodPatch, path: one, tag: tag, summary: "Change an API key",
@@ -137,11 +141,11 @@ func (a *api) fewer(ctx context.Context, tenant string, kind store.KeyKind, name
 	if most == 0 {
 		return nil
 	}
-	list, err := a.store.ListAPIKeys(ctx, tenant, kind)
+	n, err := a.store.CountAPIKeys(ctx, tenant, kind)
 	if err != nil {
 		return fmt.Errorf("count the %s: %w", name, err)
 	}
-	return a.limits.counted(tenant, name, len(list), most, a.clock())
+	return a.limits.counted(tenant, name, n, most, a.clock())
 }
 
 // readKey reads what an API key is to be; of the result, all but the ID and the hash are set.
@@ -226,22 +230,37 @@ var kinds = map[string]store.KeyKind{"": store.KindAPIKey, "api_key": store.Kind
 
 func (a *api) listKeys(ctx context.Context, in *listKeysInput) (*output[keyPage], error) {
 	c := callerOf(ctx)
-	keys, err := a.store.ListAPIKeys(ctx, c.tenant, kinds[in.Kind])
-	if err != nil {
-		return nil, fmt.Errorf("list API keys: %w", err)
-	}
+	lists := []string{c.tenant}
 	if c.operator() && !c.named {
-		own, err := a.store.ListAPIKeys(ctx, "", kinds[in.Kind])
-		if err != nil {
-			return nil, fmt.Errorf("list the operators' API keys: %w", err)
-		}
-		keys = append(own, keys...)
+		lists = []string{"", c.tenant}
 	}
-	out := keyPage{Items: make([]keyView, 0, len(keys))}
-	for i := range keys {
-		if k := &keys[i]; k.Kind == store.KindAPIKey || !k.Expired(a.now()) {
-			out.Items = append(out.Items, viewKey(k))
+	hash := filterHash("keys", c.tenant, in.Kind, strconv.Itoa(len(lists)))
+	from, err := decodeCursor(hash, in.Cursor)
+	if err != nil || from.second%2 >= int64(len(lists)) {
+		return nil, cmp.Or(err, errCursor())
+	}
+	// A cursor has the time of the page's last key, how many of that time came, and which list it is of.
+	at, skip, out := time.UnixMilli(from.first), int(from.second/2), keyPage{Items: []keyView{}}
+	for i := int(from.second % 2); i < len(lists); i++ {
+		room := in.Limit - len(out.Items)
+		keys, err := a.store.ListAPIKeys(ctx, lists[i], kinds[in.Kind], at, skip, room+1)
+		if err != nil {
+			return nil, fmt.Errorf("list API keys: %w", err)
 		}
+		for k := range keys[:min(room, len(keys))] {
+			if !keys[k].CreatedAt.Equal(at) {
+				at, skip = keys[k].CreatedAt, 0
+			}
+			skip++
+			if keys[k].Kind == store.KindAPIKey || !keys[k].Expired(a.now()) {
+				out.Items = append(out.Items, viewKey(&keys[k]))
+			}
+		}
+		if len(keys) > room {
+			out.Next = encodeCursor(hash, cursor{max(1, at.UnixMilli()), int64(skip)*2 + int64(i)})
+			break
+		}
+		at, skip = time.UnixMilli(1), 0
 	}
 	return &output[keyPage]{out}, nil
 }
@@ -274,22 +293,14 @@ func (a *api) updateKey(ctx context.Context, in *changeKeyInput) (*output[keyVie
 
 // keyByID finds an API key that the caller may change.
 func (a *api) keyByID(ctx context.Context, c *caller, id string) (store.APIKey, error) {
-	tenants := []string{c.tenant}
-	if c.operator() && !c.named {
-		tenants = append(tenants, "")
+	k, err := a.store.APIKeyByID(ctx, id)
+	if err == nil && (k.Kind != store.KindAPIKey || k.Tenant != c.tenant && (k.Tenant != "" || !c.operator() || c.named)) {
+		err = store.ErrNotFound
 	}
-	for _, tenant := range tenants {
-		list, err := a.store.ListAPIKeys(ctx, tenant, store.KindAPIKey)
-		if err != nil {
-			return store.APIKey{}, fmt.Errorf("find the API key: %w", err)
-		}
-		for _, k := range list {
-			if k.ID == id {
-				return k, nil
-			}
-		}
+	if err != nil {
+		return store.APIKey{}, missing("API key", err)
 	}
-	return store.APIKey{}, errNotFound("API key")
+	return k, nil
 }
 
 func (a *api) deleteKey(ctx context.Context, in *deleteKeyInput) (*None, error) {

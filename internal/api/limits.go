@@ -17,13 +17,14 @@ import (
 // Limits are what one tenant may have and do, on this node; 0: as much as it likes.
 type Limits struct {
 	Webhooks, Keys, Links int // that there are
+	SignIns               int // that have not ended
 	Streams               int // that are open
 	Events, Bytes         int // published, a second
 	Tests, Retries        int // a minute; retries by hand, of deliveries
 }
 
 // DefaultLimits are met by no honest tenant.
-var DefaultLimits = Limits{Webhooks: 10_000, Keys: 1_000, Links: 1_000, Streams: 100, Events: 200_000, Bytes: 512 << 20,
+var DefaultLimits = Limits{Webhooks: 10_000, Keys: 1_000, Links: 1_000, SignIns: 10_000, Streams: 100, Events: 200_000, Bytes: 512 << 20,
 	Tests: 60, Retries: 100_000}
 
 const (

@@ -53,6 +53,9 @@ func TestLimitsOfATenant(t *testing.T) {
 		"links": {Limits{Links: most}, func(r *rig, tenant string) reply {
 			return r.call(tenant+"/admin", "POST", "/v1/links", `{"role":"viewer"}`)
 		}, 0, 0},
+		"sign-ins": {Limits{SignIns: most}, func(r *rig, tenant string) reply {
+			return r.call(tenant+"/viewer", "POST", "/v1/sign-in", "")
+		}, 0, 0},
 		"tests": {Limits{Tests: most}, func(r *rig, tenant string) reply {
 			delivery(r, tenant)
 			return r.call(tenant+"/admin", "POST", "/v1/webhooks/"+r.must(200, tenant+"/admin", "GET", "/v1/webhooks", "").items()[0]["id"].(string)+"/test", "")

@@ -62,7 +62,7 @@ func (a *api) registerSignIn() {
 	register(a, operation{
 		id: "sign-in", method: http.MethodPost, path: "/v1/sign-in", tag: tag, summary: "Make a key of limited life from an API key or a link's token",
 		text:   "The API key, or the token, is the bearer. A token is used up by it. The key ends with the API key that it or its link was made with.",
-		status: http.StatusCreated, roles: everyone, bound: true,
+		status: http.StatusCreated, roles: everyone, bound: true, errors: []int{http.StatusTooManyRequests},
 	}, a.signIn)
 	register(a, operation{
 		id: "get-sign-in", method: http.MethodGet, path: "/v1/sign-in", tag: tag, summary: "Who calls, and what they may do",
@@ -177,6 +177,11 @@ func (a *api) signIn(ctx context.Context, _ *Scope) (*output[signInView], error)
 	c := callerOf(ctx)
 	life, maker, ends := signInLife, c.key.ID, c.key.ExpiresAt
 	write := context.WithoutCancel(ctx)
+	if c.key.Tenant != "" {
+		if err := a.fewer(ctx, c.key.Tenant, store.KindSignIn, "sign-ins", a.limits.of.SignIns); err != nil {
+			return nil, err
+		}
+	}
 	switch c.key.Kind {
 	case store.KindSignIn:
 		return nil, newProblem(http.StatusForbidden, "Sign in with an API key or a link; this key is of a sign-in.")

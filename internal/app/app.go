@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -178,7 +179,7 @@ func (a *App) firstStart(ctx context.Context) error {
 	if err != nil && !errors.Is(err, store.ErrExists) {
 		return fmt.Errorf("make the default tenant: %w", err)
 	}
-	keys, err := a.store.ListAPIKeys(ctx, "", store.KindAPIKey)
+	keys, err := a.store.ListAPIKeys(ctx, "", store.KindAPIKey, time.Time{}, 0, math.MaxInt32)
 	if err != nil {
 		return fmt.Errorf("read the operator's keys: %w", err)
 	}
@@ -245,7 +246,7 @@ const configured = "configured"
 
 // dropConfigured removes the keys that the settings had before, so that changing the setting ends the old key.
 func (a *App) dropConfigured(ctx context.Context, current [32]byte) error {
-	keys, err := a.store.ListAPIKeys(ctx, "", store.KindAPIKey)
+	keys, err := a.store.ListAPIKeys(ctx, "", store.KindAPIKey, time.Time{}, 0, math.MaxInt32)
 	if err != nil {
 		return fmt.Errorf("read the operator's keys: %w", err)
 	}

@@ -42,6 +42,7 @@ type Config struct {
 	LimitWebhooks     int           `help:"Webhooks of a tenant; 0: no limit, as for the others." default:"10000"`
 	LimitKeys         int           `help:"API keys of a tenant." default:"1000"`
 	LimitLinks        int           `help:"Sign-in links of a tenant that were not opened yet." default:"1000"`
+	LimitSignIns      int           `help:"Sign-ins of a tenant that have not ended." name:"limit-sign-ins" default:"10000"`
 	LimitStreams      int           `help:"Live streams of a tenant that are open, at this node." default:"100"`
 	LimitEvents       int           `help:"Events that a tenant publishes a second, at this node." default:"200000"`
 	LimitBytes        int           `help:"Bytes that a tenant publishes a second, at this node." default:"536870912"`
@@ -85,7 +86,7 @@ func (c *Config) check() error {
 	if c.UndeleteTime < time.Hour {
 		return fmt.Errorf("undelete-time is %v; it must be at least 1h", c.UndeleteTime)
 	}
-	for name, n := range map[string]int{"webhooks": c.LimitWebhooks, "keys": c.LimitKeys, "links": c.LimitLinks, "streams": c.LimitStreams,
+	for name, n := range map[string]int{"webhooks": c.LimitWebhooks, "keys": c.LimitKeys, "links": c.LimitLinks, "sign-ins": c.LimitSignIns, "streams": c.LimitStreams,
 		"events": c.LimitEvents, "bytes": c.LimitBytes, "tests": c.LimitTests, "retries": c.LimitRetries} {
 		if n < 0 {
 			return fmt.Errorf("limit-%s is %d; it must be a number of at least 1, or 0 for no limit", name, n)
@@ -151,7 +152,7 @@ func proxy(s string) (*url.URL, error) {
 
 // limits are those of each tenant.
 func (c *Config) limits() *api.Limits {
-	return &api.Limits{Webhooks: c.LimitWebhooks, Keys: c.LimitKeys, Links: c.LimitLinks, Streams: c.LimitStreams, Events: c.LimitEvents,
+	return &api.Limits{Webhooks: c.LimitWebhooks, Keys: c.LimitKeys, Links: c.LimitLinks, SignIns: c.LimitSignIns, Streams: c.LimitStreams, Events: c.LimitEvents,
 		Bytes: c.LimitBytes, Tests: c.LimitTests, Retries: c.LimitRetries}
 }
 

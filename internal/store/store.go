@@ -158,8 +158,11 @@ type Directory interface {
 	APIKeyByHash(ctx context.Context, hash [32]byte) (APIKey, error)
 	// APIKeyByID finds a key of any tenant. Errors: ErrNotFound.
 	APIKeyByID(ctx context.Context, id string) (APIKey, error)
-	// ListAPIKeys lists the tenant's keys of a kind, oldest first; the tenant "" lists the operator's.
-	ListAPIKeys(ctx context.Context, tenant string, kind KeyKind) ([]APIKey, error)
+	// ListAPIKeys lists up to limit of the tenant's keys of a kind, oldest first, without the first skip of those that were
+	// made at from or later; the tenant "" lists the operator's.
+	ListAPIKeys(ctx context.Context, tenant string, kind KeyKind, from time.Time, skip, limit int) ([]APIKey, error)
+	// CountAPIKeys is how many the tenant has of a kind.
+	CountAPIKeys(ctx context.Context, tenant string, kind KeyKind) (int, error)
 	// UpdateAPIKey writes name, networks and end of the tenant's key. Errors: ErrNotFound.
 	UpdateAPIKey(ctx context.Context, k APIKey) error
 	// UseAPIKeys writes when keys were last used; those that are gone are passed over.

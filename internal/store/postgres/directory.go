@@ -121,10 +121,17 @@ func (db *DB) APIKeyByID(ctx context.Context, id string) (store.APIKey, error) {
 	return one(ctx, db.pool, "API key "+id, scanAPIKey, apiKeyColumns+` WHERE id = $1`, id)
 }
 
+// CountAPIKeys counts the tenant's keys; see store.Directory.
+func (db *DB) CountAPIKeys(ctx context.Context, tenant string, kind store.KeyKind) (int, error) {
+	return one(ctx, db.pool, "count API keys", pgx.RowTo[int], `SELECT count(*) FROM api_keys WHERE `+ofTenant+` AND kind = $2`,
+		tenant, string(kind))
+}
+
 // ListAPIKeys lists the tenant's keys, oldest first; see store.Directory.
-func (db *DB) ListAPIKeys(ctx context.Context, tenant string, kind store.KeyKind) ([]store.APIKey, error) {
-	return collect(ctx, db.pool, "API keys", scanAPIKey, apiKeyColumns+` WHERE `+ofTenant+` AND kind = $2
-		ORDER BY created_at, id COLLATE "C"`, tenant, string(kind))
+func (db *DB) ListAPIKeys(ctx context.Context, tenant string, kind store.KeyKind, from time.Time, skip,
+	limit int) ([]store.APIKey, error) {
+	return collect(ctx, db.pool, "API keys", scanAPIKey, apiKeyColumns+` WHERE `+ofTenant+` AND kind = $2 AND created_at >= $3
+		ORDER BY created_at, id COLLATE "C" LIMIT $4 OFFSET $5`, tenant, string(kind), from, limit, skip)
 }
 
 // deleteKey deletes a key and what was made with it, at any distance; with $3 not the API keys, nor what was made with

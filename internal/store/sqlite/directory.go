@@ -142,10 +142,18 @@ func (db *DB) APIKeyByID(ctx context.Context, id string) (store.APIKey, error) {
 	return k, wrap(notFound(err), "API key "+id)
 }
 
+// CountAPIKeys counts the tenant's keys; see store.Directory.
+func (db *DB) CountAPIKeys(ctx context.Context, tenant string, kind store.KeyKind) (n int, _ error) {
+	err := db.rdb.QueryRowContext(ctx, `SELECT count(*) FROM api_keys WHERE tenant IS ? AND kind = ?`, orNull(tenant),
+		string(kind)).Scan(&n)
+	return n, wrap(err, "count API keys")
+}
+
 // ListAPIKeys lists the tenant's keys, oldest first; see store.Directory.
-func (db *DB) ListAPIKeys(ctx context.Context, tenant string, kind store.KeyKind) (list []store.APIKey, _ error) {
-	rows, err := db.rdb.QueryContext(ctx, apiKeyColumns+` WHERE tenant IS ? AND kind = ? ORDER BY created_at, id`, orNull(tenant),
-		string(kind))
+func (db *DB) ListAPIKeys(ctx context.Context, tenant string, kind store.KeyKind, from time.Time, skip,
+	limit int) (list []store.APIKey, _ error) {
+	rows, err := db.rdb.QueryContext(ctx, apiKeyColumns+` WHERE tenant IS ? AND kind = ? AND created_at >= ?
+		ORDER BY created_at, id LIMIT ? OFFSET ?`, orNull(tenant), string(kind), from.UnixMilli(), limit, skip)
 	err = each(rows, err, func() error {
 		k, err := scanAPIKey(rows.Scan)
 		list = append(list, k)

@@ -65,8 +65,8 @@ func TestMigrateAPIKeys(t *testing.T) {
 	})
 	wantKeys := func(db *DB, extra ...store.APIKey) {
 		t.Helper()
-		a, err := db.ListAPIKeys(ctx, "a", store.KindAPIKey)
-		operator, err2 := db.ListAPIKeys(ctx, "", store.KindAPIKey)
+		a, err := db.ListAPIKeys(ctx, "a", store.KindAPIKey, time.Time{}, 0, 100)
+		operator, err2 := db.ListAPIKeys(ctx, "", store.KindAPIKey, time.Time{}, 0, 100)
 		if want := append(keys[:3:3], extra...); err != nil || !reflect.DeepEqual(a, want) {
 			t.Errorf("ListAPIKeys(a) = %+v, %v, want %+v, nil", a, err, want)
 		}

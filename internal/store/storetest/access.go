@@ -57,7 +57,7 @@ func testAccess(t *testing.T, s store.Store) {
 	second := made(store.KindSignIn, link)
 	other := made(store.KindSignIn, root)
 	for kind, want := range map[store.KeyKind]int{store.KindAPIKey: 1, store.KindLink: 1, store.KindSignIn: 3} {
-		if list, err := s.ListAPIKeys(ctx, "a", kind); err != nil || len(list) != want {
+		if list, err := s.ListAPIKeys(ctx, "a", kind, time.Time{}, 0, 100); err != nil || len(list) != want {
 			t.Errorf("ListAPIKeys of kind %q = %d, %v, want %d", kind, len(list), err, want)
 		}
 	}

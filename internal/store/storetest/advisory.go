@@ -299,7 +299,7 @@ func testAdvisorKeys(t *testing.T, s store.Store) {
 	}
 	want := func(want ...store.APIKey) {
 		t.Helper()
-		got, err := s.ListAPIKeys(ctx, "a", store.KindAPIKey)
+		got, err := s.ListAPIKeys(ctx, "a", store.KindAPIKey, time.Time{}, 0, 100)
 		if err != nil {
 			t.Errorf("ListAPIKeys = %v, want nil", err)
 		}

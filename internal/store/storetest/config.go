@@ -225,7 +225,7 @@ func testAPIKeys(t *testing.T, s store.Store) {
 	}
 	want := func(tenant string, want ...store.APIKey) {
 		t.Helper()
-		got, err := s.ListAPIKeys(ctx, tenant, store.KindAPIKey)
+		got, err := s.ListAPIKeys(ctx, tenant, store.KindAPIKey, time.Time{}, 0, 100)
 		if err != nil {
 			t.Errorf("ListAPIKeys = %v, want nil", err)
 		}
@@ -275,7 +275,7 @@ func testLimitedKeys(t *testing.T, s store.Store) {
 			t.Errorf("CreateAPIKey of kind %q with parent %q until %v = nil, want an error", wrong.Kind, wrong.Parent, wrong.ExpiresAt)
 		}
 	}
-	list, err := s.ListAPIKeys(ctx, "a", store.KindAPIKey)
+	list, err := s.ListAPIKeys(ctx, "a", store.KindAPIKey, time.Time{}, 0, 100)
 	if err != nil {
 		t.Fatalf("ListAPIKeys = %v, want nil", err)
 	}
