@@ -59,8 +59,10 @@ func (w *writer) assemble(t *taken) bool {
 	if w.took = w.took[:0]; len(w.rolling) > 0 {
 		w.takeRollups()
 	}
-	if t.mark && t.whole {
+	if t.mark && t.whole || w.late {
 		w.addLate(t)
+	}
+	if t.mark && t.whole {
 		failpoint.Hit(failpoint.Mark)
 		if m := w.ledger.mark(t.writes, w.next()); w.moves(m) {
 			b.RecoverFrom = m
@@ -99,7 +101,8 @@ func (w *writer) moves(m store.Seq) bool {
 
 // addLate adds waiting rows for deliveries that take long, so that one slow webhook does not hold the mark back.
 func (w *writer) addLate(t *taken) {
-	list, more := w.ledger.late(store.SeqAt(w.e.now().Add(-w.e.cfg.LateAfter)), lateRows)
+	var list []*delivery
+	list, w.late = w.ledger.late(store.SeqAt(w.e.now().Add(-w.e.cfg.LateAfter)), lateRows)
 	var rows []writing
 	for _, d := range list {
 		if row, ok := d.hook.late(d); ok {
@@ -108,9 +111,6 @@ func (w *writer) addLate(t *taken) {
 	}
 	// Before the rows that came later: one of them may be the outcome of a delivery that was handed over meanwhile.
 	t.writes = slices.Concat(rows, t.writes)
-	if more {
-		w.askMark()
-	}
 }
 
 // next is a Seq greater than every one given so far.

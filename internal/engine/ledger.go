@@ -18,9 +18,9 @@ const (
 type owed struct {
 	seq        store.Seq
 	deliveries []*delivery
-	open       int  // of them, those that are not committed
-	settling   int  // of those, the ones with a row in the batch that is being made
-	late       bool // all of them were handed over, since they took long
+	open       int // of them, those that are not committed
+	settling   int // of those, the ones with a row in the batch that is being made
+	late       int // so many of the deliveries were given by late
 }
 
 // newOwed makes the deliveries of an event to the webhooks.
@@ -109,17 +109,15 @@ func (l *ledger) late(before store.Seq, limit int) (list []*delivery, more bool)
 		if o.seq >= before {
 			break
 		}
-		if o.late || o.open == 0 {
-			continue
-		}
-		if len(list) >= limit {
-			return list, true
-		}
-		o.late = true
-		for _, d := range o.deliveries {
-			if d.owed != nil {
-				list = append(list, d)
+		for ; o.late < len(o.deliveries); o.late++ {
+			d := o.deliveries[o.late]
+			if d.owed == nil {
+				continue
 			}
+			if len(list) == limit {
+				return list, true
+			}
+			list = append(list, d)
 		}
 	}
 	return list, false

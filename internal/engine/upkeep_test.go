@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -159,27 +160,36 @@ func TestLateDeliveryIsWrittenOnce(t *testing.T) {
 	})
 }
 
-// Late deliveries are written a bounded number at a time, so that no commit is large, and at once one after the other.
+// Late deliveries are written a bounded number at a time, however many an event has, so that no commit is large, and at
+// once one after the other.
 func TestLateDeliveriesAreWrittenInParts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		j := &watched{Memory: storetest.NewMemory()}
-		r := &receiver{answer: func(ctx context.Context, _ string, _ int) attempt.Result { return hangs(ctx) }}
-		e := mustStart(t, engine.Config{Journal: j, Sender: r, LateAfter: 5 * time.Second}, hook(1, "a"))
-		for range 200 {
-			mustAccept(t, e, newEvent())
-		}
-		time.Sleep(8 * time.Second)
-		var parts []int
-		for _, b := range j.notedSince() {
-			if b.waits > 0 {
-				parts = append(parts, b.waits)
-			}
-		}
-		if len(parts) != 4 || parts[0] != 64 || parts[1] != 64 || parts[2] != 64 || parts[3] != 8 {
-			t.Errorf("late deliveries are written %v at a time, want 64, 64, 64, 8", parts)
-		}
-		mustStop(t, e)
-	})
+	for _, c := range []struct{ events, webhooks int }{{200, 1}, {2, 100}, {1, 200}} {
+		t.Run(fmt.Sprintf("%d events of %d webhooks", c.events, c.webhooks), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j := &watched{Memory: storetest.NewMemory()}
+				r := &receiver{answer: func(ctx context.Context, _ string, _ int) attempt.Result { return hangs(ctx) }}
+				var hooks []*webhook.Webhook
+				for num := range c.webhooks {
+					hooks = append(hooks, hook(int64(num+1), "a"))
+				}
+				e := mustStart(t, engine.Config{Journal: j, Sender: r, LateAfter: 5 * time.Second}, hooks...)
+				for range c.events {
+					mustAccept(t, e, newEvent())
+				}
+				time.Sleep(8 * time.Second)
+				var parts []int
+				for _, b := range j.notedSince() {
+					if b.waits > 0 {
+						parts = append(parts, b.waits)
+					}
+				}
+				if !slices.Equal(parts, []int{64, 64, 64, 8}) {
+					t.Errorf("late deliveries are written %v at a time, want 64, 64, 64, 8", parts)
+				}
+				mustStop(t, e)
+			})
+		})
+	}
 }
 
 // Old events are removed in steps, each from where the last ended, at most half a minute long, and the next round goes

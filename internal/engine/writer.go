@@ -65,6 +65,7 @@ type writer struct {
 	last     store.Seq // the last one given
 	marked   store.Seq // the recovery mark last committed
 	accepted bool      // something was accepted since, or is not committed
+	late     bool      // more deliveries take long than the last commit had rows for
 	batch    store.Batch
 	rollups  map[rollupKey]*store.Rollup // counted, and not to be taken yet
 	rolling  map[rollupKey]*store.Rollup // taken by the coming commits
@@ -360,7 +361,7 @@ func (w *writer) run() {
 	defer w.end()
 	for {
 		t := w.take()
-		if len(t.accepts) == 0 && len(t.writes) == 0 && !t.mark && len(w.rolling) == 0 {
+		if len(t.accepts) == 0 && len(t.writes) == 0 && !t.mark && len(w.rolling) == 0 && !w.late {
 			switch {
 			case t.state == writerEnded, t.state == writerClosing && len(w.rollups) == 0:
 				return
