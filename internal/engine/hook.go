@@ -66,7 +66,7 @@ func (h *hook) configure(w *webhook.Webhook, m matcher) error {
 	}
 	was := h.conf.Swap(&conf{webhook: w, target: t, origin: h.e.places.origin(t.Origin()), wants: wants})
 	if was != nil {
-		h.e.places.drop(was.origin)
+		h.e.places.drop(h, was.origin)
 	}
 	return nil
 }
@@ -106,6 +106,7 @@ func (h *hook) reconfigured() {
 	h.pace.reset(&h.e.paced)
 	h.mu.Unlock()
 	h.again()
+	h.kick() // it may have waited for a place at a target that it has no longer
 }
 
 // reserve promises a place in the queue. False: it is full, or the webhook is disabled. While there is a backlog, new

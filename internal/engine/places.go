@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -49,11 +50,22 @@ func (p *places) origin(key string) *origin {
 	return o
 }
 
-// drop is told that a webhook's target is no longer there.
-func (p *places) drop(o *origin) {
+// drop is told that the webhook's target is no longer there: it does not wait for that one's place any more.
+func (p *places) drop(h *hook, o *origin) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	o.hooks--
+	if p.waiting[h] == o {
+		delete(p.waiting, h)
+		if o.line.remove(h) {
+			o.waits.Add(-1)
+		} else {
+			p.line.remove(h)
+			p.waits.Add(-1)
+			o.share.give(h, 1)
+			p.admit(o)
+		}
+	}
 	p.forget(o)
 }
 
@@ -100,6 +112,12 @@ func (p *places) leave(h *hook, o *origin) {
 	defer p.mu.Unlock()
 	p.share.give(h, 1)
 	o.share.give(h, 1)
+	p.admit(o)
+	p.forget(o)
+}
+
+// admit gives the places that are free, those of the origin first.
+func (p *places) admit(o *origin) {
 	if p.closed {
 		return
 	}
@@ -114,7 +132,6 @@ func (p *places) leave(h *hook, o *origin) {
 		p.waits.Add(-1)
 		p.start(next, at)
 	}
-	p.forget(o)
 }
 
 // contended tells whether somebody waits whom a place at the origin may help: then a worker gives its own up after each
@@ -147,14 +164,12 @@ func (l *line) add(h *hook) {
 // next takes the first webhook that may have a place out of the line, and the place; nil: there is none.
 func (l *line) next(s *share) *hook {
 	for i, tenant := range l.tenants {
-		list := l.hooks[tenant]
-		h := list[0]
+		h := l.hooks[tenant][0]
 		if !s.take(h, 1) {
 			continue
 		}
 		l.tenants = append(l.tenants[:i], l.tenants[i+1:]...)
-		if list = list[1:]; len(list) > 0 {
-			l.hooks[tenant] = list
+		if l.hooks[tenant] = l.hooks[tenant][1:]; len(l.hooks[tenant]) > 0 {
 			l.tenants = append(l.tenants, tenant) // its next turn comes after the others'
 		} else {
 			delete(l.hooks, tenant)
@@ -162,4 +177,17 @@ func (l *line) next(s *share) *hook {
 		return h
 	}
 	return nil
+}
+
+// remove takes the webhook out of the line; false: it is not in it.
+func (l *line) remove(h *hook) bool {
+	i := slices.Index(l.hooks[h.tenant], h)
+	if i < 0 {
+		return false
+	}
+	if l.hooks[h.tenant] = slices.Delete(l.hooks[h.tenant], i, i+1); len(l.hooks[h.tenant]) == 0 {
+		delete(l.hooks, h.tenant)
+		l.tenants = slices.DeleteFunc(l.tenants, func(t string) bool { return t == h.tenant })
+	}
+	return true
 }

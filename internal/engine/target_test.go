@@ -16,17 +16,24 @@ import (
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
-// underWay counts attempts by target; each takes a second.
+// underWay counts attempts by target.
 type underWay struct {
 	mu        sync.Mutex
 	now, most map[string]int
 	sent      map[string]int
+	takes     time.Duration
+}
+
+func hookAt(num int, tenant, url string) *webhook.Webhook {
+	return &webhook.Webhook{Num: int64(num), ID: uuid.NewString(), Tenant: tenant, URL: url, Method: webhook.POST,
+		EventTypes: []string{"**"}, Enabled: true, Timeout: 15 * time.Second, RetrySchedule: webhook.DefaultRetrySchedule(),
+		Version: 1}
 }
 
 func (u *underWay) Send(ctx context.Context, t *attempt.Target, _ *event.Event) attempt.Result {
 	u.count(t.Origin(), 1)
 	select {
-	case <-time.After(time.Second):
+	case <-time.After(u.takes):
 	case <-ctx.Done():
 	}
 	u.count(t.Origin(), -1)
@@ -43,17 +50,54 @@ func (u *underWay) count(origin string, n int) {
 	}
 }
 
+// A webhook that waits for a place at a host whose places are all held by attempts that hang, and is pointed elsewhere,
+// does not wait any longer.
+func TestMovesAwayFromABusyHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &underWay{now: map[string]int{}, most: map[string]int{}, sent: map[string]int{}, takes: 15 * time.Second}
+		e := New(Config{Journal: storetest.NewMemory(), Sender: u, Concurrency: 4, TargetConcurrency: 4})
+		list := []*webhook.Webhook{}
+		for i := range 8 {
+			list = append(list, hookAt(i+1, fmt.Sprint("tenant ", i), "https://hangs.example/"))
+		}
+		if err := e.Start(t.Context(), list); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := e.Stop(context.Background()); err != nil {
+				t.Errorf("Stop: %v", err)
+			}
+		}()
+		typ, _ := event.Lookup("qap.investor.updated")
+		for _, w := range list {
+			if _, err := e.Accept(t.Context(), w.Tenant, []event.Event{typ.Example(time.Now())}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		moved := *list[7]
+		moved.URL, moved.Version = "https://elsewhere.example/", 2
+		if err := e.SetWebhook(&moved); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if u.now["tls hangs.example"] != 4 || u.now["tls elsewhere.example"] != 1 {
+			t.Errorf("attempts under way: %v, want 4 at the host that hangs and 1 elsewhere", u.now)
+		}
+	})
+}
+
 // Sixty webhooks of three tenants at one host are no hammer for it, and delay nobody who is elsewhere, of the same
 // tenants too. A webhook that moves there waits with the others. In the end all is delivered.
 func TestManyWebhooksAtOneHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u := &underWay{now: map[string]int{}, most: map[string]int{}, sent: map[string]int{}}
+		u := &underWay{now: map[string]int{}, most: map[string]int{}, sent: map[string]int{}, takes: time.Second}
 		e := New(Config{Journal: storetest.NewMemory(), Sender: u, Concurrency: 8, TargetConcurrency: 40})
 		var list []*webhook.Webhook
 		add := func(tenant, url string) *webhook.Webhook {
-			w := &webhook.Webhook{Num: int64(len(list) + 1), ID: uuid.NewString(), Tenant: tenant, URL: url,
-				Method: webhook.POST, EventTypes: []string{"**"}, Enabled: true, Timeout: 15 * time.Second,
-				RetrySchedule: webhook.DefaultRetrySchedule(), Version: 1}
+			w := hookAt(len(list)+1, tenant, url)
 			list = append(list, w)
 			return w
 		}

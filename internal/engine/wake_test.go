@@ -46,7 +46,7 @@ func TestNobodyWaitsBesideAPlace(t *testing.T) {
 			case 0:
 				was := at[h]
 				at[h] = p.origin(rapid.SampledFrom(keys).Draw(t, "moves to"))
-				p.drop(was)
+				p.drop(h, was)
 			case 1, 2:
 				if n > 0 {
 					leave(rapid.IntRange(0, n-1).Draw(t, "who leaves"))
@@ -61,6 +61,9 @@ func TestNobodyWaitsBesideAPlace(t *testing.T) {
 				}
 			}
 			for h, o := range p.waiting {
+				if o != at[h] {
+					t.Fatal("a webhook waits for a place at a target that it has no longer")
+				}
 				waitsThere := slices.Contains(o.line.hooks[h.tenant], h)
 				if waitsThere && o.share.would(h, 1) || !waitsThere && p.share.would(h, 1) {
 					t.Fatalf("a webhook of tenant %s waits, and there is a place for it", h.tenant)
@@ -70,8 +73,8 @@ func TestNobodyWaitsBesideAPlace(t *testing.T) {
 		for len(working) > 0 {
 			leave(0)
 		}
-		for _, o := range at {
-			p.drop(o)
+		for h, o := range at {
+			p.drop(h, o)
 		}
 		if len(p.waiting) > 0 || p.waits.Load() > 0 || len(p.origins) > 0 || p.share.used > 0 {
 			t.Fatalf("%d webhooks are left in line, %d targets, %d places", len(p.waiting), len(p.origins), p.share.used)
