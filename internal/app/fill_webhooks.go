@@ -42,7 +42,8 @@ func FillWebhooks(ctx context.Context, cfg FillWebhooksConfig, log *slog.Logger)
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	tenants := make([]store.Row, cfg.Tenants)
 	for i := range tenants {
-		tenants[i] = store.Row{TenantName(i), TenantName(i), now.UnixMilli()}
+		tenants[i] = rowOf("tenants", map[string]any{"id": TenantName(i), "name": TenantName(i), "created_at": now.UnixMilli(),
+			"consent": int64(0)})
 	}
 	if err := putAll(ctx, &to, "tenants", tenants); err != nil {
 		return err
@@ -93,10 +94,15 @@ func webhookRow(ring *webhook.Keyring, w *webhook.Webhook) (store.Row, error) {
 		"signing_keys": r.SigningKeys, "signing_keys_sealed": r.SigningKeysSealed, "description": w.Description,
 		"enabled": int64(1), "disabled_reason": "", "timeout": int64(w.Timeout), "retry_schedule": r.RetrySchedule,
 		"version": int64(1), "created_at": w.CreatedAt.UnixMilli(), "updated_at": w.UpdatedAt.UnixMilli()}
-	t := tableOf("webhooks")
+	return rowOf("webhooks", values), err
+}
+
+// rowOf is a row of a table; columns that have no value stay NULL.
+func rowOf(table string, values map[string]any) store.Row {
+	t := tableOf(table)
 	row := make(store.Row, len(t.Columns))
 	for i, c := range t.Columns {
 		row[i] = values[c.Name]
 	}
-	return row, err
+	return row
 }
