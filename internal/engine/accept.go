@@ -25,6 +25,7 @@ type Receipt struct {
 type accepted struct {
 	sub   store.Submission
 	hooks [][]*hook // of each event, those whose queue has a place reserved for it
+	later [][]*hook // of each event, those without, whose waiting rows come with later commits; nil: there are none
 	size  int64     // what it takes of the gate until it is answered
 	// waited: it has let others go first; only the writer's goroutine uses it.
 	waited bool
@@ -112,8 +113,10 @@ func (e *Engine) submission(tenant string, evs []event.Event) (*accepted, int64,
 }
 
 // place finds the webhooks of each event and reserves their places; the writer calls it right before the commit, so
-// that the table is the newest and events are matched in the order that they are accepted in.
-func (e *Engine) place(a *accepted) {
+// that the table is the newest and events are matched in the order that they are accepted in. Of those that find no
+// place, so many as there are rows have a waiting row with the commit. It returns how many deliveries there are, and
+// takes off the rows.
+func (e *Engine) place(a *accepted, rows *int) (deliveries int) {
 	t := e.table.Load()
 	var buf [16]*hook
 	for i := range a.sub.Events {
@@ -122,17 +125,26 @@ func (e *Engine) place(a *accepted) {
 		if len(matched) == 0 {
 			continue
 		}
+		deliveries += len(matched)
 		s.Webhooks = make([]int64, len(matched))
 		size := weight(&s.Event)
 		for j, h := range matched {
 			s.Webhooks[j] = h.num
-			if h.reserve(size) {
+			switch {
+			case h.reserve(size):
 				a.hooks[i] = append(a.hooks[i], h)
-			} else {
+			case *rows > 0:
+				*rows--
 				s.Spilled = append(s.Spilled, h.num)
+			default:
+				if a.later == nil {
+					a.later = make([][]*hook, len(a.hooks))
+				}
+				a.later[i] = append(a.later[i], h)
 			}
 		}
 	}
+	return deliveries
 }
 
 // unplace gives the places back when nothing was committed.
@@ -149,6 +161,9 @@ func (e *Engine) unplaceOne(a *accepted, i int) {
 		h.unreserve(size)
 	}
 	a.hooks[i], s.Webhooks, s.Spilled = nil, nil, nil
+	if a.later != nil {
+		a.later[i] = nil
+	}
 }
 
 // dispatch hands the committed events to the queues.
@@ -160,11 +175,17 @@ func (e *Engine) dispatch(a *accepted) {
 			e.unplaceOne(a, i)
 			continue
 		}
-		if hooks := a.hooks[i]; len(hooks) > 0 {
+		var later []*hook
+		if a.later != nil {
+			later = a.later[i]
+		}
+		if hooks := a.hooks[i]; len(hooks)+len(later) > 0 {
 			ev := new(event.Event) // a copy, so that one late delivery does not keep the whole batch in memory
 			*ev = s.Event
 			o := newOwed(s.Seq, a.sub.Tenant, ev, hooks)
+			o.spilled = later
 			e.writer.ledger.enter(o)
+			e.writer.spill(a.sub.Tenant, o)
 			for _, d := range o.deliveries {
 				d.hook.push(d)
 			}
@@ -177,8 +198,8 @@ func (e *Engine) dispatch(a *accepted) {
 				spilled[num] = e.firstDue(s.Seq)
 			}
 		}
-		if len(s.Spilled) > 0 {
-			e.metrics.spilled.Add(float64(len(s.Spilled)))
+		if n := len(s.Spilled) + len(later); n > 0 {
+			e.metrics.spilled.Add(float64(n))
 		}
 	}
 	for num, due := range spilled {

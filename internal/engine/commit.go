@@ -32,6 +32,7 @@ func (w *writer) commit(t taken) error {
 		w.marked, w.accepted = b.RecoverFrom, !w.ledger.empty()
 	}
 	w.accepted = w.accepted || len(t.accepts) > 0
+	w.putBack(t.back)
 	w.tookRollups()
 	for _, a := range t.accepts {
 		if a.err = a.sub.Err; a.err != nil {
@@ -59,6 +60,7 @@ func (w *writer) assemble(t *taken) bool {
 	if w.took = w.took[:0]; len(w.rolling) > 0 {
 		w.takeRollups()
 	}
+	w.addSpilled(t)
 	if t.mark && t.whole || w.late {
 		w.addLate(t)
 	}
@@ -73,8 +75,8 @@ func (w *writer) assemble(t *taken) bool {
 	if len(t.accepts) == 0 && len(t.writes) == 0 && len(b.Rollups) == 0 && b.RecoverFrom == 0 {
 		return false
 	}
+	w.place(t)
 	for _, a := range t.accepts {
-		w.e.place(a)
 		for i := range a.sub.Events {
 			w.last = w.next()
 			a.sub.Events[i].Seq = w.last
@@ -94,6 +96,79 @@ func (w *writer) assemble(t *taken) bool {
 	return true
 }
 
+// place finds places for what the commit accepts, and puts back what a tenant has too much of: when a request has many
+// deliveries, those after it wait until their rows are written. Others do not wait for all of that.
+func (w *writer) place(t *taken) {
+	if len(t.accepts) == 0 {
+		return
+	}
+	rows := addedRows
+	fan := map[string]int{}
+	for i := range w.spills {
+		fan[w.spills[i].tenant] = commitFan
+	}
+	now := t.accepts[:0:0]
+	for _, a := range t.accepts {
+		if fan[a.sub.Tenant] >= commitFan {
+			t.back = append(t.back, a)
+			continue
+		}
+		rows += len(a.sub.Events) // a row costs what the event does
+		fan[a.sub.Tenant] += w.e.place(a, &rows)
+		now = append(now, a)
+	}
+	t.accepts = now
+}
+
+// putBack puts requests first in line for the next commit.
+func (w *writer) putBack(list []*accepted) {
+	if len(list) > 0 {
+		w.mu.Lock()
+		w.accepts = slices.Concat(list, w.accepts)
+		w.mu.Unlock()
+	}
+}
+
+// spill notes that an event's spilled deliveries are to be written with the coming commits.
+func (w *writer) spill(tenant string, o *owed) {
+	if len(o.spilled) == 0 {
+		return
+	}
+	for i := range w.spills {
+		if s := &w.spills[i]; s.tenant == tenant {
+			s.list = append(s.list, o)
+			return
+		}
+	}
+	w.spills = append(w.spills, spills{tenant, []*owed{o}})
+}
+
+// addSpilled adds waiting rows for deliveries that have no place in memory, of one tenant; its next turn comes after the
+// others'. At the end they are left to the next start, as what is in memory is.
+func (w *writer) addSpilled(t *taken) {
+	if t.state >= writerClosing {
+		w.spills = nil
+	}
+	if len(w.spills) == 0 {
+		return
+	}
+	s := w.spills[0]
+	w.spills = w.spills[1:]
+	for n := min(addedRows, commitRows-len(t.writes)); n > 0 && len(s.list) > 0; n-- {
+		o := s.list[0]
+		h := o.spilled[0]
+		key := store.DeliveryKey{Webhook: h.num, Event: o.seq}
+		row := store.Waiting{Tenant: s.tenant, DeliveryKey: key, DueAt: w.e.firstDue(o.seq)}
+		t.writes = append(t.writes, writing{wait: row, hook: h, spilled: o})
+		if o.spilled = o.spilled[1:]; len(o.spilled) == 0 {
+			s.list = s.list[1:]
+		}
+	}
+	if len(s.list) > 0 {
+		w.spills = append(w.spills, s)
+	}
+}
+
 // moves tells whether the mark is worth writing: while nothing is accepted, a flush a minute is enough.
 func (w *writer) moves(m store.Seq) bool {
 	return m > w.marked && (w.accepted || m.Time().Sub(w.marked.Time()) >= time.Minute)
@@ -102,7 +177,7 @@ func (w *writer) moves(m store.Seq) bool {
 // addLate adds waiting rows for deliveries that take long, so that one slow webhook does not hold the mark back.
 func (w *writer) addLate(t *taken) {
 	var list []*delivery
-	list, w.late = w.ledger.late(store.SeqAt(w.e.now().Add(-w.e.cfg.LateAfter)), lateRows)
+	list, w.late = w.ledger.late(store.SeqAt(w.e.now().Add(-w.e.cfg.LateAfter)), addedRows)
 	var rows []writing
 	for _, d := range list {
 		if row, ok := d.hook.late(d); ok {
@@ -125,6 +200,9 @@ func (w *writer) committed(list []writing) {
 		if x.delivery != nil {
 			w.ledger.settle(x.delivery)
 			x.hook.committed(x.delivery, x.leaves)
+		}
+		if x.spilled != nil {
+			w.ledger.wrote(x.spilled)
 		}
 		if x.hook != nil {
 			x.hook.wrote(x)
@@ -152,6 +230,7 @@ func (x writing) answered() bool { return x.done != nil && x.outcome == nil }
 func (w *writer) failed(t taken, err error) {
 	err = fmt.Errorf("commit to the journal: %w", err)
 	broken := fatal(err)
+	t.accepts = append(t.accepts, t.back...)
 	var keep []writing
 	w.mu.Lock()
 	if broken {

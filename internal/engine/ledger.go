@@ -18,9 +18,10 @@ const (
 type owed struct {
 	seq        store.Seq
 	deliveries []*delivery
-	open       int // of them, those that are not committed
-	settling   int // of those, the ones with a row in the batch that is being made
-	late       int // so many of the deliveries were given by late
+	spilled    []*hook // whose deliveries are not in memory and have no row yet
+	open       int     // of all of them, those that are not committed
+	settling   int     // of those, the ones with a row in the batch that is being made
+	late       int     // so many of the deliveries were given by late
 }
 
 // newOwed makes the deliveries of an event to the webhooks.
@@ -42,7 +43,7 @@ type ledger struct {
 
 // enter notes an accepted event; its Seq is greater than those before.
 func (l *ledger) enter(o *owed) {
-	o.open = len(o.deliveries)
+	o.open = len(o.deliveries) + len(o.spilled)
 	for _, d := range o.deliveries {
 		d.owed = o
 	}
@@ -56,6 +57,11 @@ func (l *ledger) settle(d *delivery) {
 		return // it was never in the ledger, or is no longer
 	}
 	d.owed = nil
+	l.wrote(o)
+}
+
+// wrote notes that a row of one delivery more is committed.
+func (l *ledger) wrote(o *owed) {
 	if o.open--; o.open == 0 {
 		o.deliveries = nil
 	}
@@ -86,6 +92,9 @@ func (l *ledger) mark(writes []writing, next store.Seq) store.Seq {
 			d.counted = true
 			d.owed.settling++
 		}
+		if o := writes[i].spilled; o != nil {
+			o.settling++
+		}
 	}
 	for _, o := range l.list[l.head:] {
 		if o.open > o.settling {
@@ -97,6 +106,9 @@ func (l *ledger) mark(writes []writing, next store.Seq) store.Seq {
 		if d := writes[i].delivery; d != nil && d.counted {
 			d.counted = false
 			d.owed.settling--
+		}
+		if o := writes[i].spilled; o != nil {
+			o.settling--
 		}
 	}
 	return next

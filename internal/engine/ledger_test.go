@@ -11,12 +11,13 @@ import (
 )
 
 // entered is an event with so many deliveries, in the ledger.
-func entered(l *ledger, seq store.Seq, deliveries int) *owed {
+func entered(l *ledger, seq store.Seq, deliveries, spilled int) *owed {
 	hooks := make([]*hook, deliveries)
 	for i := range hooks {
 		hooks[i] = &hook{num: int64(i + 1), tenant: "firm"}
 	}
 	o := newOwed(seq, "firm", &event.Event{}, hooks)
+	o.spilled = make([]*hook, spilled)
 	l.enter(o)
 	return o
 }
@@ -28,6 +29,7 @@ func TestLedger(t *testing.T) {
 		var l ledger
 		next := store.Seq(1)
 		open := map[store.Seq][]*delivery{} // the model
+		spilled := map[*owed]int{}          // of each event, those without a row
 		given := map[*delivery]bool{}
 		pick := func() (d *delivery) {
 			var all []*delivery
@@ -40,10 +42,14 @@ func TestLedger(t *testing.T) {
 			return rapid.SampledFrom(all).Draw(t, "delivery")
 		}
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
-			switch rapid.IntRange(0, 4).Draw(t, "step") {
+			switch rapid.IntRange(0, 5).Draw(t, "step") {
 			case 0:
-				o := entered(&l, next, rapid.IntRange(1, 3).Draw(t, "deliveries"))
+				n := rapid.IntRange(0, 2).Draw(t, "spilled")
+				o := entered(&l, next, rapid.IntRange(max(0, 1-n), 3).Draw(t, "deliveries"), n)
 				open[next] = slices.Clone(o.deliveries)
+				if n > 0 {
+					spilled[o] = n
+				}
 				next++
 			case 1, 2:
 				if d := pick(); d != nil {
@@ -51,6 +57,13 @@ func TestLedger(t *testing.T) {
 					l.settle(d) // a second row of it changes nothing
 					seq := d.key.Event
 					open[seq] = slices.DeleteFunc(open[seq], func(x *delivery) bool { return x == d })
+				}
+			case 5:
+				for o := range spilled {
+					l.wrote(o)
+					if spilled[o]--; spilled[o] == 0 {
+						delete(spilled, o)
+					}
 				}
 			case 3:
 				var rows []writing
@@ -61,9 +74,16 @@ func TestLedger(t *testing.T) {
 					}
 				}
 				want := next
+				for o, n := range spilled {
+					written := rapid.IntRange(0, n).Draw(t, "spilled rows")
+					rows = append(rows, slices.Repeat([]writing{{spilled: o}}, written)...)
+					if written < n {
+						want = min(want, o.seq)
+					}
+				}
 				for seq := next - 1; seq > 0; seq-- {
 					if slices.ContainsFunc(open[seq], func(d *delivery) bool { return !with[d] }) {
-						want = seq
+						want = min(want, seq)
 					}
 				}
 				for range 2 { // it leaves nothing behind
@@ -92,7 +112,7 @@ func TestLedger(t *testing.T) {
 					t.Fatalf("late = %d deliveries, more %v, want %d, %v", len(list), m, len(want), more)
 				}
 			}
-			left := false
+			left := len(spilled) > 0
 			for _, list := range open {
 				left = left || len(list) > 0
 			}
@@ -120,7 +140,7 @@ func TestLedgerLetsGo(t *testing.T) {
 		var l ledger
 		var all []*owed
 		for i := range c.entered {
-			all = append(all, entered(&l, store.Seq(i+1), 1))
+			all = append(all, entered(&l, store.Seq(i+1), 1, 0))
 		}
 		for _, o := range all[:c.settled] {
 			l.settle(o.deliveries[0])

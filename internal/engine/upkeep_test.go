@@ -39,6 +39,7 @@ type watched struct {
 type noted struct {
 	at                          time.Time
 	events, outcomes, waits     int
+	spilled                     int
 	mark                        store.Seq
 	trim                        *store.Trim
 	after, past                 store.Seq // of the trim
@@ -52,6 +53,7 @@ func (j *watched) Commit(ctx context.Context, b *store.Batch) error {
 		n.events += len(s.Events)
 		for _, e := range s.Events {
 			n.bytes += len(e.Event.Data) + 512
+			n.spilled += len(e.Spilled)
 		}
 	}
 	if b.Trim != nil {
@@ -167,12 +169,8 @@ func TestLateDeliveriesAreWrittenInParts(t *testing.T) {
 		t.Run(fmt.Sprintf("%d events of %d webhooks", c.events, c.webhooks), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				j := &watched{Memory: storetest.NewMemory()}
-				r := &receiver{answer: func(ctx context.Context, _ string, _ int) attempt.Result { return hangs(ctx) }}
-				var hooks []*webhook.Webhook
-				for num := range c.webhooks {
-					hooks = append(hooks, hook(int64(num+1), "a"))
-				}
-				e := mustStart(t, engine.Config{Journal: j, Sender: r, LateAfter: 5 * time.Second}, hooks...)
+				hooks, hanging := crowd(c.webhooks)
+				e := mustStart(t, engine.Config{Journal: j, Sender: hanging, LateAfter: 5 * time.Second}, hooks...)
 				for range c.events {
 					mustAccept(t, e, newEvent())
 				}
@@ -190,6 +188,118 @@ func TestLateDeliveriesAreWrittenInParts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// crowd is so many webhooks whose receiver hangs.
+func crowd(n int) (hooks []*webhook.Webhook, hanging *receiver) {
+	for num := range n {
+		hooks = append(hooks, hook(int64(num+1), "a"))
+	}
+	return hooks, &receiver{answer: func(ctx context.Context, _ string, _ int) attempt.Result { return hangs(ctx) }}
+}
+
+// An event of many webhooks without room has some of their rows in its commit and the others after it, a bounded number
+// at a time; its tenant's next event waits for them.
+func TestSpilledDeliveriesAreWrittenInParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &watched{Memory: storetest.NewMemory()}
+		hooks, hanging := crowd(200)
+		e := mustStart(t, engine.Config{Journal: j, Sender: hanging, QueueLength: 1}, hooks...)
+		mustAccept(t, e, newEvent()) // takes all the room
+		j.notedSince()
+		mustAccept(t, e, newEvent())
+		mustAccept(t, e, newEvent())
+		time.Sleep(time.Second)
+		events, rows := 0, 0
+		for _, b := range j.notedSince() {
+			if b.spilled > 64+b.events || b.waits > 64 {
+				t.Errorf("a commit of %d events has %d of their rows and %d others", b.events, b.spilled, b.waits)
+			}
+			if rows += b.waits; b.events > 0 && rows != events*200 {
+				t.Errorf("event %d was accepted when there were %d rows of those before", events+1, rows)
+			}
+			events, rows = events+b.events, rows+b.spilled
+		}
+		if n := len(j.Waiting()); events != 2 || n != 400 {
+			t.Errorf("%d deliveries of %d events wait, want 400 of 2", n, events)
+		}
+		mustStop(t, e)
+	})
+}
+
+// While the rows of spilled deliveries cannot be written, their tenant's publishers are told so at once, and the rows
+// come when there is room again.
+func TestSpilledDeliveriesOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &watched{Memory: storetest.NewMemory()}
+		hooks, hanging := crowd(600)
+		e := mustStart(t, engine.Config{Journal: j, Sender: hanging, QueueLength: 1}, hooks...)
+		mustAccept(t, e, newEvent())
+		j.set(func(b *store.Batch) error {
+			if len(b.Wait) > 0 {
+				return store.ErrFull
+			}
+			return nil
+		})
+		mustAccept(t, e, newEvent())
+		for range 5 {
+			began := time.Now()
+			_, err := e.Accept(t.Context(), "firm", []event.Event{newEvent()})
+			if took := time.Since(began); !errors.Is(err, store.ErrFull) || took > 0 {
+				t.Errorf("Accept = %v after %v, want ErrFull at once", err, took)
+			}
+		}
+		j.set(nil)
+		time.Sleep(time.Second)
+		if n := len(j.Waiting()); n != 600 {
+			t.Errorf("%d deliveries wait, want 600", n)
+		}
+		mustStop(t, e)
+	})
+}
+
+// What a stop leaves of spilled deliveries without rows, the next start finds.
+func TestStopBeforeSpilledDeliveriesAreWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &watched{Memory: storetest.NewMemory()}
+		hooks, hanging := crowd(2000)
+		e := mustStart(t, engine.Config{Journal: j, Sender: hanging, QueueLength: 1, LateAfter: time.Second}, hooks...)
+		mustAccept(t, e, newEvent())
+		time.Sleep(3 * time.Second) // its deliveries have their rows, and do not hold the mark back
+		began := time.Now()
+		j.set(func(b *store.Batch) error {
+			if len(b.Wait) > 0 && time.Since(began) < 10*time.Second {
+				time.Sleep(time.Second)
+			}
+			return nil
+		})
+		mustAccept(t, e, newEvent())
+		last, _ := j.LastSeq(t.Context())
+		mustStop(t, e)
+		rows := 0
+		for _, w := range j.Waiting() {
+			if w.DeliveryKey.Event == last {
+				rows++
+			}
+		}
+		if rows >= 2000 {
+			t.Fatalf("%d deliveries wait, want some to be left", rows)
+		}
+		e = mustStart(t, engine.Config{Journal: j, Sender: hanging, QueueLength: 1}, hooks...)
+		mustStop(t, e)
+		keys := map[store.DeliveryKey]bool{}
+		for _, w := range j.Waiting() {
+			keys[w.DeliveryKey] = true
+		}
+		for num := range int64(2000) {
+			for _, o := range outcomes(t, j.Memory, num+1) {
+				keys[o.DeliveryKey] = true
+			}
+		}
+		if len(keys) != 4000 {
+			t.Errorf("%d deliveries are on record, want 4000", len(keys))
+		}
+	})
 }
 
 // Old events are removed in steps, each from where the last ended, at most half a minute long, and the next round goes

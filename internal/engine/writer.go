@@ -17,6 +17,7 @@ type writing struct {
 	outcome  *store.Outcome
 	wait     store.Waiting // if outcome is nil and trim is nil
 	trim     *store.Trim
+	spilled  *owed      // of whose delivery, not in memory, this is the row; may be nil
 	hook     *hook      // told when it is committed; may be nil
 	delivery *delivery  // in memory, of which this is a row; may be nil
 	leaves   bool       // the delivery leaves memory then
@@ -36,8 +37,9 @@ const (
 // Limits of what one commit takes and of what waits for it, so that none takes long and nothing grows without end.
 const (
 	commitBytes  = 512 << 10 // of events in one commit; the rest waits for the next, each tenant having its part
+	commitFan    = 2048      // deliveries of a tenant in one commit; the request that reaches it is the tenant's last
 	commitRows   = 256       // other rows in one commit
-	lateRows     = 64        // waiting rows of late deliveries that one commit adds
+	addedRows    = 64        // waiting rows that one commit adds of spilled deliveries, and of late ones
 	outcomeBytes = 16 << 20  // of outcomes that wait; beyond, no attempt is begun
 )
 
@@ -66,10 +68,17 @@ type writer struct {
 	marked   store.Seq // the recovery mark last committed
 	accepted bool      // something was accepted since, or is not committed
 	late     bool      // more deliveries take long than the last commit had rows for
+	spills   []spills  // what has no place in memory and gets its rows with the coming commits, tenant by tenant
 	batch    store.Batch
 	rollups  map[rollupKey]*store.Rollup // counted, and not to be taken yet
 	rolling  map[rollupKey]*store.Rollup // taken by the coming commits
 	took     []rollupKey                 // of them, by the commit that is being made
+}
+
+// spills is a tenant's events of which there are deliveries that have neither a place in memory nor a row.
+type spills struct {
+	tenant string
+	list   []*owed
 }
 
 // rollupKey is a webhook's minute.
@@ -300,6 +309,7 @@ func (w *writer) failure() error {
 // taken is what one commit takes.
 type taken struct {
 	accepts []*accepted
+	back    []*accepted // for the next commit: their tenants have enough in this one
 	writes  []writing
 	mark    bool // once a second: numbers are written, and the recovery mark moves
 	whole   bool // there can be a mark
@@ -361,7 +371,7 @@ func (w *writer) run() {
 	defer w.end()
 	for {
 		t := w.take()
-		if len(t.accepts) == 0 && len(t.writes) == 0 && !t.mark && len(w.rolling) == 0 && !w.late {
+		if len(t.accepts) == 0 && len(t.writes) == 0 && !t.mark && len(w.rolling) == 0 && !w.late && len(w.spills) == 0 {
 			switch {
 			case t.state == writerEnded, t.state == writerClosing && len(w.rollups) == 0:
 				return
