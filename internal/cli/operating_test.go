@@ -1,15 +1,12 @@
 package cli
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/quantfolio/qhook/internal/app"
 	"github.com/quantfolio/qhook/internal/pgtest"
@@ -22,21 +19,8 @@ func TestOperatingCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, addr := strings.Repeat("k", 32), fmt.Sprintf("127.0.0.1:%d", pgtest.FreePort(t))
-	a, err := app.New(t.Context(), app.Config{Listen: addr, Data: t.TempDir(), AdminKey: key,
-		PublicURL: "http://" + addr, Retention: time.Hour, UndeleteTime: time.Hour, Concurrency: 32,
-		StopTimeout: time.Second}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := a.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := a.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	addr := fmt.Sprintf("127.0.0.1:%d", pgtest.FreePort(t))
+	started(t, app.Config{Listen: addr, PublicURL: "http://" + addr})
 	tried := 0
 	for line := range strings.Lines(string(text)) {
 		if !strings.HasPrefix(line, "curl ") {
@@ -45,7 +29,7 @@ func TestOperatingCommands(t *testing.T) {
 		tried++
 		line = strings.Replace(line, "127.0.0.1:8080", addr, 1)
 		cmd := exec.CommandContext(t.Context(), "bash", "-c", line)
-		cmd.Env = append(os.Environ(), "QHOOK_ADMIN_KEY="+key)
+		cmd.Env = append(os.Environ(), "QHOOK_ADMIN_KEY="+strings.Repeat("k", 32))
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), `"id":"default"`) || !strings.Contains(string(out), `"consent":true`) {
 			t.Errorf("%s printed %s, %v", line, out, err)

@@ -75,11 +75,12 @@ func (c *catcher) serve(conn net.Conn) {
 	}
 }
 
-// capture makes the changes and returns, by event type, what caused the event and its two requests.
-func capture(t *testing.T) map[string]string {
+// started is a server that runs until the test ends.
+func started(t *testing.T, cfg app.Config) *app.App {
 	t.Helper()
-	a, err := app.New(t.Context(), app.Config{Listen: "127.0.0.1:0", Data: t.TempDir(), AdminKey: strings.Repeat("k", 32), Advisory: true,
-		AllowNetwork: []string{"127.0.0.0/8"}, Retention: time.Hour, UndeleteTime: time.Hour, Concurrency: 32, StopTimeout: time.Second}, slog.New(slog.DiscardHandler))
+	cfg.Data, cfg.AdminKey, cfg.Retention, cfg.UndeleteTime = t.TempDir(), strings.Repeat("k", 32), time.Hour, time.Hour
+	cfg.Concurrency, cfg.StopTimeout = 32, time.Second
+	a, err := app.New(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +92,13 @@ func capture(t *testing.T) map[string]string {
 	if err := a.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return a
+}
+
+// capture makes the changes and returns, by event type, what caused the event and its two requests.
+func capture(t *testing.T) map[string]string {
+	t.Helper()
+	a := started(t, app.Config{Listen: "127.0.0.1:0", Advisory: true, AllowNetwork: []string{"127.0.0.0/8"}})
 	c := newCatcher(t)
 	firm := client.New(a.URL(), strings.Repeat("k", 32))
 	base, all := "http://"+c.Addr().String(), []string{"**"}
