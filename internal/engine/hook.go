@@ -64,8 +64,14 @@ func (h *hook) configure(w *webhook.Webhook, m matcher) error {
 	if err != nil {
 		return fmt.Errorf("prepare webhook %s: %w", w.ID, err)
 	}
-	was := h.conf.Swap(&conf{webhook: w, target: t, origin: h.e.places.origin(t.Origin()), wants: wants})
-	if was != nil {
+	c, was := &conf{webhook: w, target: t, wants: wants}, h.conf.Load()
+	if was != nil && was.origin.key == t.Origin() {
+		c.origin = was.origin
+	} else {
+		c.origin = h.e.places.origin(t.Origin())
+	}
+	h.conf.Store(c)
+	if was != nil && was.origin != c.origin {
 		h.e.places.drop(h, was.origin)
 	}
 	return nil
