@@ -55,10 +55,10 @@ type SigningKey struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"` // from here webhook-signature no longer carries it; zero: never
 }
 
-// NewWebhook is what a webhook is created with. URL, Method and EventTypes are needed.
+// NewWebhook is what a webhook is created with. URL and EventTypes are needed.
 type NewWebhook struct {
 	URL                string     `json:"url"`
-	Method             string     `json:"method"`
+	Method             string     `json:"method,omitempty"` // POST when left out
 	EventTypes         []string   `json:"event_types"`
 	OwnerID            string     `json:"owner_id,omitempty"`
 	Auth               *Auth      `json:"auth,omitempty"`

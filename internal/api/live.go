@@ -66,6 +66,7 @@ func (a *api) watchAttempts(w http.ResponseWriter, r *http.Request) error {
 	rc := http.NewResponseController(w) // where the deadlines cannot be lifted, the caller connects again
 	_, _ = rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})
 	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx passes on what has come, and does not wait for more
 	s := stream{w: w, watcher: a.live.Watch(c.tenant, want), id: ids, may: func() bool {
 		key, err := a.keys.find(context.WithoutCancel(r.Context()), c.key.Hash, a.now())
 		return err == nil && !key.Expired(a.now()) && key.goodFrom(c.remote)

@@ -313,6 +313,9 @@ func TestLive(t *testing.T) {
 	if got := <-w.each; got != ": connected\n\n" {
 		t.Fatalf("the stream begins with %q", got)
 	}
+	if got := w.Header().Get("X-Accel-Buffering"); got != "no" {
+		t.Errorf("X-Accel-Buffering = %q, want that nginx does not hold the stream back", got)
+	}
 	tell := func(tenant string, kind store.OutcomeKind, attempt int) {
 		a.live.Tell(&store.Outcome{Tenant: tenant, DeliveryKey: store.DeliveryKey{Webhook: 1, Event: 1}, Kind: kind, Attempt: attempt, At: time.Now(), Sent: true, Status: 503}, &event.Event{Type: "qap.investor.created"})
 	}

@@ -43,7 +43,7 @@ type WebhookFields struct {
 
 type webhookCreate struct {
 	URL        string   `json:"url"`
-	Method     string   `json:"method" enum:"POST,GET"`
+	Method     string   `json:"method,omitempty" enum:"POST,GET" default:"POST"`
 	EventTypes []string `json:"event_types" nullable:"false" doc:"Patterns, like qap.investor.* or **."`
 	WebhookFields
 }
@@ -65,7 +65,7 @@ const (
 // newWebhook is a webhook before its creator said anything.
 func newWebhook(tenant string, now time.Time) *webhook.Webhook {
 	return &webhook.Webhook{
-		ID: uuid.NewString(), Tenant: tenant, Auth: webhook.Auth{Type: webhook.AuthNone}, Enabled: true,
+		ID: uuid.NewString(), Tenant: tenant, Method: webhook.POST, Auth: webhook.Auth{Type: webhook.AuthNone}, Enabled: true,
 		Timeout: webhook.DefaultTimeout, RetrySchedule: webhook.DefaultRetrySchedule(), CreatedAt: now,
 	}
 }
@@ -84,7 +84,11 @@ func merge(w *webhook.Webhook, raw []byte, now time.Time) (generated string, err
 	}
 	old := *w
 	text("url", &w.URL)
-	text("method", (*string)(&w.Method))
+	if s, given, null := take[string](o, "method", "POST or GET"); null {
+		w.Method = webhook.POST
+	} else if given {
+		w.Method = webhook.Method(s)
+	}
 	text("owner_id", &w.OwnerID)
 	text("description", &w.Description)
 	if list, given, _ := take[[]string](o, "event_types", "a list of patterns"); given {

@@ -28,6 +28,24 @@ const fullHook = `{"url":"https://hooks.example.com/a","method":"POST","event_ty
 	"headers":[{"name":"X-Team","value":"canary-header"},{"name":"X-More","value":"canary-more"}],
 	"signing_key":"canary-signing-key-1","description":"d","timeout":"2m","retry_schedule":["5s","2m","1h"]}`
 
+// TestMethodLeftOut: POST is what most receivers take.
+func TestMethodLeftOut(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	w := r.must(201, admin, "POST", "/v1/webhooks", `{"url":"https://bank.example/hook","event_types":["**"]}`)
+	if w.str("method") != "POST" {
+		t.Errorf("the webhook is %s, want the method POST", w.body)
+	}
+	path := w.header.Get("Location")
+	for _, c := range [][2]string{{`{"method":"GET"}`, "GET"}, {`{"description":"x"}`, "GET"}, {`{"method":null}`, "POST"}} {
+		if got := r.must(200, admin, "PATCH", path, c[0]).str("method"); got != c[1] {
+			t.Errorf("after %s the method is %s, want %s", c[0], got, c[1])
+		}
+	}
+	r.must(422, admin, "PATCH", path, `{"method":""}`)
+	r.must(422, admin, "PATCH", path, `{"method":"PUT"}`)
+}
+
 func TestWebhookLife(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -53,6 +53,7 @@ func (u *UI) liveStream(v *visit) error {
 	}
 	v.w.Header().Set("Content-Type", eventStream)
 	v.w.Header().Set("Cache-Control", "no-store")
+	v.w.Header().Set("X-Accel-Buffering", "no") // nginx passes on what has come, and does not wait for more
 	rc := http.NewResponseController(v.w)
 	_ = rc.SetWriteDeadline(time.Time{}) // where it cannot be lifted, the browser connects again
 	send := func(text string) bool {
