@@ -8,6 +8,7 @@ import (
 
 const (
 	paceAfter = 5                    // attempts in a row that came to nothing, from which on a webhook is paced
+	downAfter = 64                   // attempts in a row that did not reach an origin; then one is enough
 	paceEach  = 2 * time.Millisecond // of a pause for each paced webhook: all of them make 500 attempts a second at most
 	paceLeast = 10 * time.Millisecond
 	paceMost  = 5 * time.Second
@@ -60,13 +61,17 @@ func (p *pace) resting(h *hook) bool {
 	return true
 }
 
-// note takes in how an attempt ended; paced counts the webhooks that are paced.
-func (p *pace) note(ok bool, paced *atomic.Int64) {
+// note takes in how an attempt ended; down: nobody reaches the origin. paced counts the webhooks that are paced.
+func (p *pace) note(ok, down bool, paced *atomic.Int64) {
 	if ok {
 		p.reset(paced)
 		return
 	}
-	if p.failures++; p.failures == paceAfter {
+	was := p.slow()
+	if p.failures++; down {
+		p.failures = max(p.failures, paceAfter)
+	}
+	if !was && p.slow() {
 		paced.Add(1)
 	}
 	if p.slow() {

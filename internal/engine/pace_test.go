@@ -25,7 +25,7 @@ func TestPauses(t *testing.T) {
 				var paced atomic.Int64
 				paced.Store(c.paced)
 				p := pace{failures: c.failures - 1}
-				p.note(false, &paced)
+				p.note(false, false, &paced)
 				if slow := c.want > 0; p.failures != c.failures || p.slow() != slow || p.until.IsZero() == slow || paced.Load() > c.paced != slow {
 					t.Fatalf("after %d failures: %d are noted, slow %v, %d paced", c.failures, p.failures, p.slow(), paced.Load())
 				}
@@ -43,7 +43,7 @@ func TestPauses(t *testing.T) {
 func TestPaceEndsWithASuccess(t *testing.T) {
 	p, paced := pace{}, new(atomic.Int64)
 	for i, want := range []int{32, 32, 32, 32, 1, 1} {
-		p.note(false, paced)
+		p.note(false, false, paced)
 		if got := p.workers(32); got != want {
 			t.Errorf("after %d failures %d may be at work, want %d", i+1, got, want)
 		}
@@ -52,7 +52,7 @@ func TestPaceEndsWithASuccess(t *testing.T) {
 		t.Errorf("%d are counted as paced, want 1", paced.Load())
 	}
 	for range 2 {
-		p.note(true, paced)
+		p.note(true, false, paced)
 		if p.slow() || p.workers(32) != 32 || paced.Load() != 0 {
 			t.Errorf("it is paced after a success, or %d are counted", paced.Load())
 		}

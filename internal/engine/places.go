@@ -30,6 +30,19 @@ type origin struct {
 	share *share
 	line  line
 	waits atomic.Int64 // webhooks in line, for a look without the lock
+	lost  atomic.Int64 // attempts in a row that did not reach it, whosever
+}
+
+// note takes in whether an attempt reached the origin, and tells whether it is down: then a webhook there need not fail
+// several times to be paced.
+func (o *origin) note(reached bool) (down bool) {
+	if reached {
+		if o.lost.Load() > 0 {
+			o.lost.Store(0)
+		}
+		return false
+	}
+	return o.lost.Add(1) >= downAfter
 }
 
 func newPlaces(total, atOrigin int64, start func(*hook, *origin)) *places {

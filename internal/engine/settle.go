@@ -68,11 +68,13 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 		h.putBack(d, now.Add(localDelay).UTC().Truncate(time.Millisecond))
 		return
 	}
-	h.mu.Lock()
 	if r.Class != attempt.ClassCancelled {
-		h.pace.note(r.Verdict == attempt.Success, &e.paced)
+		ok := r.Verdict == attempt.Success
+		down := c.origin.note(ok || r.Sent)
+		h.mu.Lock()
+		h.pace.note(ok, down, &e.paced)
+		h.mu.Unlock()
 	}
-	h.mu.Unlock()
 	number := d.attempts + 1
 	kind, next := decide(r, number, c.webhook.RetrySchedule, now, rand.Float64())
 	e.metrics.settled(kind, r, now, d)

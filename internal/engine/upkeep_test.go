@@ -677,3 +677,29 @@ func TestFailingWebhookIsPaced(t *testing.T) {
 		mustStop(t, e)
 	})
 }
+
+// Webhooks at an origin that nobody reaches are paced after their first attempt; where it is reached, after their fifth.
+func TestManyWebhooksAtAnOriginThatIsDown(t *testing.T) {
+	for _, c := range []struct {
+		reached     bool
+		least, most int
+	}{{false, 200, 200 + 2*64}, {true, 1000, 1000}} {
+		synctest.Test(t, func(t *testing.T) {
+			hooks, _ := crowd(200)
+			var made atomic.Int64
+			s := senderFunc(func(context.Context) attempt.Result {
+				made.Add(1)
+				return attempt.Result{Class: attempt.ClassConnectionLost, Sent: c.reached}
+			})
+			e := mustStart(t, engine.Config{Journal: storetest.NewMemory(), Sender: s}, hooks...)
+			for range 6 {
+				mustAccept(t, e, newEvent())
+			}
+			synctest.Wait() // no time passes
+			if n := int(made.Load()); n < c.least || n > c.most {
+				t.Errorf("reached %v: %d attempts before the first pause, want %d to %d", c.reached, n, c.least, c.most)
+			}
+			mustStop(t, e)
+		})
+	}
+}
