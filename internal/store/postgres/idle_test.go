@@ -13,8 +13,9 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-// pages is how many pages a statement touches, without its effect.
-func pages(t *testing.T, db *DB, query string, args ...any) int {
+// pages is how many pages a statement touches at the least, without its effect: at the first time, and whenever autovacuum
+// has been at a table, it reads the catalogue, too.
+func pages(t *testing.T, db *DB, query string, args ...any) (least int) {
 	t.Helper()
 	var plan []struct {
 		Plan struct {
@@ -28,21 +29,24 @@ func pages(t *testing.T, db *DB, query string, args ...any) int {
 			return err
 		}
 		var text []byte
-		for range 2 { // the first one also reads the catalogue
+		for i := range 5 {
 			if err := tx.QueryRow(patient(t), `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) `+query,
 				args...).Scan(&text); err != nil {
 				return err
 			}
-		}
-		if err := json.Unmarshal(text, &plan); err != nil {
-			return err
+			if err := json.Unmarshal(text, &plan); err != nil {
+				return err
+			}
+			if n := plan[0].Plan.Hit + plan[0].Plan.Read; i == 0 || n < least {
+				least = n
+			}
 		}
 		return undo
 	})
 	if !errors.Is(err, undo) {
 		t.Fatalf("%s: %v", query, err)
 	}
-	return plan[0].Plan.Hit + plan[0].Plan.Read
+	return least
 }
 
 // idle opens a transaction that keeps all dead rows until the test ends.
