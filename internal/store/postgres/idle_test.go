@@ -25,8 +25,10 @@ func pages(t *testing.T, db *DB, query string, args ...any) (least int) {
 	}
 	undo := errors.New("undo")
 	err := pgx.BeginFunc(patient(t), db.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(patient(t), inOrder); err != nil { // as the journal's connection does
-			return err
+		for name, value := range journalPlans {
+			if _, err := tx.Exec(patient(t), `SET LOCAL `+name+` = `+value); err != nil {
+				return err
+			}
 		}
 		var text []byte
 		for i := range 5 {

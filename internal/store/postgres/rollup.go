@@ -29,8 +29,7 @@ var addRollup = func() string {
 	}
 	const key = "tenant = $1 AND webhook = $2 AND span = $3 AND start = $4 AND slot = $5"
 	return "WITH had AS (UPDATE rollups SET part = part + (random() < 0.03)::integer, " + strings.Join(sums, ", ") +
-		" WHERE " + key +
-		" AND part = (SELECT part FROM rollups WHERE " + key + " ORDER BY part DESC LIMIT 1) RETURNING 1)" +
+		" WHERE ctid = (SELECT ctid FROM rollups WHERE " + key + " ORDER BY part DESC LIMIT 1) RETURNING 1)" +
 		" INSERT INTO rollups (tenant, webhook, span, start, slot, " + strings.Join(rollupCounts, ", ") + ")" +
 		" SELECT $1, $2, $3, $4, $5, " + strings.Join(marks, ", ") + " WHERE NOT EXISTS (SELECT FROM had)"
 }()
