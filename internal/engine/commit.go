@@ -54,14 +54,16 @@ func (w *writer) assemble(t *taken) bool {
 	b := &w.batch
 	b.Submissions, b.Outcomes, b.Wait, b.Rollups = b.Submissions[:0], b.Outcomes[:0], b.Wait[:0], b.Rollups[:0]
 	b.Trim, b.RecoverFrom, b.Now = nil, 0, w.e.now()
+	w.place(t)
 	if t.mark {
 		w.beginRollups()
 	}
 	if w.took = w.took[:0]; len(w.rolling) > 0 {
 		w.takeRollups()
 	}
-	w.addSpilled(t)
-	if t.mark && t.whole || w.late {
+	w.late = w.late || t.mark && t.whole
+	if w.added = !w.added || len(t.accepts) == 0; w.added { // where a publisher waits, every other time is enough
+		w.addSpilled(t)
 		w.addLate(t)
 	}
 	if t.mark && t.whole {
@@ -75,7 +77,6 @@ func (w *writer) assemble(t *taken) bool {
 	if len(t.accepts) == 0 && len(t.writes) == 0 && len(b.Rollups) == 0 && b.RecoverFrom == 0 {
 		return false
 	}
-	w.place(t)
 	for _, a := range t.accepts {
 		for i := range a.sub.Events {
 			w.last = w.next()
@@ -99,6 +100,9 @@ func (w *writer) assemble(t *taken) bool {
 // place finds places for what the commit accepts, and puts back what a tenant has too much of: when a request has many
 // deliveries, those after it wait until their rows are written. Others do not wait for all of that.
 func (w *writer) place(t *taken) {
+	if t.state >= writerClosing {
+		w.spills = nil // the next start finds them, as it does what is in memory
+	}
 	if len(t.accepts) == 0 {
 		return
 	}
@@ -144,11 +148,8 @@ func (w *writer) spill(tenant string, o *owed) {
 }
 
 // addSpilled adds waiting rows for deliveries that have no place in memory, of one tenant; its next turn comes after the
-// others'. At the end they are left to the next start, as what is in memory is.
+// others'.
 func (w *writer) addSpilled(t *taken) {
-	if t.state >= writerClosing {
-		w.spills = nil
-	}
 	if len(w.spills) == 0 {
 		return
 	}
@@ -176,6 +177,9 @@ func (w *writer) moves(m store.Seq) bool {
 
 // addLate adds waiting rows for deliveries that take long, so that one slow webhook does not hold the mark back.
 func (w *writer) addLate(t *taken) {
+	if !w.late {
+		return
+	}
 	var list []*delivery
 	list, w.late = w.ledger.late(store.SeqAt(w.e.now().Add(-w.e.cfg.LateAfter)), addedRows)
 	var rows []writing

@@ -67,7 +67,8 @@ type writer struct {
 	last     store.Seq // the last one given
 	marked   store.Seq // the recovery mark last committed
 	accepted bool      // something was accepted since, or is not committed
-	late     bool      // more deliveries take long than the last commit had rows for
+	late     bool      // there may be deliveries that take long and have no row
+	added    bool      // the last commit had rows for them, or for spilled ones
 	spills   []spills  // what has no place in memory and gets its rows with the coming commits, tenant by tenant
 	batch    store.Batch
 	rollups  map[rollupKey]*store.Rollup // counted, and not to be taken yet
