@@ -58,11 +58,10 @@ func (w *writer) assemble(t *taken) bool {
 	if t.mark {
 		w.beginRollups()
 	}
-	if w.took = w.took[:0]; len(w.rolling) > 0 {
-		w.takeRollups()
-	}
+	w.took = w.took[:0]
 	w.late = w.late || t.mark && t.whole
-	if w.added = !w.added || len(t.accepts) == 0; w.added { // where a publisher waits, every other time is enough
+	if w.added = !w.added || len(t.accepts) == 0; w.added { // who publishes waits for them every other time
+		w.takeRollups()
 		w.addSpilled(t)
 		w.addLate(t)
 	}

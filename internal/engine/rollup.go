@@ -7,7 +7,7 @@ import (
 )
 
 // rollupRows is how many webhooks' numbers one commit takes: those of thousands at once would hold up everything else.
-const rollupRows = 64
+const rollupRows = 16
 
 // count adds an outcome that is on record to the webhook's numbers. They are committed about once a second, whatever
 // the number of outcomes is, so that they cost next to nothing; a node that is killed loses that much of them, and of
@@ -35,11 +35,13 @@ func (w *writer) beginRollups() {
 
 // takeRollups puts a part of what is to be taken into the batch, with the totals of the tenants.
 func (w *writer) takeRollups() {
+	if len(w.rolling) == 0 {
+		return
+	}
 	type total struct {
 		tenant string
 		minute int64
 	}
-	w.took = w.took[:0]
 	totals := map[total]*store.Rollup{}
 	for key, r := range w.rolling {
 		if len(w.took) == rollupRows {

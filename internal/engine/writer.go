@@ -68,7 +68,7 @@ type writer struct {
 	marked   store.Seq // the recovery mark last committed
 	accepted bool      // something was accepted since, or is not committed
 	late     bool      // there may be deliveries that take long and have no row
-	added    bool      // the last commit had rows for them, or for spilled ones
+	added    bool      // the last commit had rows that nobody waits for: theirs, spilled ones', numbers
 	spills   []spills  // what has no place in memory and gets its rows with the coming commits, tenant by tenant
 	batch    store.Batch
 	rollups  map[rollupKey]*store.Rollup // counted, and not to be taken yet
