@@ -42,6 +42,7 @@ func TestIntegrator(t *testing.T) {
 		says("X-Quantfolio-Signature-256"), says("sha256="), // the preview
 		chromedp.WaitVisible(`//label[contains(., "qap.investor.created")]/span[text()="sent"]`),
 		chromedp.WaitNotPresent(`//label[contains(., "qap.investor.advice.created")]/span[text()="sent"]`),
+		chromedp.Click(`//summary[text()="Headers, owner, times"]`), fill("retry_schedule", "1h, 1h"), // only a hand retries below
 		press("Make the webhook"), says("shown this once"), chromedp.WaitVisible(`//code[starts-with(., "whsec_")]`))
 	hooks := must(r.operator.Webhooks(t.Context(), ""))(t).Webhooks
 	if len(hooks) != 1 || len(hooks[0].SigningKeys) != 1 {
