@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/quantfolio/qhook/internal/store"
 )
@@ -294,6 +295,7 @@ func TestMintingWhileEnded(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	for i := range 30 {
+		r.remote = fmt.Sprintf("10.0.0.%d:1", i) // what fails is limited by address
 		who := fmt.Sprint("root", i)
 		root := r.must(201, admin, "POST", "/v1/api-keys", `{"role":"admin"}`)
 		r.keys[who] = root.str("key")
@@ -337,12 +339,7 @@ func TestEndedOnEveryNode(t *testing.T) {
 	made := r.must(201, admin, "POST", "/v1/api-keys", `{"role":"viewer"}`)
 	r.keys["ended"] = made.str("key")
 	other.must(200, "ended", "GET", "/v1/webhooks", "")
-	req := httptest.NewRequest("GET", livePath, nil).WithContext(t.Context())
-	req.Header.Set("Authorization", "Bearer "+made.str("key"))
-	w := &firstByte{ResponseRecorder: httptest.NewRecorder(), written: make(chan struct{})}
-	ended := make(chan struct{})
-	go func() { defer close(ended); other.h.ServeHTTP(w, req) }()
-	<-w.written
+	ended := other.watch("ended")
 	r.must(204, admin, "DELETE", "/v1/api-keys/"+made.str("id"), "")
 	r.must(401, "ended", "GET", "/v1/webhooks", "")
 	ahead.Store(int64(time.Second))
@@ -352,6 +349,58 @@ func TestEndedOnEveryNode(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Error("the stream at the other node goes on")
 	}
+}
+
+// setBack is a time as time.Now gives it after the machine's clock was set back: its wall clock shows less, and its monotonic
+// reading goes on.
+func setBack(now time.Time, seconds uint64) time.Time {
+	before := now
+	*(*uint64)(unsafe.Pointer(&now)) -= seconds << 30 // the seconds of a Time with a monotonic reading
+	if d := time.Duration(seconds) * time.Second; now.Sub(before) != 0 || !now.Round(0).Equal(before.Round(0).Add(-d)) {
+		panic("a time.Time is made in another way than this was written for")
+	}
+	return now
+}
+
+// TestEndedWithClockSetBack: a clock that is set back keeps no key good that was ended at another node, and no stream of it.
+func TestEndedWithClockSetBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var ahead atomic.Int64
+	var back atomic.Uint64
+	other := &rig{t: t, store: r.store, engine: r.engine, log: r.log, keys: r.keys}
+	var err error
+	other.h, err = New(Config{Engine: r.engine, Store: r.store, Guard: fakeGuard{}, Version: "test", Now: func() time.Time {
+		return setBack(time.Now().Add(time.Duration(ahead.Load())), back.Load())
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := r.must(201, admin, "POST", "/v1/api-keys", `{"role":"viewer"}`)
+	r.keys["ended"] = made.str("key")
+	other.must(200, "ended", "GET", "/v1/webhooks", "")
+	ended := other.watch("ended")
+	r.must(204, admin, "DELETE", "/v1/api-keys/"+made.str("id"), "")
+	back.Store(3600)
+	ahead.Store(int64(time.Second))
+	other.must(401, "ended", "GET", "/v1/webhooks", "")
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Error("the stream goes on")
+	}
+}
+
+// watch opens a stream of attempts with a key; the channel is closed when it ends.
+func (r *rig) watch(who string) <-chan struct{} {
+	r.t.Helper()
+	req := httptest.NewRequest("GET", livePath, nil).WithContext(r.t.Context())
+	req.Header.Set("Authorization", "Bearer "+r.keys[who])
+	w := &firstByte{ResponseRecorder: httptest.NewRecorder(), written: make(chan struct{})}
+	ended := make(chan struct{})
+	go func() { defer close(ended); r.h.ServeHTTP(w, req) }()
+	<-w.written
+	return ended
 }
 
 // TestKeysPageByPage: every key is listed once, over all pages, many of one moment too, and the operators' come first.

@@ -23,7 +23,8 @@ const (
 	// streams look every keyCheck.
 	keyLife    = 700 * time.Millisecond
 	keyCheck   = 250 * time.Millisecond
-	maxKeyText = 512 // bytes of an API key that are looked at
+	keyKnown   = time.Hour // after a look-up, for which a key is no guess, at least
+	maxKeyText = 512       // bytes of an API key that are looked at
 )
 
 // caller is who calls, and for which tenant.
@@ -109,7 +110,7 @@ func (a *api) authenticate(r *http.Request, c *caller) error {
 
 // findKey finds the key of a request; one that is not known yet counts as a guess.
 func (a *api) findKey(r *http.Request, hash [32]byte) (foundKey, error) {
-	now := a.now()
+	now := a.clock()
 	guess := !a.keys.knows(hash)
 	if guess {
 		unknown, err := a.guesses.try(hash, r.RemoteAddr, now)
@@ -169,7 +170,8 @@ func (a *api) knowTenant(ctx context.Context, id string) error {
 	return nil
 }
 
-// keyCache remembers keys for keyLife, so that publishing reads no database. Only keys that exist are in it.
+// keyCache remembers keys for keyLife, so that publishing reads no database. Only keys that exist are in it. It is told times
+// with a monotonic reading, so that a clock that is set back keeps no ended key.
 type keyCache struct {
 	store store.Directory
 
@@ -180,7 +182,8 @@ type keyCache struct {
 
 type cachedKey struct {
 	key   foundKey
-	until time.Time
+	at    time.Time // of the look-up
+	stale bool      // it is looked up again before it is believed
 }
 
 // foundKey is a key as it is good now: it ends with what made it, at any distance, and is good only where that is.
@@ -231,7 +234,7 @@ func newKeyCache(s store.Directory) *keyCache {
 	return &keyCache{store: s, byHash: map[[32]byte]cachedKey{}}
 }
 
-// knows tells whether the key was found before, however long ago, and not forgotten since.
+// knows tells whether the key was found within keyKnown: whoever uses it does not guess.
 func (k *keyCache) knows(hash [32]byte) bool {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -244,7 +247,7 @@ func (k *keyCache) find(ctx context.Context, hash [32]byte, now time.Time) (foun
 	c, ok := k.byHash[hash]
 	seen := k.evicted
 	k.mu.RUnlock()
-	if ok && now.Before(c.until) {
+	if ok && !c.stale && now.Sub(c.at) < keyLife {
 		return c.key, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
@@ -252,32 +255,28 @@ func (k *keyCache) find(ctx context.Context, hash [32]byte, now time.Time) (foun
 	key, err := k.read(ctx, hash)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
 		delete(k.byHash, hash)
+		return foundKey{}, err
+	case err != nil:
 		return foundKey{}, overdue(ctx, err)
 	}
-	if k.evicted == seen {
-		k.byHash[hash] = cachedKey{key, now.Add(keyLife)}
-	}
+	k.byHash[hash] = cachedKey{key, now, k.evicted != seen}
 	return key, nil
 }
 
-// forget forgets every key.
-func (k *keyCache) forget() {
+// forget has every key looked up again before it is believed, and drops those that nobody used for long.
+func (k *keyCache) forget(now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.evicted++
-	clear(k.byHash)
-}
-
-// evict forgets a key by its ID, and every key whose time is over.
-func (k *keyCache) evict(id string, now time.Time) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.evicted++
-	for h, c := range k.byHash {
-		if c.key.ID == id || !now.Before(c.until) {
-			delete(k.byHash, h)
+	for hash, c := range k.byHash {
+		if now.Sub(c.at) > keyKnown {
+			delete(k.byHash, hash)
+			continue
 		}
+		c.stale = true
+		k.byHash[hash] = c
 	}
 }

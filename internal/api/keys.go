@@ -286,7 +286,7 @@ func (a *api) updateKey(ctx context.Context, in *changeKeyInput) (*output[keyVie
 	if err := a.store.UpdateAPIKey(context.WithoutCancel(ctx), k); err != nil {
 		return nil, missing("API key", err)
 	}
-	a.keys.forget() // what was made with it, too
+	a.keys.forget(a.clock()) // what was made with it, too
 	a.log.InfoContext(ctx, "API key changed", "key", k.ID, "tenant", k.Tenant, "by", c.key.ID)
 	return &output[keyView]{viewKey(&k)}, nil
 }
@@ -316,7 +316,7 @@ func (a *api) deleteKey(ctx context.Context, in *deleteKeyInput) (*None, error) 
 	if err != nil {
 		return nil, missing("API key", err)
 	}
-	a.keys.forget() // what was made with it, too
+	a.keys.forget(a.clock()) // what was made with it, too
 	a.log.InfoContext(ctx, "API key ended", "key", in.ID, "tenant", c.tenant, "by", c.key.ID, "keep_keys", in.KeepKeys)
 	return nil, nil
 }

@@ -43,7 +43,7 @@ func (u *uses) note(id, remote string, now time.Time) {
 		return
 	}
 	was := x.written.Load()
-	if u.background == nil || at-was < int64(useEvery/time.Second) || !x.written.CompareAndSwap(was, at) {
+	if u.background == nil || at >= was && at-was < int64(useEvery/time.Second) || !x.written.CompareAndSwap(was, at) {
 		return
 	}
 	from := ""

@@ -68,7 +68,7 @@ func (a *api) watchAttempts(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx passes on what has come, and does not wait for more
 	s := stream{w: w, watcher: a.live.Watch(c.tenant, want), id: ids, may: func() bool {
-		key, err := a.keys.find(context.WithoutCancel(r.Context()), c.key.Hash, a.now())
+		key, err := a.keys.find(context.WithoutCancel(r.Context()), c.key.Hash, a.clock())
 		return err == nil && !key.Expired(a.now()) && key.goodFrom(c.remote)
 	}}
 	s.run(r.Context(), a.stopping)

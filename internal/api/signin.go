@@ -192,7 +192,7 @@ func (a *api) signIn(ctx context.Context, _ *Scope) (*output[signInView], error)
 		} else if err != nil {
 			return nil, fmt.Errorf("use a link: %w", err)
 		}
-		a.keys.evict(c.key.ID, a.now())
+		a.keys.forget(a.clock())
 	}
 	plain, k := NewAPIKey(c.key.Tenant, c.key.Role, c.key.Name, a.now())
 	k.Kind, k.Parent, k.Webhook, k.Advisor = store.KindSignIn, c.parent(), c.key.Webhook, c.key.Advisor
@@ -222,7 +222,7 @@ func (a *api) signOut(ctx context.Context, _ *Scope) (*None, error) {
 		return nil, newProblem(http.StatusForbidden, "This is an API key and no sign-in. Delete it if it is not to be used any more.")
 	}
 	err := a.store.DeleteAPIKey(context.WithoutCancel(ctx), c.key.Tenant, c.key.ID, true)
-	a.keys.forget() // what was made with it, too
+	a.keys.forget(a.clock()) // what was made with it, too
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("end a sign-in: %w", err)
 	}
