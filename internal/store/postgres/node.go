@@ -240,7 +240,7 @@ func (db *DB) beats(ctx context.Context, n *node) {
 
 // care takes the work of dead nodes over, and keeps partitions ready.
 func (db *DB) care(ctx context.Context, dead <-chan watch) {
-	var next time.Time // when partitions are looked at
+	next := time.Now().Add(time.Hour) // when partitions are looked at; Open has just done it
 	for gone := range dead {
 		for id, last := range gone {
 			rows, took, err := db.takeOver(ctx, id, last.beat)
