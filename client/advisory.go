@@ -10,54 +10,79 @@ import (
 
 // Advisor advises investors.
 type Advisor struct {
-	ID        string    `json:"id,omitempty"`
-	Name      string    `json:"name"`
-	Email     string    `json:"email,omitempty"`
-	CreatedAt time.Time `json:"created_at,omitzero"`
-	UpdatedAt time.Time `json:"updated_at,omitzero"`
-	ETag      string    `json:"-"` // names this version
+	ID        string `json:"id" format:"uuid"`
+	Name      string `json:"name"`
+	Email     string `json:"email,omitempty"`
+	CreatedAt Time   `json:"created_at"`
+	UpdatedAt Time   `json:"updated_at"`
+	ETag      string `json:"-"` // names this version
+}
+
+// NewAdvisor is what an advisor is made with.
+type NewAdvisor struct {
+	Name  string `json:"name" maxLength:"200"`
+	Email string `json:"email,omitempty" maxLength:"254"`
 }
 
 // Investor is a person or a company that is advised.
 type Investor struct {
-	ID        string    `json:"id,omitempty"`
-	AdvisorID string    `json:"advisor_id,omitempty"`
-	Type      string    `json:"investor_type"` // person or company
-	Name      string    `json:"investor_name"`
-	Email     string    `json:"email,omitempty"`
-	Country   string    `json:"country,omitempty"`
-	Reference string    `json:"reference,omitempty"`
-	CreatedAt time.Time `json:"created_at,omitzero"`
-	UpdatedAt time.Time `json:"updated_at,omitzero"`
-	DeletedAt time.Time `json:"deleted_at,omitzero"` // zero: not soft-deleted
-	ETag      string    `json:"-"`                   // names this version
+	ID        string `json:"id" format:"uuid"`
+	AdvisorID string `json:"advisor_id" format:"uuid"`
+	Type      string `json:"investor_type" enum:"person,company"`
+	Name      string `json:"investor_name"`
+	Email     string `json:"email,omitempty"`
+	Country   string `json:"country,omitempty" doc:"ISO 3166-1, two letters." example:"CH"`
+	Reference string `json:"reference,omitempty" doc:"The firm's own, for example a customer number."`
+	CreatedAt Time   `json:"created_at"`
+	UpdatedAt Time   `json:"updated_at"`
+	DeletedAt Time   `json:"deleted_at,omitzero" doc:"When it was soft-deleted."`
+	ETag      string `json:"-"` // names this version
+}
+
+// NewInvestor is what an investor is made with.
+type NewInvestor struct {
+	Type      string `json:"investor_type" enum:"person,company"`
+	Name      string `json:"investor_name" maxLength:"200"`
+	AdvisorID string `json:"advisor_id,omitempty" doc:"Whose it is; an advisor's key makes its own."`
+	Email     string `json:"email,omitempty" maxLength:"254"`
+	Country   string `json:"country,omitempty" doc:"ISO 3166-1, two letters." example:"CH"`
+	Reference string `json:"reference,omitempty" maxLength:"100" doc:"The firm's own, for example a customer number."`
 }
 
 // AdviceSession is one session of advice to an investor.
 type AdviceSession struct {
-	ID             string    `json:"id,omitempty"`
-	InvestorID     string    `json:"investor_id,omitempty"`
-	Title          string    `json:"title"`
-	Objective      string    `json:"objective,omitempty"`
-	RiskProfile    string    `json:"risk_profile,omitempty"`
-	HorizonYears   int       `json:"horizon_years,omitempty"`
-	Recommendation string    `json:"recommendation,omitempty"`
-	Status         string    `json:"status,omitempty"` // open or completed
-	CreatedAt      time.Time `json:"created_at,omitzero"`
-	UpdatedAt      time.Time `json:"updated_at,omitzero"`
-	CompletedAt    time.Time `json:"completed_at,omitzero"`
-	DeletedAt      time.Time `json:"deleted_at,omitzero"` // zero: not soft-deleted
-	ETag           string    `json:"-"`                   // names this version
+	ID             string `json:"id" format:"uuid"`
+	InvestorID     string `json:"investor_id" format:"uuid"`
+	Title          string `json:"title"`
+	Objective      string `json:"objective,omitempty"`
+	RiskProfile    string `json:"risk_profile,omitempty" enum:"conservative,moderate,balanced,growth,aggressive"`
+	HorizonYears   int    `json:"horizon_years,omitempty"`
+	Recommendation string `json:"recommendation,omitempty"`
+	Status         string `json:"status" enum:"open,completed"`
+	CreatedAt      Time   `json:"created_at"`
+	UpdatedAt      Time   `json:"updated_at"`
+	CompletedAt    Time   `json:"completed_at,omitzero"`
+	DeletedAt      Time   `json:"deleted_at,omitzero" doc:"When it was soft-deleted by itself."`
+	ETag           string `json:"-"` // names this version
+}
+
+// NewAdviceSession is what an advice session is made with.
+type NewAdviceSession struct {
+	Title          string `json:"title" maxLength:"200"`
+	Objective      string `json:"objective,omitempty" maxLength:"20000"`
+	RiskProfile    string `json:"risk_profile,omitempty" enum:"conservative,moderate,balanced,growth,aggressive"`
+	HorizonYears   int    `json:"horizon_years,omitempty" minimum:"0" maximum:"100"`
+	Recommendation string `json:"recommendation,omitempty" maxLength:"20000"`
 }
 
 // Report is a document made from a completed advice session.
 type Report struct {
-	ID          string    `json:"id"`
-	SessionID   string    `json:"advice_session_id"`
-	ContentType string    `json:"content_type"`
-	Size        int       `json:"size"` // bytes
-	CreatedAt   time.Time `json:"created_at,omitzero"`
-	URL         string    `json:"url"` // its path on the server
+	ID          string `json:"id" format:"uuid"`
+	SessionID   string `json:"advice_session_id" format:"uuid"`
+	ContentType string `json:"content_type"`
+	Size        int    `json:"size" doc:"Bytes."`
+	CreatedAt   Time   `json:"created_at"`
+	URL         string `json:"url" doc:"Where the document is, with the same API key."`
 }
 
 // Patch is a change of an object of the advisory platform: a JSON merge patch (RFC 7396) by property, such as
@@ -67,7 +92,18 @@ type Patch map[string]any
 // Page is one page of a list; Next is empty on the last.
 type Page[T any] struct {
 	Items []T    `json:"items"`
-	Next  string `json:"next,omitempty"`
+	Next  string `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
+}
+
+// All reads every page of a list, from the first on.
+func All[T any](read func(cursor string) (Page[T], error)) (list []T, err error) {
+	for cursor := ""; ; {
+		p, err := read(cursor)
+		if list = append(list, p.Items...); err != nil || p.Next == "" {
+			return list, err
+		}
+		cursor = p.Next
+	}
 }
 
 // InvestorQuery selects investors; zero fields select all.
@@ -81,7 +117,7 @@ type InvestorQuery struct {
 }
 
 // CreateAdvisor makes an advisor. idempotencyKey, unless empty, makes a repetition do nothing new.
-func (c *Client) CreateAdvisor(ctx context.Context, a Advisor, idempotencyKey string) (out Advisor, err error) {
+func (c *Client) CreateAdvisor(ctx context.Context, a NewAdvisor, idempotencyKey string) (out Advisor, err error) {
 	out.ETag, err = c.object(ctx, request{method: http.MethodPost, path: "/v1/advisors", in: a, out: &out, once: idempotencyKey})
 	return out, err
 }
@@ -105,7 +141,7 @@ func (c *Client) DeleteAdvisor(ctx context.Context, id string) error {
 }
 
 // CreateInvestor makes an investor. idempotencyKey, unless empty, makes a repetition do nothing new.
-func (c *Client) CreateInvestor(ctx context.Context, i Investor, idempotencyKey string) (out Investor, err error) {
+func (c *Client) CreateInvestor(ctx context.Context, i NewInvestor, idempotencyKey string) (out Investor, err error) {
 	out.ETag, err = c.object(ctx, request{method: http.MethodPost, path: "/v1/investors", in: i, out: &out, once: idempotencyKey})
 	return out, err
 }
@@ -149,7 +185,7 @@ func (c *Client) RestoreInvestor(ctx context.Context, id string) (out Investor, 
 }
 
 // CreateAdviceSession makes an advice session of an investor. idempotencyKey, unless empty, makes a repetition do nothing new.
-func (c *Client) CreateAdviceSession(ctx context.Context, investor string, s AdviceSession, idempotencyKey string) (out AdviceSession, err error) {
+func (c *Client) CreateAdviceSession(ctx context.Context, investor string, s NewAdviceSession, idempotencyKey string) (out AdviceSession, err error) {
 	out.ETag, err = c.object(ctx, request{method: http.MethodPost, path: investorPath(investor) + "/advice-sessions", in: s, out: &out, once: idempotencyKey})
 	return out, err
 }

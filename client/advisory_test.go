@@ -21,7 +21,7 @@ func TestAdvisoryCalls(t *testing.T) {
 		result string // %v of what the call returned
 	}{
 		{"CreateAdvisor", `{"id":"a1"}`, func(c *client.Client) (any, error) {
-			x, err := c.CreateAdvisor(t.Context(), client.Advisor{Name: "Ann", ETag: `"9"`}, "k 1")
+			x, err := c.CreateAdvisor(t.Context(), client.NewAdvisor{Name: "Ann"}, "k 1")
 			return x.ID + x.ETag, err
 		}, `POST /v1/advisors [] [k 1] {"name":"Ann"}`, `a1"3"`},
 		{"Advisors", `{"items":[{"id":"a1"}],"next":"c2"}`, func(c *client.Client) (any, error) {
@@ -35,7 +35,7 @@ func TestAdvisoryCalls(t *testing.T) {
 		{"DeleteAdvisor", ``, func(c *client.Client) (any, error) { return nil, c.DeleteAdvisor(t.Context(), "a?1") },
 			`DELETE /v1/advisors/a%3F1 [] [] `, "<nil>"},
 		{"CreateInvestor", `{"id":"i1","created_at":"2026-01-02T03:04:05.000Z"}`, func(c *client.Client) (any, error) {
-			x, err := c.CreateInvestor(t.Context(), client.Investor{Type: "person", Name: "<Jane>", Reference: "r"}, "k")
+			x, err := c.CreateInvestor(t.Context(), client.NewInvestor{Type: "person", Name: "<Jane>", Reference: "r"}, "k")
 			return fmt.Sprint(x.ID, x.ETag, x.CreatedAt.Year(), x.DeletedAt.IsZero()), err
 		}, `POST /v1/investors [] [k] {"investor_type":"person","investor_name":"<Jane>","reference":"r"}`, `i1"3"2026 true`},
 		{"Investors", `{"items":[{"id":"i1"},{"id":"i2"}]}`, func(c *client.Client) (any, error) {
@@ -63,7 +63,7 @@ func TestAdvisoryCalls(t *testing.T) {
 			return x.ID + x.ETag, err
 		}, `POST /v1/investors/i%2F1/restore [] [] `, `i1"3"`},
 		{"CreateAdviceSession", `{"id":"s1","status":"open"}`, func(c *client.Client) (any, error) {
-			x, err := c.CreateAdviceSession(t.Context(), "i/1", client.AdviceSession{Title: "t", RiskProfile: "growth", HorizonYears: 5}, "k")
+			x, err := c.CreateAdviceSession(t.Context(), "i/1", client.NewAdviceSession{Title: "t", RiskProfile: "growth", HorizonYears: 5}, "k")
 			return x.Status + x.ETag, err
 		}, `POST /v1/investors/i%2F1/advice-sessions [] [k] {"title":"t","risk_profile":"growth","horizon_years":5}`, `open"3"`},
 		{"AdviceSessions", `{"items":[{"id":"s1"}],"next":"c2"}`, func(c *client.Client) (any, error) {

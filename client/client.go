@@ -67,22 +67,21 @@ func (c *Client) GoString() string { return c.String() }
 
 // Problem is an RFC 9457 problem document: what the API answers when it refuses something.
 type Problem struct {
-	Type     string       `json:"type,omitempty"`
-	Title    string       `json:"title,omitempty"`
-	Status   int          `json:"status,omitempty"`
-	Detail   string       `json:"detail,omitempty"`
-	Rule     string       `json:"rule,omitempty"` // the advisory platform's rule that was broken
-	Instance string       `json:"instance,omitempty"`
-	Errors   []FieldError `json:"errors,omitempty"`
+	Type   string       `json:"type,omitempty" format:"uri" doc:"Of the problem; absent: what the status says."`
+	Title  string       `json:"title" doc:"The HTTP status in words."`
+	Status int          `json:"status" doc:"The HTTP status."`
+	Detail string       `json:"detail,omitempty" doc:"What went wrong and what to do, in a sentence."`
+	Rule   string       `json:"rule,omitempty" doc:"Of the advisory platform, that the request broke."`
+	Errors []FieldError `json:"errors,omitempty" doc:"Every rule that the request broke."`
 	// Refused is the ID of the published event, or its tenant, when that is refused for what it is: the same again would
 	// be refused again. Only the server itself sets it, no proxy before it.
-	Refused string `json:"refused,omitempty"`
+	Refused string `json:"refused,omitempty" doc:"A published event, or its tenant, that would be refused again."`
 }
 
 // FieldError is one broken rule of a request: where, and what to do.
 type FieldError struct {
-	Location string `json:"location,omitempty"`
-	Message  string `json:"message,omitempty"`
+	Location string `json:"location" doc:"The field of the body, like headers[0].name, or the parameter, like query.limit."`
+	Message  string `json:"message" doc:"What is wrong and what to do."`
 }
 
 // Error is one line: the status, the sentence, and every broken rule with its field.

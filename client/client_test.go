@@ -127,7 +127,7 @@ func TestCalls(t *testing.T) {
 			seen{method: "POST", target: "/v1/deliveries/d1/retry"}, "<nil>"},
 		{"CreateTenant", `{"id":"firm"}`,
 			func(c *client.Client) (any, error) {
-				x, err := c.CreateTenant(t.Context(), client.Tenant{ID: "firm", Name: "Firm", CreatedAt: since})
+				x, err := c.CreateTenant(t.Context(), client.NewTenant{ID: "firm", Name: "Firm"})
 				return x.ID, err
 			},
 			seen{method: "POST", target: "/v1/tenants", body: `{"id":"firm","name":"Firm"}`}, "firm"},
@@ -138,8 +138,11 @@ func TestCalls(t *testing.T) {
 			},
 			seen{method: "POST", target: "/v1/api-keys", body: `{"role":"publisher"}`}, "shown once"},
 		{"APIKeys", `{"items":[{"id":"k1"}]}`,
-			func(c *client.Client) (any, error) { x, err := c.APIKeys(t.Context()); return x[0].ID, err },
-			seen{method: "GET", target: "/v1/api-keys?kind=api_key&limit=200"}, "k1"},
+			func(c *client.Client) (any, error) {
+				x, err := c.APIKeys(t.Context(), client.KindLink, "c1")
+				return x.Items[0].ID, err
+			},
+			seen{method: "GET", target: "/v1/api-keys?cursor=c1&kind=link"}, "k1"},
 		{"DeleteAPIKey", ``,
 			func(c *client.Client) (any, error) { return nil, c.DeleteAPIKey(t.Context(), "k1") },
 			seen{method: "DELETE", target: "/v1/api-keys/k1"}, "<nil>"},
@@ -239,7 +242,7 @@ func TestAnswersAreBounded(t *testing.T) {
 				}
 			}
 		}))
-		_, err := client.New(s.URL, "k").APIKeys(t.Context())
+		_, err := client.New(s.URL, "k").APIKeys(t.Context(), "", "")
 		if good := n <= client.MaxResponse; good != (err == nil) || !good && !strings.Contains(err.Error(), "is over") {
 			t.Errorf("APIKeys with an answer of %d bytes = %v, want it taken: %v", n, err, good)
 		}
@@ -250,7 +253,7 @@ func TestAnswersAreBounded(t *testing.T) {
 func TestKeyIsNotPrinted(t *testing.T) {
 	t.Parallel()
 	c := client.New("http://127.0.0.1:1", "the-secret-key")
-	_, err := c.APIKeys(t.Context())
+	_, err := c.APIKeys(t.Context(), "", "")
 	for _, s := range []string{fmt.Sprint(c), fmt.Sprintf("%+v %#v %s", c, c, c), fmt.Sprint(err)} {
 		if strings.Contains(s, "the-secret-key") {
 			t.Errorf("%q shows the key", s)
@@ -260,7 +263,7 @@ func TestKeyIsNotPrinted(t *testing.T) {
 
 func TestBadBaseURL(t *testing.T) {
 	t.Parallel()
-	if _, err := client.New("http://[", "k").APIKeys(t.Context()); err == nil {
+	if _, err := client.New("http://[", "k").APIKeys(t.Context(), "", ""); err == nil {
 		t.Error("APIKeys with a broken base URL = nil, want an error")
 	}
 }

@@ -15,48 +15,49 @@ const (
 	StatusCancelled = "cancelled"
 )
 
-// Delivery is one event owed to one webhook. AttemptLog and Event are there when one delivery was asked for.
+// Delivery is one event owed to one webhook.
 type Delivery struct {
-	ID            string    `json:"id"`
-	EventID       string    `json:"event_id"`
-	EventType     string    `json:"event_type,omitempty"`
-	WebhookID     string    `json:"webhook_id"`
-	Status        string    `json:"status"`
-	Attempts      int       `json:"attempt_count"`
-	NextAttemptAt time.Time `json:"next_at,omitzero"`
-	LastAttemptAt time.Time `json:"last_at,omitzero"`
-	LastStatus    int       `json:"last_status,omitempty"`
-	LastClass     string    `json:"last_class,omitempty"`
-	AttemptLog    []Attempt `json:"attempts,omitempty"`
-	Event         *Event    `json:"event,omitempty"`
-	// Request is what is sent: the same body at every attempt. It is built from the webhook as it is now.
-	Request *Request `json:"request,omitempty"`
+	ID            string `json:"id" example:"d_0190a5d27c1e0000_1"`
+	EventID       string `json:"event_id" format:"uuid"`
+	EventType     string `json:"event_type"`
+	WebhookID     string `json:"webhook_id" format:"uuid"`
+	Status        string `json:"status" enum:"waiting,delivered,exhausted,cancelled"`
+	Attempts      int    `json:"attempt_count"`
+	NextAttemptAt Time   `json:"next_at,omitzero" doc:"Of a waiting one, when it is tried next; absent: now, or under way."`
+	LastAttemptAt Time   `json:"last_at,omitzero" doc:"When it was tried last."`
+	LastStatus    int    `json:"last_status,omitempty" doc:"The last response's HTTP status."`
+	LastClass     string `json:"last_class,omitempty" doc:"The last attempt's class of error."`
+}
+
+// DeliveryDetail is a delivery with its event and every attempt.
+type DeliveryDetail struct {
+	Delivery
+	Event      Event     `json:"event"`
+	Request    *Request  `json:"request,omitempty" doc:"What is sent, built from the webhook as it is now."`
+	AttemptLog []Attempt `json:"attempts" doc:"Oldest first."`
 }
 
 // Attempt is one HTTP request made for a delivery.
 type Attempt struct {
-	Number         int       `json:"number"`
-	At             time.Time `json:"at,omitzero"`
-	DurationMS     int64     `json:"duration_ms"`
-	Timings        *Timings  `json:"timings,omitempty"`
-	Sent           bool      `json:"sent"`
-	Outcome        string    `json:"outcome"`
-	Status         int       `json:"status,omitempty"`
-	Class          string    `json:"class,omitempty"`
-	Response       string    `json:"response,omitempty"`        // the start of the body, when it is UTF-8
-	ResponseBase64 string    `json:"response_base64,omitempty"` // the start of the body, when it is not
-	SigningKeyID   string    `json:"signing_key_id,omitempty"`
-	NextAt         time.Time `json:"next_at,omitzero"`
-	// Headers are those of this attempt's request, its signature among them; with one delivery, for attempts that were
-	// sent. They are built from the webhook as it is now.
-	Headers []Header `json:"headers,omitempty"`
-	// Changed tells that the webhook was changed since, so that the request may have been another.
-	Changed bool `json:"changed,omitempty"`
+	Number         int      `json:"number" doc:"1 for the first; 0 for a test."`
+	At             Time     `json:"at"`
+	DurationMS     int64    `json:"duration_ms"`
+	Sent           bool     `json:"sent" doc:"Whether a request left for the receiver."`
+	Outcome        string   `json:"outcome" enum:"delivered,retry,exhausted,cancelled"`
+	Status         int      `json:"status,omitempty" doc:"The response's HTTP status; absent when there was none."`
+	Class          string   `json:"class,omitempty" doc:"The class of error; absent when delivered."`
+	Response       string   `json:"response,omitempty" doc:"The start of the response's body, when it is UTF-8."`
+	ResponseBase64 string   `json:"response_base64,omitempty" doc:"The same, when it is not UTF-8."`
+	Timings        *Timings `json:"timings,omitempty" doc:"Absent where the address is not told, and of old attempts."`
+	SigningKeyID   string   `json:"signing_key_id,omitempty" doc:"Which signing key signed it."`
+	NextAt         Time     `json:"next_at,omitzero" doc:"When the next attempt is due."`
+	Headers        []Header `json:"headers,omitempty" doc:"Of the request, built from the webhook as it is now."`
+	Changed        bool     `json:"changed,omitempty" doc:"The webhook was changed since; the request may have been other."`
 }
 
 // Timings are the phases of an attempt in milliseconds; 0 for those that did not happen, as on a connection used again.
 type Timings struct {
-	DNS       float64 `json:"dns_ms"`
+	DNS       float64 `json:"dns_ms" doc:"Milliseconds; 0 when the phase did not happen."`
 	Connect   float64 `json:"connect_ms"`
 	TLS       float64 `json:"tls_ms"`
 	FirstByte float64 `json:"first_byte_ms"`
@@ -66,16 +67,16 @@ type Timings struct {
 type Request struct {
 	Method  string   `json:"method"`
 	URL     string   `json:"url"`
-	Headers []Header `json:"headers"`
+	Headers []Header `json:"headers" doc:"Secrets are shown as [secret]."`
 	Body    string   `json:"body,omitempty"`
 }
 
 // Response is a receiver's answer.
 type Response struct {
 	Status     int      `json:"status"`
-	Headers    []Header `json:"headers,omitempty"`
-	Body       string   `json:"body,omitempty"`        // its start, when it is UTF-8
-	BodyBase64 string   `json:"body_base64,omitempty"` // its start, when it is not
+	Headers    []Header `json:"headers,omitempty" doc:"As received, up to 100."`
+	Body       string   `json:"body,omitempty" doc:"The start of the body, when it is UTF-8."`
+	BodyBase64 string   `json:"body_base64,omitempty" doc:"The start of the body, when it is not UTF-8."`
 }
 
 // DeliveryQuery selects deliveries; zero fields select all.
@@ -103,15 +104,14 @@ func (q *DeliveryQuery) values() url.Values {
 // DeliveryPage is one page of deliveries, newest first; Next is empty on the last.
 type DeliveryPage struct {
 	Deliveries []Delivery `json:"items"`
-	Next       string     `json:"next,omitempty"`
-	// SearchedTo is set when the page is not full since much was looked at: up to events accepted then. Next goes on.
-	SearchedTo time.Time `json:"searched_to,omitzero"`
+	Next       string     `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
+	SearchedTo Time       `json:"searched_to,omitzero" doc:"Of a page that is not full: how far was looked. Next goes on."`
 }
 
 // DeliveryCount is how many deliveries there are; More: at least so many.
 type DeliveryCount struct {
 	Count int  `json:"count"`
-	More  bool `json:"more,omitempty"`
+	More  bool `json:"more,omitempty" doc:"There are at least so many."`
 }
 
 // RetryMany says which deliveries are tried again: those with the IDs (at most 200), or those that the query selects.
@@ -120,11 +120,16 @@ type RetryMany struct {
 	Query DeliveryQuery // Limit: at most 200
 }
 
+// RetryDeliveries is the body of a call that retries many.
+type RetryDeliveries struct {
+	IDs []string `json:"ids,omitzero" maxItems:"200" doc:"The deliveries, in place of the query's filter."`
+}
+
 // RetriedMany is what a step of retrying many came to.
 type RetriedMany struct {
 	Retried int    `json:"retried"`
-	Skipped int    `json:"skipped"` // of webhooks that were deleted, or gone meanwhile
-	Next    string `json:"next,omitempty"`
+	Skipped int    `json:"skipped" doc:"Of webhooks that were deleted, or gone."`
+	Next    string `json:"next,omitempty" doc:"The cursor to go on with; absent when that was all."`
 }
 
 // Deliveries lists deliveries, newest first.
@@ -135,8 +140,8 @@ func (c *Client) Deliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage,
 }
 
 // Delivery reads one delivery with every attempt.
-func (c *Client) Delivery(ctx context.Context, id string) (Delivery, error) {
-	var out Delivery
+func (c *Client) Delivery(ctx context.Context, id string) (DeliveryDetail, error) {
+	var out DeliveryDetail
 	_, err := c.do(ctx, request{method: http.MethodGet, path: deliveryPath(id), out: &out})
 	return out, err
 }
@@ -157,9 +162,7 @@ func (c *Client) CountDeliveries(ctx context.Context, q DeliveryQuery) (out Deli
 // RetryDeliveries makes many deliveries due now, one page of a query at a time: go on with its Next as the query's Cursor
 // until that is empty, or stop.
 func (c *Client) RetryDeliveries(ctx context.Context, m RetryMany) (out RetriedMany, err error) {
-	in := struct {
-		IDs []string `json:"ids,omitzero"`
-	}{m.IDs}
+	in := RetryDeliveries{m.IDs}
 	var v url.Values
 	if m.IDs == nil {
 		v = m.Query.values()

@@ -12,43 +12,56 @@ import (
 
 // Event is something that happened, as it is published and as it is read back.
 type Event struct {
-	// ID is a UUID and the publisher's idempotency key; empty: the server makes one.
-	ID            string `json:"id,omitempty"`
-	Type          string `json:"type"`
-	ObjectID      string `json:"object_id"`
-	ObjectOwnerID string `json:"object_owner_id"`
-	OwnerID       string `json:"owner_id"`
-	// Time is when it happened; zero: now.
-	Time time.Time `json:"time,omitzero"`
-	// Data is a JSON object; empty: {}.
-	Data json.RawMessage `json:"data,omitempty"`
+	ID            string          `json:"id,omitempty" required:"true" format:"uuid" doc:"Your idempotency key; left out: one is made."`
+	Type          string          `json:"type" example:"qap.investor.created" doc:"One of the catalogue."`
+	ObjectID      string          `json:"object_id" doc:"The affected advice session or investor."`
+	ObjectOwnerID string          `json:"object_owner_id" doc:"An advice session's investor; an investor's advisor."`
+	OwnerID       string          `json:"owner_id" doc:"The advisor or client that the event belongs to."`
+	Time          Time            `json:"time,omitzero" required:"true" doc:"When it happened; left out: now."`
+	Data          json.RawMessage `json:"data,omitempty" required:"true" doc:"A JSON object, passed through as given."`
 }
 
 // Published is the answer to one published event.
 type Published struct {
-	ID         string    `json:"id"`
-	Type       string    `json:"type,omitempty"`
-	Time       time.Time `json:"time,omitzero"`
-	Deliveries int       `json:"deliveries"` // how many webhooks it goes to
+	ID         string `json:"id" format:"uuid"`
+	Type       string `json:"type"`
+	Time       Time   `json:"time"`
+	Deliveries int    `json:"deliveries" doc:"How many webhooks it goes to."`
 }
 
-// StoredEvent is an event on record; Deliveries is there when one event was asked for.
+// PublishedBatch is the answer to a batch, in its order.
+type PublishedBatch struct {
+	Events []PublishedItem `json:"events"`
+}
+
+// PublishedItem is the answer to one event of a batch.
+type PublishedItem struct {
+	ID         string `json:"id" format:"uuid"`
+	Deliveries int    `json:"deliveries" doc:"How many webhooks it goes to."`
+}
+
+// StoredEvent is an event on record.
 type StoredEvent struct {
 	Event
-	AcceptedAt    time.Time  `json:"accepted_at,omitzero"`
-	DeliveryCount int        `json:"delivery_count"` // how many webhooks it goes to
-	Deliveries    []Delivery `json:"deliveries,omitempty"`
+	AcceptedAt    Time `json:"accepted_at"`
+	DeliveryCount int  `json:"delivery_count" doc:"How many webhooks it goes to."`
+}
+
+// EventDetail is an event on record with its deliveries.
+type EventDetail struct {
+	StoredEvent
+	Deliveries []Delivery `json:"deliveries" doc:"The first 1,000."`
 }
 
 // EventType is one type of the catalogue.
 type EventType struct {
 	Type          string          `json:"type"`
 	Description   string          `json:"description"`
-	ObjectID      string          `json:"object_id"`       // what the ID means
-	ObjectOwnerID string          `json:"object_owner_id"` // what the ID means
-	OwnerID       string          `json:"owner_id"`        // what the ID means
+	ObjectID      string          `json:"object_id" doc:"What the ID means in events of this type."`
+	ObjectOwnerID string          `json:"object_owner_id" doc:"What the ID means in events of this type."`
+	OwnerID       string          `json:"owner_id" doc:"What the ID means in events of this type."`
 	Example       Event           `json:"example"`
-	DataSchema    json.RawMessage `json:"data_schema"`
+	DataSchema    json.RawMessage `json:"data_schema" doc:"The JSON Schema of data."`
 }
 
 // EventQuery selects events; zero fields select all.
@@ -65,7 +78,7 @@ type EventQuery struct {
 // EventPage is one page of events, newest first; Next is empty on the last.
 type EventPage struct {
 	Events []StoredEvent `json:"items"`
-	Next   string        `json:"next,omitempty"`
+	Next   string        `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
 }
 
 // Publish publishes one event; when it returns nil the event is committed and flushed. Whatever is no receipt for this
@@ -80,10 +93,8 @@ func (c *Client) Publish(ctx context.Context, e Event) (Published, error) {
 }
 
 // PublishBatch publishes up to 1,000 events, all or none. Its error is as Publish's.
-func (c *Client) PublishBatch(ctx context.Context, events []Event) ([]Published, error) {
-	in := struct {
-		Events []Event `json:"events"`
-	}{events}
+func (c *Client) PublishBatch(ctx context.Context, events []Event) ([]PublishedItem, error) {
+	in := map[string][]Event{"events": events}
 	var out struct {
 		Events []receipt `json:"events"`
 	}
@@ -94,12 +105,13 @@ func (c *Client) PublishBatch(ctx context.Context, events []Event) ([]Published,
 	if len(out.Events) != len(events) {
 		return nil, errStranger
 	}
-	published := make([]Published, len(events))
+	published := make([]PublishedItem, len(events))
 	for i := range events {
-		var err error
-		if published[i], err = out.Events[i].of(&events[i]); err != nil {
+		p, err := out.Events[i].of(&events[i])
+		if err != nil {
 			return nil, err
 		}
+		published[i] = PublishedItem{p.ID, p.Deliveries}
 	}
 	return published, nil
 }
@@ -132,19 +144,17 @@ func (c *Client) Events(ctx context.Context, q EventQuery) (EventPage, error) {
 }
 
 // Event reads one event with its deliveries.
-func (c *Client) Event(ctx context.Context, id string) (StoredEvent, error) {
-	var out StoredEvent
+func (c *Client) Event(ctx context.Context, id string) (EventDetail, error) {
+	var out EventDetail
 	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/events/" + url.PathEscape(id), out: &out})
 	return out, err
 }
 
 // EventTypes reads the catalogue.
 func (c *Client) EventTypes(ctx context.Context) ([]EventType, error) {
-	var out struct {
-		EventTypes []EventType `json:"items"`
-	}
+	var out Page[EventType]
 	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/event-types", out: &out})
-	return out.EventTypes, err
+	return out.Items, err
 }
 
 // page makes the query parameters that all lists share.

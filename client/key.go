@@ -19,34 +19,44 @@ const (
 
 // Tenant is an advisory firm on the platform.
 type Tenant struct {
-	ID        string    `json:"id"`
-	Name      string    `json:"name,omitempty"`
-	Consent   bool      `json:"consent,omitempty"` // webhooks are enabled only where their targets consent
-	CreatedAt time.Time `json:"created_at,omitzero"`
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	Consent   bool   `json:"consent" doc:"Webhooks are enabled only where their targets consent."`
+	CreatedAt Time   `json:"created_at"`
 
-	// Limits that the tenant met within the last hour, and those of which it only used four fifths, at the node that
-	// answered; in lists only.
-	LimitsMet  []string `json:"limits_met,omitempty"`
-	LimitsNear []string `json:"limits_near,omitempty"`
+	LimitsMet  []string `json:"limits_met,omitempty" doc:"Limits met at this node within the last hour; in lists."`
+	LimitsNear []string `json:"limits_near,omitempty" doc:"Those of which it only used four fifths, likewise."`
 }
 
-// APIKey is the record of an API key. Key is there once: in the answer to the create that made it.
-type APIKey struct {
-	ID        string    `json:"id"`
-	Tenant    string    `json:"tenant,omitempty"`
-	Role      string    `json:"role"`
-	AdvisorID string    `json:"advisor_id,omitempty"` // role advisor only
-	Name      string    `json:"name,omitempty"`
-	CreatedAt time.Time `json:"created_at,omitzero"`
-	Key       string    `json:"key,omitempty"`
+// NewTenant is what a tenant is created with.
+type NewTenant struct {
+	ID      string `json:"id" pattern:"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"`
+	Name    string `json:"name,omitempty" maxLength:"256"`
+	Consent bool   `json:"consent,omitempty" doc:"Webhooks are enabled only where their targets consent."`
+}
 
-	Kind      string    `json:"kind,omitempty"`       // KindAPIKey, KindLink or KindSignIn
-	WebhookID string    `json:"webhook_id,omitempty"` // the one that it is bound to
-	MadeBy    string    `json:"made_by,omitempty"`    // ID of the key that it was made with, and ends with
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
-	Networks  []string  `json:"networks,omitempty"` // prefixes, from which it is good; none: from anywhere
-	UsedAt    time.Time `json:"last_used_at,omitzero"`
-	UsedFrom  string    `json:"last_used_from,omitempty"` // an address
+// TenantPatch is a change of a tenant, a JSON merge patch (RFC 7396): fields that are nil stay as they are.
+type TenantPatch struct {
+	Name    *string `json:"name,omitempty" maxLength:"256"`
+	Consent *bool   `json:"consent,omitempty" doc:"Webhooks are enabled only where their targets consent."`
+}
+
+// APIKey is the record of an API key, a link or a sign-in.
+type APIKey struct {
+	ID        string   `json:"id" format:"uuid"`
+	Kind      string   `json:"kind" enum:"api_key,link,sign_in"`
+	Tenant    string   `json:"tenant,omitempty" doc:"Absent for an operator's key."`
+	Role      string   `json:"role" enum:"publisher,viewer,admin,advisor,operator"`
+	WebhookID string   `json:"webhook_id,omitempty" doc:"If given, only this webhook."`
+	AdvisorID string   `json:"advisor_id,omitempty" doc:"Of role advisor: whose key it is."`
+	Name      string   `json:"name,omitempty" doc:"What it is for."`
+	CreatedAt Time     `json:"created_at"`
+	MadeBy    string   `json:"made_by,omitempty" format:"uuid" doc:"The key that it was made with, and ends with."`
+	ExpiresAt Time     `json:"expires_at,omitzero"`
+	Networks  []string `json:"networks,omitempty" doc:"If given, it is good from there only."`
+	UsedAt    Time     `json:"last_used_at,omitzero" doc:"To the minute."`
+	UsedFrom  string   `json:"last_used_from,omitempty" doc:"The address of that use."`
+	Key       string   `json:"key,omitempty" doc:"The API key itself; in the answer to its creation only."`
 }
 
 // What gives access: API keys, links that sign somebody in once, and the sign-ins.
@@ -56,37 +66,53 @@ const (
 	KindSignIn = "sign_in"
 )
 
-// APIKeyChange is what may be changed of an API key; nil fields stay as they are. A zero ExpiresAt is no end of its own, no
-// Networks is anywhere; where the key that does it has an end or networks, those count.
+// APIKeyChange is what may be changed of an API key, a JSON merge patch: nil fields stay as they are. A zero ExpiresAt is no
+// end of its own, no Networks is anywhere; where the key that does it has an end or networks, those count.
 type APIKeyChange struct {
-	Name      *string    `json:"name,omitempty"`
-	ExpiresAt *time.Time `json:"-"`
-	Networks  *[]string  `json:"networks,omitempty"`
+	Name      *string    `json:"name,omitempty" maxLength:"256"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"null: never, or with the key that does it."`
+	Networks  *[]string  `json:"networks,omitempty" doc:"Prefixes like 192.0.2.0/24 or 2001:db8::/32; empty: anywhere."`
+}
+
+// MarshalJSON writes a zero ExpiresAt as null.
+func (c APIKeyChange) MarshalJSON() ([]byte, error) {
+	type plain APIKeyChange
+	if c.ExpiresAt == nil || !c.ExpiresAt.IsZero() {
+		return json.Marshal(plain(c))
+	}
+	return json.Marshal(struct {
+		plain
+		ExpiresAt *time.Time `json:"expires_at"`
+	}{plain: plain(c)})
 }
 
 // NewAPIKey is what an API key is created with. Tenant is for the operator; a tenant's admin makes keys of its own tenant.
 type NewAPIKey struct {
-	Tenant    string `json:"tenant,omitempty"`
-	Role      string `json:"role"`
-	AdvisorID string `json:"advisor_id,omitempty"` // role advisor only
-	Name      string `json:"name,omitempty"`
-
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
-	Networks  []string  `json:"networks,omitempty"` // prefixes like 192.0.2.0/24
+	Tenant    string    `json:"tenant,omitempty" doc:"For operators: the same as the header X-Tenant."`
+	Role      string    `json:"role" enum:"publisher,viewer,admin,advisor,operator"`
+	AdvisorID string    `json:"advisor_id,omitempty" doc:"Of role advisor: whose key it is."`
+	Name      string    `json:"name,omitempty" maxLength:"256" doc:"What it is for."`
+	ExpiresAt time.Time `json:"expires_at,omitzero" doc:"Left out: never, or with the key that makes it."`
+	Networks  []string  `json:"networks,omitempty" doc:"Prefixes like 192.0.2.0/24; left out: from anywhere."`
 }
 
-// CreateTenant makes a tenant; the operator's key only. Its CreatedAt is passed over.
-func (c *Client) CreateTenant(ctx context.Context, t Tenant) (Tenant, error) {
-	var out Tenant
-	t.CreatedAt = time.Time{}
-	_, err := c.do(ctx, request{method: http.MethodPost, path: "/v1/tenants", in: t, out: &out})
+// CreateTenant makes a tenant; the operator's key only.
+func (c *Client) CreateTenant(ctx context.Context, t NewTenant) (out Tenant, err error) {
+	_, err = c.do(ctx, request{method: http.MethodPost, path: "/v1/tenants", in: t, out: &out})
 	return out, err
 }
 
 // UpdateTenant changes a tenant's name, or whether targets must consent; the operator's key only.
-func (c *Client) UpdateTenant(ctx context.Context, id string, p Patch) (out Tenant, err error) {
+func (c *Client) UpdateTenant(ctx context.Context, id string, p TenantPatch) (out Tenant, err error) {
 	_, err = c.do(ctx, request{method: http.MethodPatch, path: "/v1/tenants/" + url.PathEscape(id), in: p, out: &out})
 	return out, err
+}
+
+// Tenants lists all tenants; the operator's key only.
+func (c *Client) Tenants(ctx context.Context) ([]Tenant, error) {
+	var out Page[Tenant]
+	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/tenants", out: &out})
+	return out.Items, err
 }
 
 // CreateAPIKey makes an API key; the answer's Key is the only time it is shown.
@@ -96,40 +122,17 @@ func (c *Client) CreateAPIKey(ctx context.Context, k NewAPIKey) (APIKey, error) 
 	return out, err
 }
 
-// APIKeys lists the API keys, oldest first.
-func (c *Client) APIKeys(ctx context.Context) ([]APIKey, error) { return c.APIKeysOf(ctx, KindAPIKey) }
-
-// APIKeysOf lists what gives access, of one kind, oldest first.
-func (c *Client) APIKeysOf(ctx context.Context, kind string) ([]APIKey, error) {
-	var list []APIKey
-	query := url.Values{"kind": {kind}, "limit": {"200"}}
-	for {
-		var page struct {
-			Items []APIKey
-			Next  string
-		}
-		_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/api-keys", query: query, out: &page})
-		list = append(list, page.Items...)
-		if err != nil || page.Next == "" {
-			return list, err
-		}
-		query.Set("cursor", page.Next)
-	}
+// APIKeys lists what gives access, of one kind, oldest first, a page from cursor on ("": the first).
+func (c *Client) APIKeys(ctx context.Context, kind, cursor string) (out Page[APIKey], err error) {
+	q := page(cursor, 0, time.Time{}, time.Time{})
+	set(q, "kind", kind)
+	_, err = c.do(ctx, request{method: http.MethodGet, path: "/v1/api-keys", query: q, out: &out})
+	return out, err
 }
 
 // UpdateAPIKey changes an API key.
-func (c *Client) UpdateAPIKey(ctx context.Context, id string, change APIKeyChange) (APIKey, error) {
-	in := struct {
-		APIKeyChange
-		ExpiresAt any `json:"expires_at,omitzero"`
-	}{APIKeyChange: change}
-	if t := change.ExpiresAt; t != nil && t.IsZero() {
-		in.ExpiresAt = json.RawMessage("null")
-	} else if t != nil {
-		in.ExpiresAt = *t
-	}
-	var out APIKey
-	_, err := c.do(ctx, request{method: http.MethodPatch, path: "/v1/api-keys/" + url.PathEscape(id), in: in, out: &out})
+func (c *Client) UpdateAPIKey(ctx context.Context, id string, change APIKeyChange) (out APIKey, err error) {
+	_, err = c.do(ctx, request{method: http.MethodPatch, path: "/v1/api-keys/" + url.PathEscape(id), in: change, out: &out})
 	return out, err
 }
 

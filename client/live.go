@@ -19,14 +19,14 @@ type LiveQuery struct {
 	Outcome   string // delivered, retry or exhausted
 }
 
-// LiveAttempt is an attempt that was just made and is on record.
+// LiveAttempt is an attempt that was just made.
 type LiveAttempt struct {
 	DeliveryID string `json:"delivery_id"`
-	EventID    string `json:"event_id"`
+	EventID    string `json:"event_id" format:"uuid"`
 	EventType  string `json:"event_type"`
-	WebhookID  string `json:"webhook_id"`
+	WebhookID  string `json:"webhook_id" format:"uuid"`
 	Attempt           // without response, timings and headers
-	Missed     int    `json:"missed,omitempty"` // attempts before this one that were left out since there were too many
+	Missed     int    `json:"missed,omitempty" doc:"Attempts before it that are left out: there were too many."`
 }
 
 // Live follows attempts as they happen on the node that answers, until ctx ends or the loop is left; an error ends it.

@@ -3,47 +3,45 @@ package client
 import (
 	"context"
 	"net/http"
-	"net/url"
-	"time"
 )
 
 // NewLink is what a sign-in link is made with. Whoever opens it is signed in to the dashboard, once, with no more rights
 // than the key that made it.
 type NewLink struct {
-	Role        string   `json:"role"`                   // viewer or admin; operator for an operator
-	WebhookID   string   `json:"webhook_id,omitempty"`   // if set, only this webhook's pages
-	ExpiresIn   Duration `json:"expires_in,omitzero"`    // how long the link can be opened; default 15m, at most 24h
-	SignedInFor Duration `json:"signed_in_for,omitzero"` // how long the sign-in lasts; default 12h, at most 168h
-	Name        string   `json:"name,omitempty"`         // what it is for
+	Role        string   `json:"role" enum:"viewer,admin,operator" doc:"operator: by one who names no tenant."`
+	WebhookID   string   `json:"webhook_id,omitempty" format:"uuid" doc:"If given, only this webhook."`
+	ExpiresIn   Duration `json:"expires_in,omitzero" doc:"How long it can be opened; 15m, at most 24h."`
+	SignedInFor Duration `json:"signed_in_for,omitzero" doc:"The life of the sign-in; 12h, at most 168h."`
+	Name        string   `json:"name,omitempty" maxLength:"256" doc:"What it is for."`
 }
 
-// Link is a sign-in link. Token is shown this once.
+// Link is a sign-in link.
 type Link struct {
-	Token     string    `json:"token"`
-	Path      string    `json:"path"` // on the server: /sign-in?token=…
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	Token     string `json:"token" doc:"Shown this once."`
+	Path      string `json:"path" doc:"On the server, of the page that the link opens."`
+	ExpiresAt Time   `json:"expires_at"`
 }
 
 // SignedIn is a key of limited life, as a signed-in person's browser has it.
 type SignedIn struct {
-	Key       string    `json:"key"`
-	Role      string    `json:"role"`
-	Tenant    string    `json:"tenant,omitempty"`     // empty: an operator
-	WebhookID string    `json:"webhook_id,omitempty"` // if set, only this webhook
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	Key       string `json:"key" doc:"To be used like an API key; shown this once."`
+	Role      string `json:"role" enum:"publisher,viewer,admin,advisor,operator"`
+	Tenant    string `json:"tenant,omitempty" doc:"Absent for an operator."`
+	WebhookID string `json:"webhook_id,omitempty" doc:"If given, only this webhook."`
+	ExpiresAt Time   `json:"expires_at"`
 }
 
 // Caller is who a key belongs to and what it may do.
 type Caller struct {
-	Role      string    `json:"role"`
-	Tenant    string    `json:"tenant,omitempty"`     // that the call is for
-	WebhookID string    `json:"webhook_id,omitempty"` // if set, only this webhook
-	AdvisorID string    `json:"advisor_id,omitempty"` // role advisor only
-	Name      string    `json:"name,omitempty"`       // of the key
-	SignedIn  bool      `json:"signed_in"`            // the key is of a sign-in and ends with it
-	ExpiresAt time.Time `json:"expires_at,omitzero"`  // zero: never
-	Advisory  bool      `json:"advisory"`             // the server serves the advisory platform
-	Version   string    `json:"version"`              // of the server
+	Role      string `json:"role" enum:"publisher,viewer,admin,advisor,operator"`
+	Tenant    string `json:"tenant" doc:"That the call is for."`
+	WebhookID string `json:"webhook_id,omitempty" doc:"If given, only this webhook."`
+	AdvisorID string `json:"advisor_id,omitempty" doc:"Of role advisor: whose key it is."`
+	Name      string `json:"name,omitempty" doc:"Of the key."`
+	SignedIn  bool   `json:"signed_in" doc:"The key is of a sign-in, and ends with it."`
+	ExpiresAt Time   `json:"expires_at,omitzero" doc:"Absent: never."`
+	Advisory  bool   `json:"advisory" doc:"The advisory platform is served."`
+	Version   string `json:"version" doc:"Of the server."`
 }
 
 // CreateLink makes a sign-in link for the client's tenant.
@@ -69,13 +67,4 @@ func (c *Client) Caller(ctx context.Context) (out Caller, err error) {
 func (c *Client) SignOut(ctx context.Context) error {
 	_, err := c.do(ctx, request{method: http.MethodDelete, path: "/v1/sign-in"})
 	return err
-}
-
-// Tenants lists all tenants; the operator's key only.
-func (c *Client) Tenants(ctx context.Context) ([]Tenant, error) {
-	var out struct {
-		Tenants []Tenant `json:"items"`
-	}
-	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/tenants", query: url.Values{}, out: &out})
-	return out.Tenants, err
 }

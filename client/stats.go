@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"time"
 )
 
 // The periods of statistics, up to now.
@@ -18,35 +17,35 @@ const (
 // Counts are what attempts came to, and how long deliveries took from the event's acceptance to the receiver's 2xx.
 type Counts struct {
 	Delivered int64    `json:"delivered"`
-	Retried   int64    `json:"retried"` // failed attempts that are followed by another
+	Retried   int64    `json:"retried" doc:"Failed attempts that are followed by another."`
 	Exhausted int64    `json:"exhausted"`
 	Cancelled int64    `json:"cancelled"`
-	P50       *float64 `json:"p50_ms,omitempty"` // milliseconds; nil: nothing was delivered
-	P95       *float64 `json:"p95_ms,omitempty"` // milliseconds; nil: nothing was delivered
+	P50       *float64 `json:"p50_ms,omitempty" doc:"From acceptance to the 2xx, half took at most so long."`
+	P95       *float64 `json:"p95_ms,omitempty" doc:"The same for 95 of 100. Absent: nothing was delivered."`
 }
 
 // StatsPoint is one step of a period.
 type StatsPoint struct {
-	At time.Time `json:"at,omitzero"` // its beginning
+	At Time `json:"at" doc:"Its beginning."`
 	Counts
 }
 
 // Backlog is what waits to be tried again, or to be tried at all.
 type Backlog struct {
-	Waiting     int       `json:"waiting"`
-	WaitingMore bool      `json:"waiting_more,omitempty"`  // there are more than Waiting
-	Oldest      time.Time `json:"oldest_waiting,omitzero"` // acceptance of the oldest event that waits; zero: none
+	Waiting     int  `json:"waiting" doc:"Deliveries that wait to be tried, or tried again."`
+	WaitingMore bool `json:"waiting_more,omitempty" doc:"There are more."`
+	Oldest      Time `json:"oldest_waiting,omitzero" doc:"Acceptance of the oldest event that waits."`
 }
 
 // Stats are the numbers of a tenant, or of one of its webhooks, over a period.
 type Stats struct {
-	Period string    `json:"period"`
-	Since  time.Time `json:"since,omitzero"`
-	Until  time.Time `json:"until,omitzero"`
-	Step   Duration  `json:"step"` // between points
+	Period string   `json:"period" enum:"1h,24h,7d,30d"`
+	Since  Time     `json:"since"`
+	Until  Time     `json:"until"`
+	Step   Duration `json:"step" doc:"Between points, like 15m."`
 	Counts
 	Backlog
-	Points []StatsPoint `json:"points"` // oldest first, without gaps
+	Points []StatsPoint `json:"points" doc:"Oldest first, without gaps."`
 }
 
 // The states of a webhook, worst first.
@@ -61,25 +60,31 @@ const (
 
 // WebhookStats are a webhook's state and its numbers over a period.
 type WebhookStats struct {
-	ID          string    `json:"id"`
-	URL         string    `json:"url"`
-	Method      string    `json:"method"`
-	Description string    `json:"description,omitempty"`
-	EventTypes  []string  `json:"event_types"`
-	State       string    `json:"state"`
-	Since       time.Time `json:"since,omitzero"` // failing: since when, to the minute in the last day and to the hour before
+	ID          string   `json:"id" format:"uuid"`
+	URL         string   `json:"url"`
+	Method      string   `json:"method" enum:"POST,GET"`
+	Description string   `json:"description,omitempty"`
+	EventTypes  []string `json:"event_types" doc:"Patterns."`
+	State       string   `json:"state" enum:"switched_off,failing,unsteady,ok,idle,paused"`
+	Since       Time     `json:"since,omitzero" doc:"Failing: since when, to the minute or hour."`
 	Counts
 	Backlog
-	LastAt     time.Time    `json:"last_at,omitzero"` // the last attempt of the newest event that was tried
-	LastStatus int          `json:"last_status,omitempty"`
-	LastClass  string       `json:"last_class,omitempty"`
-	Day        []SparkPoint `json:"day"` // the last 24 hours, oldest first
+	LastAt     Time         `json:"last_at,omitzero" doc:"The last attempt of the newest event that was tried."`
+	LastStatus int          `json:"last_status,omitempty" doc:"The HTTP status that it was answered with."`
+	LastClass  string       `json:"last_class,omitempty" doc:"Its class of error."`
+	Day        []SparkPoint `json:"day" doc:"The last 24 hours, oldest first."`
+}
+
+// WebhookStatsPage has the webhooks in trouble first.
+type WebhookStatsPage struct {
+	Items []WebhookStats `json:"items"`
+	More  bool           `json:"more,omitempty" doc:"There are more webhooks; the newest are left out."`
 }
 
 // SparkPoint is an hour of a webhook.
 type SparkPoint struct {
 	Delivered int64 `json:"delivered"`
-	Failed    int64 `json:"failed"` // retried and exhausted
+	Failed    int64 `json:"failed" doc:"Retried and exhausted."`
 }
 
 // Stats reads the numbers of a period; webhookID "": the whole tenant's.
@@ -90,15 +95,10 @@ func (c *Client) Stats(ctx context.Context, period, webhookID string) (out Stats
 	return out, err
 }
 
-// WebhookStats reads the webhooks' numbers of a period, those in trouble first; webhookID, unless empty, selects one. More
-// tells that there are more webhooks than are shown.
-func (c *Client) WebhookStats(ctx context.Context, period, webhookID string) (list []WebhookStats, more bool, err error) {
+// WebhookStats reads the webhooks' numbers of a period; webhookID, unless empty, selects one.
+func (c *Client) WebhookStats(ctx context.Context, period, webhookID string) (out WebhookStatsPage, err error) {
 	v := url.Values{"period": {period}}
 	set(v, "webhook_id", webhookID)
-	var out struct {
-		Items []WebhookStats `json:"items"`
-		More  bool           `json:"more,omitempty"`
-	}
 	_, err = c.do(ctx, request{method: http.MethodGet, path: "/v1/stats/webhooks", query: v, out: &out})
-	return out.Items, out.More, err
+	return out, err
 }

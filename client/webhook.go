@@ -2,27 +2,10 @@ package client
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"time"
 )
-
-// Duration is a time.Duration that JSON shows as text, such as "15s" or "12h".
-type Duration time.Duration
-
-// MarshalText is the form of time.Duration.String.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
-
-// UnmarshalText takes what time.ParseDuration takes.
-func (d *Duration) UnmarshalText(b []byte) error {
-	v, err := time.ParseDuration(string(b))
-	if err != nil {
-		return fmt.Errorf("duration: %w", err)
-	}
-	*d = Duration(v)
-	return nil
-}
 
 // The kinds of static authentication.
 const (
@@ -32,114 +15,126 @@ const (
 	AuthAPIKey = "api_key"
 )
 
-// Auth is the static authentication of a webhook's requests. Password, Token and Value can be written and are never read back.
+// Auth is the static authentication of a webhook's requests. Password, Token and Value can be written and are never read
+// back: "[secret]" stands for them, and sent back it means: as before.
 type Auth struct {
-	Type     string `json:"type"`
-	Username string `json:"username,omitempty"`
-	Password string `json:"password,omitempty"`
-	Token    string `json:"token,omitempty"`
-	Header   string `json:"header,omitempty"`
-	Value    string `json:"value,omitempty"`
+	Type     string `json:"type" enum:"none,basic,bearer,api_key"`
+	Username string `json:"username,omitempty" doc:"Of basic."`
+	Password string `json:"password,omitempty" doc:"Of basic. Read back as [secret]; left out in a change: as before."`
+	Token    string `json:"token,omitempty" doc:"Of bearer. Read back as [secret]; left out in a change: as before."`
+	Header   string `json:"header,omitempty" doc:"Of api_key: the header's name." example:"X-Api-Key"`
+	Value    string `json:"value,omitempty" doc:"Of api_key. Read back as [secret]; left out in a change: as before."`
 }
 
-// Header is a custom header; its value can be written and is never read back.
+// Header is a custom header, whose value can be written and is never read back, or one of a request or a response.
 type Header struct {
-	Name  string `json:"name"`
-	Value string `json:"value,omitempty"`
+	Name  string `json:"name" example:"X-Team"`
+	Value string `json:"value,omitempty" doc:"A webhook's is read back as [secret]; left out in a change: as before."`
 }
 
 // SigningKey is what is shown of a signing key; never the key.
 type SigningKey struct {
-	ID        string    `json:"id"`
-	SwitchAt  time.Time `json:"switch_at,omitzero"`  // from here X-Quantfolio-Signature-256 is made with it
-	ExpiresAt time.Time `json:"expires_at,omitzero"` // from here webhook-signature no longer carries it; zero: never
+	ID        string `json:"id" doc:"The key's public name, which is on each attempt; never the key."`
+	SwitchAt  Time   `json:"switch_at,omitzero" doc:"From here X-Quantfolio-Signature-256 is made with it."`
+	ExpiresAt Time   `json:"expires_at,omitzero" doc:"From here webhook-signature lacks it; absent: never."`
 }
 
 // NewWebhook is what a webhook is created with. URL and EventTypes are needed.
 type NewWebhook struct {
-	URL                string     `json:"url"`
-	Method             string     `json:"method,omitempty"` // POST when left out
-	EventTypes         []string   `json:"event_types"`
-	OwnerID            string     `json:"owner_id,omitempty"`
+	URL                string     `json:"url" example:"https://example.com/hooks"`
+	Method             string     `json:"method,omitempty" enum:"POST,GET" default:"POST"`
+	EventTypes         []string   `json:"event_types" doc:"Patterns, like qap.investor.* or **."`
+	OwnerID            string     `json:"owner_id,omitempty" doc:"Only events whose owner_id or object_owner_id it is."`
 	Auth               *Auth      `json:"auth,omitempty"`
-	Headers            []Header   `json:"headers,omitempty"`
-	SigningKey         string     `json:"signing_key,omitempty"`
-	GenerateSigningKey bool       `json:"generate_signing_key,omitempty"`
+	Headers            []Header   `json:"headers,omitempty" doc:"Values are secrets."`
+	SigningKey         string     `json:"signing_key,omitempty" doc:"Left out: unsigned, unless one is generated."`
+	GenerateSigningKey bool       `json:"generate_signing_key,omitempty" doc:"The answer shows the key, once."`
 	Description        string     `json:"description,omitempty"`
-	Enabled            *bool      `json:"enabled,omitempty"` // nil: true
-	Timeout            Duration   `json:"timeout,omitzero"`
-	RetrySchedule      []Duration `json:"retry_schedule,omitempty"` // one delay per retry
+	Enabled            *bool      `json:"enabled,omitempty" default:"true"`
+	Timeout            Duration   `json:"timeout,omitzero" doc:"Of one attempt; left out: 15s."`
+	RetrySchedule      []Duration `json:"retry_schedule,omitempty" doc:"One delay per retry, like 5s, 2m or 12h."`
 }
 
 // Webhook is a registration as it is read back.
 type Webhook struct {
-	ID             string       `json:"id"`
+	ID             string       `json:"id" format:"uuid"`
 	URL            string       `json:"url"`
-	Method         string       `json:"method"`
-	EventTypes     []string     `json:"event_types"`
-	OwnerID        string       `json:"owner_id,omitempty"`
+	Method         string       `json:"method" enum:"POST,GET"`
+	EventTypes     []string     `json:"event_types" doc:"Patterns."`
+	OwnerID        string       `json:"owner_id,omitempty" doc:"Only events whose owner_id or object_owner_id it is."`
 	Auth           Auth         `json:"auth"`
 	Headers        []Header     `json:"headers"`
-	SigningKeys    []SigningKey `json:"signing_keys"` // newest first; none: unsigned; two during a rotation
+	SigningKeys    []SigningKey `json:"signing_keys" doc:"Newest first; none: unsigned; two during a rotation."`
+	SigningKey     string       `json:"signing_key,omitempty" doc:"In the answer to the call that generated it only."`
 	Description    string       `json:"description,omitempty"`
 	Enabled        bool         `json:"enabled"`
-	DisabledReason string       `json:"disabled_reason,omitempty"`
-	Warnings       []string     `json:"warnings,omitempty"` // what is allowed but unwise
-	Timeout        Duration     `json:"timeout"`
-	RetrySchedule  []Duration   `json:"retry_schedule"`
-	CreatedAt      time.Time    `json:"created_at,omitzero"`
-	UpdatedAt      time.Time    `json:"updated_at,omitzero"`
-	// SigningKey is there once: in the answer to a create or update that generated it.
-	SigningKey string `json:"signing_key,omitempty"`
-	// ETag names this version for UpdateWebhook and DeleteWebhook.
-	ETag string `json:"-"`
+	DisabledReason string       `json:"disabled_reason,omitempty" doc:"Why the product disabled it itself."`
+	Timeout        Duration     `json:"timeout" doc:"Of one attempt, like 15s."`
+	RetrySchedule  []Duration   `json:"retry_schedule" doc:"One delay per retry, before jitter."`
+	Warnings       []string     `json:"warnings" doc:"What is allowed but unwise."`
+	CreatedAt      Time         `json:"created_at"`
+	UpdatedAt      Time         `json:"updated_at"`
+	ETag           string       `json:"-"` // names this version, for UpdateWebhook and DeleteWebhook
 }
 
-// WebhookPatch is a change: fields that are nil stay as they are.
+// WebhookPatch is a change, a JSON merge patch (RFC 7396): fields that are nil stay as they are. On the wire null is the
+// default.
 type WebhookPatch struct {
 	URL                *string     `json:"url,omitempty"`
-	Method             *string     `json:"method,omitempty"`
-	EventTypes         *[]string   `json:"event_types,omitempty"`
-	OwnerID            *string     `json:"owner_id,omitempty"`
-	Auth               *Auth       `json:"auth,omitempty"`
-	Headers            *[]Header   `json:"headers,omitempty"`
-	SigningKey         *string     `json:"signing_key,omitempty"` // "": unsigned from now on
-	GenerateSigningKey *bool       `json:"generate_signing_key,omitempty"`
-	SigningKeySwitchAt *time.Time  `json:"signing_key_switch_at,omitempty"` // nil: now
-	SigningKeyOverlap  *Duration   `json:"signing_key_overlap,omitempty"`   // nil: 24h
+	Method             *string     `json:"method,omitempty" enum:"POST,GET"`
+	EventTypes         *[]string   `json:"event_types,omitempty" doc:"Patterns, like qap.investor.* or **."`
+	OwnerID            *string     `json:"owner_id,omitempty" doc:"Only events whose owner_id or object_owner_id it is."`
+	Auth               *Auth       `json:"auth,omitempty" doc:"Replaced as a whole; secrets may be left out."`
+	Headers            *[]Header   `json:"headers,omitempty" doc:"Replaced as a whole; values may be left out."`
+	SigningKey         *string     `json:"signing_key,omitempty" doc:"Rotates to this key; empty: unsigned from now on."`
+	GenerateSigningKey *bool       `json:"generate_signing_key,omitempty" doc:"The answer shows the key, once."`
+	SigningKeySwitchAt *time.Time  `json:"signing_key_switch_at,omitempty" doc:"When the new key takes over; now."`
+	SigningKeyOverlap  *Duration   `json:"signing_key_overlap,omitempty" doc:"Both keys sign so long after; 24h."`
 	Description        *string     `json:"description,omitempty"`
 	Enabled            *bool       `json:"enabled,omitempty"`
-	Timeout            *Duration   `json:"timeout,omitempty"`
-	RetrySchedule      *[]Duration `json:"retry_schedule,omitempty"`
+	Timeout            *Duration   `json:"timeout,omitempty" doc:"Of one attempt."`
+	RetrySchedule      *[]Duration `json:"retry_schedule,omitempty" doc:"One delay per retry, like 5s, 2m or 12h."`
 }
 
 // WebhookPage is one page of webhooks; Next is empty on the last.
 type WebhookPage struct {
 	Webhooks []Webhook `json:"items"`
-	Next     string    `json:"next,omitempty"`
+	Next     string    `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
+}
+
+// TestWebhook is what a test is asked for with.
+type TestWebhook struct {
+	Type string `json:"type,omitempty" doc:"Of the event; left out: the first that the webhook asks for."`
 }
 
 // TestResult is what a test send came to: the attempt, the request and the response in full.
 type TestResult struct {
 	Attempt  Attempt   `json:"attempt"`
 	Request  Request   `json:"request"`
-	Response *Response `json:"response,omitempty"` // nil: there was none
+	Response *Response `json:"response" doc:"null when there was none."`
 }
 
 // PreviewWebhook is a webhook that may be half filled in, and the type of the event to show it with.
 type PreviewWebhook struct {
 	NewWebhook
-	ID   string `json:"id,omitempty"`   // of the webhook that is changed: secrets left out are those that it has
-	Type string `json:"type,omitempty"` // default: the first that the webhook asks for
+	ID   string `json:"id,omitempty" format:"uuid" doc:"Of a webhook that is changed: what is left out is as it has it."`
+	Type string `json:"type,omitempty" doc:"Of the event; left out: the first that the webhook asks for."`
 }
 
 // Preview is the request that a webhook would send, and what is wrong with the webhook.
 type Preview struct {
 	Type     string       `json:"type"`
-	Request  *Request     `json:"request,omitempty"` // nil: it cannot be built
-	Matches  []string     `json:"matches"`           // the event types that its patterns match
-	Errors   []FieldError `json:"errors"`
-	Warnings []string     `json:"warnings"`
+	Request  *Request     `json:"request,omitempty" doc:"Absent when it cannot be built."`
+	Matches  []string     `json:"matches" doc:"The event types that its patterns match."`
+	Errors   []FieldError `json:"errors" doc:"What is wrong with the webhook. The target's address is not looked at."`
+	Warnings []string     `json:"warnings" doc:"What is allowed but unwise."`
+}
+
+// ReceiverCode is a program that receives and verifies a webhook's requests.
+type ReceiverCode struct {
+	Language string `json:"language"`
+	File     string `json:"file" doc:"The name that the program's file has to have."`
+	Code     string `json:"code" doc:"Secrets are read from the environment; none is in it."`
 }
 
 // CreateWebhook registers a webhook. With GenerateSigningKey the answer's SigningKey is the only time it is shown.
@@ -172,10 +167,8 @@ func (c *Client) DeleteWebhook(ctx context.Context, id, etag string) error {
 
 // TestWebhook sends the example of an event type to the webhook now.
 func (c *Client) TestWebhook(ctx context.Context, id, eventType string) (TestResult, error) {
-	in := struct {
-		Type string `json:"type"`
-	}{eventType}
 	var out TestResult
+	in := TestWebhook{eventType}
 	_, err := c.do(ctx, request{method: http.MethodPost, path: webhookPath(id) + "/test", in: in, out: &out})
 	return out, err
 }
@@ -188,12 +181,10 @@ func (c *Client) PreviewWebhook(ctx context.Context, w PreviewWebhook) (out Prev
 
 // ReceiverCode reads a program in a language (go, node, python, java, csharp, php) that receives the webhook's requests and
 // verifies them. It never has a key in it.
-func (c *Client) ReceiverCode(ctx context.Context, id, language string) (string, error) {
-	var out struct {
-		Code string `json:"code"`
-	}
-	_, err := c.do(ctx, request{method: http.MethodGet, path: webhookPath(id) + "/receiver", query: url.Values{"language": {language}}, out: &out})
-	return out.Code, err
+func (c *Client) ReceiverCode(ctx context.Context, id, language string) (out ReceiverCode, err error) {
+	q := url.Values{"language": {language}}
+	_, err = c.do(ctx, request{method: http.MethodGet, path: webhookPath(id) + "/receiver", query: q, out: &out})
+	return out, err
 }
 
 func (c *Client) webhook(ctx context.Context, q request) (Webhook, error) {

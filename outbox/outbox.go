@@ -74,9 +74,9 @@ func check(given []client.Event) ([]event.Event, error) {
 			e.ID = id.String()
 		}
 		if e.Time.IsZero() {
-			e.Time = now
+			e.Time = client.At(now)
 		}
-		e.Time = e.Time.UTC().Truncate(time.Millisecond)
+		e.Time = client.At(e.Time.UTC().Truncate(time.Millisecond))
 		if y := e.Time.Year(); y < 1 || y > 9999 {
 			v.Add(fmt.Sprintf("events[%d].time", i), "must be in the years 1 to 9999, or be left out")
 		}

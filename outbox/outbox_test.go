@@ -42,7 +42,7 @@ func TestInsertRefuses(t *testing.T) {
 		"data of no JSON":    {func(e *client.Event) { e.Data = []byte("{") }, "events[1].data"},
 		"data of no object":  {func(e *client.Event) { e.Data = []byte("[]") }, "events[1].data"},
 		"large data":         {func(e *client.Event) { e.Data = []byte(`{"a":"` + strings.Repeat("x", 256<<10) + `"}`) }, "events[1]"},
-		"a time out of RFCs": {func(e *client.Event) { e.Time = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }, "events[1].time"},
+		"a time out of RFCs": {func(e *client.Event) { e.Time = client.At(time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)) }, "events[1].time"},
 	} {
 		e := valid()
 		tt.change(&e)
@@ -127,7 +127,7 @@ func TestInsertWithBothDrivers(t *testing.T) {
 	defer db.Close()
 	given := valid()
 	given.ID, given.Data = "0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44", []byte(`{"b": 12345678901234567890.10, "a":"<\u0000>"}`)
-	given.Time = time.Date(2023, 3, 15, 12, 46, 0, 123456789, time.FixedZone("", 3600))
+	given.Time = client.At(time.Date(2023, 3, 15, 12, 46, 0, 123456789, time.FixedZone("", 3600)))
 	insert := func(exec func(query string, args ...any) error) {
 		t.Helper()
 		query, args, err := outbox.Insert("acme", given, valid())

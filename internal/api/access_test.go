@@ -13,6 +13,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -129,20 +130,20 @@ func TestMintedKeysStayWithin(t *testing.T) {
 		}
 	}
 	p := r.must(201, "tight", "POST", "/v1/api-keys", `{"role":"viewer"}`)
-	if p.str("expires_at") != formatTime(ends) || fmt.Sprint(p.json["networks"]) != "[192.0.2.0/24]" || p.str("made_by") != made.str("id") {
+	if p.str("expires_at") != event.FormatTime(ends) || fmt.Sprint(p.json["networks"]) != "[192.0.2.0/24]" || p.str("made_by") != made.str("id") {
 		t.Errorf("a key made with one that ends = %s, want its end, its networks and its maker", p.body)
 	}
 	for who, body := range map[string]string{"signed": `{"role":"admin","expires_in":"24h","signed_in_for":"168h"}`} {
 		r.keys[who] = r.must(201, "tight", "POST", "/v1/sign-in", "").str("key")
 		r.link("its link", who, body)
 		s := r.must(201, "its link", "POST", "/v1/sign-in", "")
-		if s.str("expires_at") != formatTime(ends) {
-			t.Errorf("the sign-in by a link of a sign-in of a key that ends at %s ends at %s", formatTime(ends), s.str("expires_at"))
+		if s.str("expires_at") != event.FormatTime(ends) {
+			t.Errorf("the sign-in by a link of a sign-in of a key that ends at %s ends at %s", event.FormatTime(ends), s.str("expires_at"))
 		}
 		r.keys["second"] = s.str("key")
 	}
 	for _, k := range r.must(200, admin, "GET", "/v1/api-keys?kind=sign_in", "").items() {
-		if fmt.Sprint(k["networks"]) != "[192.0.2.0/24]" || k["expires_at"] != formatTime(ends) {
+		if fmt.Sprint(k["networks"]) != "[192.0.2.0/24]" || k["expires_at"] != event.FormatTime(ends) {
 			t.Errorf("a sign-in exceeds the key that it comes from: %v", k)
 		}
 	}
@@ -151,7 +152,7 @@ func TestMintedKeysStayWithin(t *testing.T) {
 		r.must(403, who, "PATCH", "/v1/api-keys/"+made.str("id"), `{"networks":null,"expires_at":null}`)
 	}
 	p = r.must(200, "tight", "PATCH", "/v1/api-keys/"+made.str("id"), `{"networks":null,"expires_at":null,"name":"mine"}`)
-	if p.str("expires_at") != formatTime(ends) || fmt.Sprint(p.json["networks"]) != "[192.0.2.0/24]" || p.str("name") != "mine" {
+	if p.str("expires_at") != event.FormatTime(ends) || fmt.Sprint(p.json["networks"]) != "[192.0.2.0/24]" || p.str("name") != "mine" {
 		t.Errorf("a key that widens itself = %s, want it as tight as it was", p.body)
 	}
 	r.must(422, "tight", "PATCH", "/v1/api-keys/"+made.str("id"), `{"role":"operator"}`)

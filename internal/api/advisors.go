@@ -4,30 +4,13 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-type advisorInput struct {
-	Name  string `json:"name" maxLength:"200"`
-	Email string `json:"email,omitempty" maxLength:"254"`
-}
-
-type advisorPatch struct {
-	Name  string `json:"name,omitempty" maxLength:"200"`
-	Email string `json:"email,omitempty" maxLength:"254"`
-}
-
-type advisorView struct {
-	ID        string `json:"id" format:"uuid"`
-	Name      string `json:"name"`
-	Email     string `json:"email,omitempty"`
-	CreatedAt string `json:"created_at" format:"date-time"`
-	UpdatedAt string `json:"updated_at" format:"date-time"`
-}
-
-func viewAdvisor(x *store.Advisor) advisorView {
-	return advisorView{x.ID, x.Name, x.Email, formatTime(x.CreatedAt), formatTime(x.UpdatedAt)}
+func viewAdvisor(x *store.Advisor) client.Advisor {
+	return client.Advisor{ID: x.ID, Name: x.Name, Email: x.Email, CreatedAt: client.At(x.CreatedAt), UpdatedAt: client.At(x.UpdatedAt)}
 }
 
 func mergeAdvisor(x *store.Advisor, raw []byte) error {
@@ -46,7 +29,7 @@ func (a *api) registerAdvisors() {
 	register(a, operation{
 		id: "create-advisor", method: http.MethodPost, path: all, tag: advisoryTag, summary: "Make an advisor",
 		text:   "Triggers no event. An API key for the advisor is made with POST /v1/api-keys.",
-		status: http.StatusCreated, roles: admins, body: advisorInput{}, errors: []int{http.StatusConflict},
+		status: http.StatusCreated, roles: admins, body: client.NewAdvisor{}, errors: []int{http.StatusConflict},
 	}, a.createAdvisor)
 	register(a, operation{
 		id: "list-advisors", method: http.MethodGet, path: all, tag: advisoryTag, summary: "List advisors",
@@ -58,7 +41,7 @@ func (a *api) registerAdvisors() {
 	}, a.getAdvisor)
 	register(a, operation{
 		id: "update-advisor", method: http.MethodPatch, path: one, tag: advisoryTag, summary: "Change an advisor",
-		text: "Triggers no event.", status: http.StatusOK, roles: admins, body: advisorPatch{},
+		text: "Triggers no event.", status: http.StatusOK, roles: admins, body: client.NewAdvisor{},
 		errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
 	}, a.updateAdvisor)
 	register(a, operation{
@@ -68,7 +51,7 @@ func (a *api) registerAdvisors() {
 	}, a.deleteAdvisor)
 }
 
-func (a *api) createAdvisor(ctx context.Context, in *createInput) (*objectOutput[advisorView], error) {
+func (a *api) createAdvisor(ctx context.Context, in *createInput) (*objectOutput[client.Advisor], error) {
 	var x store.Advisor
 	if err := advisory.InvalidAdvisor(mergeAdvisor(&x, in.RawBody), &x); err != nil {
 		return nil, err
@@ -80,14 +63,14 @@ func (a *api) createAdvisor(ctx context.Context, in *createInput) (*objectOutput
 	return madeObject(viewAdvisor(&x), x.Version, "/v1/advisors/"+x.ID), nil
 }
 
-func (a *api) listAdvisors(ctx context.Context, in *pageInput) (*output[objectPage[advisorView]], error) {
+func (a *api) listAdvisors(ctx context.Context, in *pageInput) (*output[client.Page[client.Advisor]], error) {
 	who := actor(ctx)
 	return listObjects(in.Page, filterHash("advisors", who.Tenant), func(after int64, limit int) ([]store.Advisor, error) {
 		return a.advisory.Advisors(ctx, who, after, limit)
 	}, func(x *store.Advisor) int64 { return x.Num }, viewAdvisor)
 }
 
-func (a *api) getAdvisor(ctx context.Context, in *byID) (*objectOutput[advisorView], error) {
+func (a *api) getAdvisor(ctx context.Context, in *byID) (*objectOutput[client.Advisor], error) {
 	x, err := a.advisory.Advisor(ctx, actor(ctx), in.ID)
 	if err != nil {
 		return nil, missing("advisor", err)
@@ -95,7 +78,7 @@ func (a *api) getAdvisor(ctx context.Context, in *byID) (*objectOutput[advisorVi
 	return showObject(viewAdvisor(&x), x.Version), nil
 }
 
-func (a *api) updateAdvisor(ctx context.Context, in *patchInput) (*objectOutput[advisorView], error) {
+func (a *api) updateAdvisor(ctx context.Context, in *patchInput) (*objectOutput[client.Advisor], error) {
 	edit := func(x *store.Advisor) error { return mergeAdvisor(x, in.RawBody) }
 	x, err := a.advisory.UpdateAdvisor(ctx, actor(ctx), in.ID, in.match(), edit)
 	if err != nil {

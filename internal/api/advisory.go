@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/store"
 )
@@ -105,14 +106,8 @@ func madeObject[T any](view T, version int64, location string) *objectOutput[T] 
 	return &objectOutput[T]{ETag: versionTag(version), Location: location, Body: view}
 }
 
-// objectPage is a page of a list by number.
-type objectPage[T any] struct {
-	Items []T    `json:"items" nullable:"false"`
-	Next  string `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
-}
-
 // listObjects reads a page and one more, and shows it. filter identifies the list.
-func listObjects[O, V any](p Page, filter uint32, read func(after int64, limit int) ([]O, error), num func(*O) int64, view func(*O) V) (*output[objectPage[V]], error) {
+func listObjects[O, V any](p Page, filter uint32, read func(after int64, limit int) ([]O, error), num func(*O) int64, view func(*O) V) (*output[client.Page[V]], error) {
 	from, err := decodeCursor(filter, p.Cursor)
 	if err != nil {
 		return nil, err
@@ -121,7 +116,7 @@ func listObjects[O, V any](p Page, filter uint32, read func(after int64, limit i
 	if err != nil {
 		return nil, err
 	}
-	out := objectPage[V]{Items: make([]V, 0, len(found))}
+	out := client.Page[V]{Items: make([]V, 0, len(found))}
 	if len(found) > p.Limit {
 		found = found[:p.Limit]
 		out.Next = encodeCursor(filter, cursor{first: num(&found[p.Limit-1])})
@@ -129,7 +124,7 @@ func listObjects[O, V any](p Page, filter uint32, read func(after int64, limit i
 	for i := range found {
 		out.Items = append(out.Items, view(&found[i]))
 	}
-	return &output[objectPage[V]]{out}, nil
+	return &output[client.Page[V]]{out}, nil
 }
 
 // actor is for whom the caller acts.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/budget"
@@ -168,7 +170,11 @@ func New(cfg Config) (http.Handler, error) {
 	return a, nil
 }
 
+func init() { huma.DefaultArrayNullable = false } // no list is null here
+
 func documentConfig(version string) huma.Config {
+	schemas := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	schemas.RegisterTypeAlias(reflect.TypeFor[client.Time](), reflect.TypeFor[time.Time]())
 	doc := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{
@@ -177,7 +183,7 @@ func documentConfig(version string) huma.Config {
 			Description: "Publish an event, and every webhook that asked for it gets one signed HTTP request about it. Errors are RFC 9457 problem documents.",
 		},
 		Components: &huma.Components{
-			Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+			Schemas: schemas,
 			SecuritySchemes: map[string]*huma.SecurityScheme{
 				securityName: {Type: "http", Scheme: "bearer", Description: "An API key, of the form qhk_…"},
 			},

@@ -371,7 +371,8 @@ func TestOpenAPI(t *testing.T) {
 	if len(doc.Paths) != len(calls) {
 		t.Errorf("the document has %d paths, want %d", len(doc.Paths), len(calls))
 	}
-	for name, field := range map[string]string{"WebhookPatch": "signing_key", "WebhookCreate": "auth", "StoredEvent": "object_id", "EventWithDeliveries": "id", "DeliveryWithAttempts": "status", "AttemptView": "response_base64"} {
+	for name, field := range map[string]string{"WebhookPatch": "signing_key", "NewWebhook": "auth", "StoredEvent": "object_id",
+		"NewAPIKey": "networks", "LiveAttempt": "status", "InvestorPatch": "email"} {
 		schema, _ := doc.Components.Schemas[name].(map[string]any)
 		if properties, _ := schema["properties"].(map[string]any); properties[field] == nil {
 			t.Errorf("schema %s lacks %s", name, field)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -26,7 +27,7 @@ type cursor struct {
 // errCursor is the answer to a cursor that is none, or of another list.
 func errCursor() error {
 	p := newProblem(http.StatusBadRequest, "The cursor is not one of this list with this filter. Begin again without it.")
-	p.Errors = []FieldError{{"query.cursor", "is not one of this list with this filter"}}
+	p.Errors = []client.FieldError{{Location: "query.cursor", Message: "is not one of this list with this filter"}}
 	return p
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
@@ -238,7 +239,7 @@ func (a *api) findDeliveries(ctx context.Context, s *selection, before store.Del
 	}
 }
 
-func (a *api) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*output[deliveryPage], error) {
+func (a *api) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*output[client.DeliveryPage], error) {
 	hash := in.hash(callerOf(ctx).tenant)
 	from, err := decodeCursor(hash, in.Cursor)
 	if err != nil {
@@ -252,16 +253,16 @@ func (a *api) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*out
 	if err != nil {
 		return nil, err
 	}
-	out := deliveryPage{Items: make([]DeliveryView, 0, len(found))}
+	out := client.DeliveryPage{Deliveries: make([]client.Delivery, 0, len(found))}
 	for i := range found {
-		out.Items = append(out.Items, viewDelivery(&found[i]))
+		out.Deliveries = append(out.Deliveries, viewDelivery(&found[i]))
 	}
 	if more {
 		if out.Next = encodeCursor(hash, cursor{int64(last.Event), last.Webhook}); len(found) < in.Limit {
-			out.To = formatTime(last.Event.Time())
+			out.SearchedTo = client.At(last.Event.Time())
 		}
 	}
-	return &output[deliveryPage]{out}, nil
+	return &output[client.DeliveryPage]{out}, nil
 }
 
 const (
@@ -274,11 +275,6 @@ type countInput struct {
 	DeliveriesFilter
 }
 
-type countView struct {
-	Count int  `json:"count"`
-	More  bool `json:"more,omitempty" doc:"There are at least so many."`
-}
-
 func (a *api) registerCount() {
 	register(a, operation{
 		id: "count-deliveries", method: http.MethodGet, path: "/v1/deliveries/count", tag: "Deliveries", summary: "Count deliveries",
@@ -287,18 +283,18 @@ func (a *api) registerCount() {
 	}, a.countDeliveries)
 }
 
-func (a *api) countDeliveries(ctx context.Context, in *countInput) (*output[countView], error) {
+func (a *api) countDeliveries(ctx context.Context, in *countInput) (*output[client.DeliveryCount], error) {
 	s, err := a.selection(ctx, &in.DeliveriesFilter)
 	if err != nil || s.none {
-		return &output[countView]{}, err
+		return &output[client.DeliveryCount]{}, err
 	}
-	var out countView
+	var out client.DeliveryCount
 	if !s.narrow() {
 		n, more, err := a.store.CountDeliveries(ctx, callerOf(ctx).tenant, s.with(s.statuses[0]), maxCount+1)
 		if err != nil {
 			return nil, fmt.Errorf("count deliveries: %w", err)
 		}
-		return &output[countView]{countView{min(n, maxCount), more}}, nil
+		return &output[client.DeliveryCount]{client.DeliveryCount{Count: min(n, maxCount), More: more}}, nil
 	}
 	var before store.DeliveryKey
 	for begun := time.Now(); ; {
@@ -307,11 +303,11 @@ func (a *api) countDeliveries(ctx context.Context, in *countInput) (*output[coun
 			return nil, err
 		}
 		if out.Count += len(found); !more {
-			return &output[countView]{out}, nil
+			return &output[client.DeliveryCount]{out}, nil
 		}
 		if out.Count >= maxCount || time.Since(begun) > countTime {
 			out.More = true
-			return &output[countView]{out}, nil
+			return &output[client.DeliveryCount]{out}, nil
 		}
 		before = last
 	}

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -17,34 +18,10 @@ const (
 	maxTenantID = 64
 )
 
-type tenantInput struct {
-	ID string `json:"id" pattern:"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"`
-	tenantPatch
-}
-
-type tenantPatch struct {
-	Name    string `json:"name,omitempty" maxLength:"256"`
-	Consent bool   `json:"consent,omitempty" doc:"Webhooks are enabled only where their targets consent: they are asked by the handshake of CloudEvents' HTTP 1.1 Web Hooks, section 4. Webhooks that are enabled already go on."`
-}
-
 type tenantChange struct {
 	Scope
 	ID      string `path:"id" maxLength:"64"`
 	RawBody []byte
-}
-
-type tenantView struct {
-	ID        string `json:"id"`
-	Name      string `json:"name"`
-	Consent   bool   `json:"consent" doc:"Webhooks are enabled only where their targets consent."`
-	CreatedAt string `json:"created_at" format:"date-time"`
-	// The limits are in the list only.
-	LimitsMet  []string `json:"limits_met,omitempty" doc:"Limits that the tenant met at this node within the last hour."`
-	LimitsNear []string `json:"limits_near,omitempty" doc:"Limits of which it only used four fifths, likewise."`
-}
-
-type tenantPage struct {
-	Items []tenantView `json:"items" nullable:"false"`
 }
 
 // bodyInput is the input of a call with a body and nothing else.
@@ -56,12 +33,12 @@ type bodyInput struct {
 func (a *api) registerDirectory() {
 	register(a, operation{
 		id: "create-tenant", method: http.MethodPost, path: "/v1/tenants", tag: "Tenants and keys", summary: "Make a tenant",
-		status: http.StatusCreated, roles: operators, body: tenantInput{}, errors: []int{http.StatusConflict},
+		status: http.StatusCreated, roles: operators, body: client.NewTenant{}, errors: []int{http.StatusConflict},
 	}, a.createTenant)
 	register(a, operation{
 		id: "update-tenant", method: http.MethodPatch, path: "/v1/tenants/{id}", tag: "Tenants and keys", summary: "Change a tenant",
 		text:   "A JSON merge patch: what is left out stays as it is, null is the default.",
-		status: http.StatusOK, roles: operators, body: tenantPatch{}, errors: []int{http.StatusNotFound},
+		status: http.StatusOK, roles: operators, body: client.TenantPatch{}, errors: []int{http.StatusNotFound},
 	}, a.updateTenant)
 	register(a, operation{
 		id: "list-tenants", method: http.MethodGet, path: "/v1/tenants", tag: "Tenants and keys", summary: "List all tenants",
@@ -70,7 +47,7 @@ func (a *api) registerDirectory() {
 	a.registerKeys()
 }
 
-func (a *api) createTenant(ctx context.Context, in *bodyInput) (*output[tenantView], error) {
+func (a *api) createTenant(ctx context.Context, in *bodyInput) (*output[client.Tenant], error) {
 	o, err := parseObject(in.RawBody, "a tenant")
 	if err != nil {
 		return nil, err
@@ -91,10 +68,10 @@ func (a *api) createTenant(ctx context.Context, in *bodyInput) (*output[tenantVi
 		return nil, fmt.Errorf("make tenant %s: %w", t.ID, err)
 	}
 	a.log.InfoContext(ctx, "tenant made", "tenant", t.ID)
-	return &output[tenantView]{viewTenant(t)}, nil
+	return &output[client.Tenant]{viewTenant(t)}, nil
 }
 
-func (a *api) updateTenant(ctx context.Context, in *tenantChange) (*output[tenantView], error) {
+func (a *api) updateTenant(ctx context.Context, in *tenantChange) (*output[client.Tenant], error) {
 	o, err := parseObject(in.RawBody, "a tenant")
 	if err != nil {
 		return nil, err
@@ -112,7 +89,7 @@ func (a *api) updateTenant(ctx context.Context, in *tenantChange) (*output[tenan
 		return nil, missing("tenant", err)
 	}
 	a.log.InfoContext(ctx, "tenant changed", "tenant", t.ID, "consent", t.Consent, "by", callerOf(ctx).key.ID)
-	return &output[tenantView]{viewTenant(t)}, nil
+	return &output[client.Tenant]{viewTenant(t)}, nil
 }
 
 // mergeTenant takes what a body says of a tenant.
@@ -127,22 +104,22 @@ func (a *api) mergeTenant(o *object, t *store.Tenant) {
 	}
 }
 
-func viewTenant(t store.Tenant) tenantView {
-	return tenantView{ID: t.ID, Name: t.Name, Consent: t.Consent, CreatedAt: formatTime(t.CreatedAt)}
+func viewTenant(t store.Tenant) client.Tenant {
+	return client.Tenant{ID: t.ID, Name: t.Name, Consent: t.Consent, CreatedAt: client.At(t.CreatedAt)}
 }
 
-func (a *api) listTenants(ctx context.Context, _ *Scope) (*output[tenantPage], error) {
+func (a *api) listTenants(ctx context.Context, _ *Scope) (*output[client.Page[client.Tenant]], error) {
 	list, err := a.store.ListTenants(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list tenants: %w", err)
 	}
-	out := tenantPage{Items: make([]tenantView, 0, len(list))}
+	out := client.Page[client.Tenant]{Items: make([]client.Tenant, 0, len(list))}
 	for _, t := range list {
 		v := viewTenant(t)
 		v.LimitsMet, v.LimitsNear = a.limits.lately(t.ID, a.clock())
 		out.Items = append(out.Items, v)
 	}
-	return &output[tenantPage]{out}, nil
+	return &output[client.Page[client.Tenant]]{out}, nil
 }
 
 // name reads the member name, which is for people.

@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
 )
@@ -38,49 +38,6 @@ func (p Period) times(v *event.Violations) (since, until time.Time) {
 		return t.UTC()
 	}
 	return read("since", p.Since), read("until", p.Until)
-}
-
-// EventView is an event in answers. It is exported since the OpenAPI document takes embedded fields of exported types only;
-// so are the others like it.
-type EventView struct {
-	ID            string          `json:"id" format:"uuid"`
-	Type          string          `json:"type"`
-	ObjectID      string          `json:"object_id"`
-	ObjectOwnerID string          `json:"object_owner_id"`
-	OwnerID       string          `json:"owner_id"`
-	Time          string          `json:"time" format:"date-time"`
-	Data          json.RawMessage `json:"data" doc:"A JSON object, as published."`
-}
-
-// StoredEvent is an event on record.
-type StoredEvent struct {
-	EventView
-	AcceptedAt    string `json:"accepted_at" format:"date-time"`
-	DeliveryCount int    `json:"delivery_count" doc:"How many webhooks it goes to."`
-}
-
-type eventWithDeliveries struct {
-	StoredEvent
-	Deliveries []DeliveryView `json:"deliveries" nullable:"false"`
-}
-
-type eventPage struct {
-	Items []StoredEvent `json:"items" nullable:"false"`
-	Next  string        `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
-}
-
-type eventTypeView struct {
-	Type          string          `json:"type"`
-	Description   string          `json:"description"`
-	ObjectID      string          `json:"object_id" doc:"What the ID means in events of this type."`
-	ObjectOwnerID string          `json:"object_owner_id" doc:"What the ID means in events of this type."`
-	OwnerID       string          `json:"owner_id" doc:"What the ID means in events of this type."`
-	Example       EventView       `json:"example"`
-	DataSchema    json.RawMessage `json:"data_schema" doc:"The JSON Schema of data."`
-}
-
-type eventTypePage struct {
-	Items []eventTypeView `json:"items" nullable:"false"`
 }
 
 // output is an answer with a body.
@@ -126,7 +83,7 @@ func (in *listEventsInput) filter() (store.EventFilter, error) {
 	return f, v.Err()
 }
 
-func (a *api) listEvents(ctx context.Context, in *listEventsInput) (*output[eventPage], error) {
+func (a *api) listEvents(ctx context.Context, in *listEventsInput) (*output[client.EventPage], error) {
 	f, err := in.filter()
 	if err != nil {
 		return nil, err
@@ -141,15 +98,15 @@ func (a *api) listEvents(ctx context.Context, in *listEventsInput) (*output[even
 	if err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
 	}
-	out := eventPage{Items: make([]StoredEvent, 0, len(found))}
+	out := client.EventPage{Events: make([]client.StoredEvent, 0, len(found))}
 	if len(found) > in.Limit {
 		found = found[:in.Limit]
 		out.Next = encodeCursor(hash, cursor{first: int64(found[in.Limit-1].Seq)})
 	}
 	for i := range found {
-		out.Items = append(out.Items, viewStored(&found[i]))
+		out.Events = append(out.Events, viewStored(&found[i]))
 	}
-	return &output[eventPage]{out}, nil
+	return &output[client.EventPage]{out}, nil
 }
 
 type byID struct {
@@ -160,7 +117,7 @@ type byID struct {
 // maxEventDeliveries bounds the deliveries shown with one event; the list of deliveries has them all.
 const maxEventDeliveries = 1000
 
-func (a *api) getEvent(ctx context.Context, in *byID) (*output[eventWithDeliveries], error) {
+func (a *api) getEvent(ctx context.Context, in *byID) (*output[client.EventDetail], error) {
 	tenant := callerOf(ctx).tenant
 	id, err := uuid.Parse(in.ID)
 	if err != nil || len(in.ID) != 36 {
@@ -176,7 +133,7 @@ func (a *api) getEvent(ctx context.Context, in *byID) (*output[eventWithDeliveri
 		return nil, fmt.Errorf("list the deliveries of event %s: %w", id, err)
 	}
 	c := callerOf(ctx)
-	out := eventWithDeliveries{viewStored(&rec), make([]DeliveryView, 0, len(ds))}
+	out := client.EventDetail{StoredEvent: viewStored(&rec), Deliveries: make([]client.Delivery, 0, len(ds))}
 	for i := range ds {
 		if c.sees(ds[i].WebhookID) {
 			out.Deliveries = append(out.Deliveries, viewDelivery(&ds[i]))
@@ -188,25 +145,25 @@ func (a *api) getEvent(ctx context.Context, in *byID) (*output[eventWithDeliveri
 		}
 		out.DeliveryCount = len(out.Deliveries)
 	}
-	return &output[eventWithDeliveries]{out}, nil
+	return &output[client.EventDetail]{out}, nil
 }
 
-func (a *api) listEventTypes(context.Context, *Scope) (*output[eventTypePage], error) {
-	var out eventTypePage
+func (a *api) listEventTypes(context.Context, *Scope) (*output[client.Page[client.EventType]], error) {
+	var out client.Page[client.EventType]
 	for _, t := range event.Catalogue() {
 		ex := t.Example(a.now())
-		out.Items = append(out.Items, eventTypeView{
+		out.Items = append(out.Items, client.EventType{
 			Type: t.Name, Description: t.Description, ObjectID: t.ObjectID, ObjectOwnerID: t.ObjectOwnerID, OwnerID: t.OwnerID,
 			Example: viewEvent(&ex), DataSchema: t.DataSchema,
 		})
 	}
-	return &output[eventTypePage]{out}, nil
+	return &output[client.Page[client.EventType]]{out}, nil
 }
 
-func viewEvent(e *event.Event) EventView {
-	v := EventView{
+func viewEvent(e *event.Event) client.Event {
+	v := client.Event{
 		ID: e.ID.String(), Type: e.Type, ObjectID: e.ObjectID, ObjectOwnerID: e.ObjectOwnerID, OwnerID: e.OwnerID,
-		Time: event.FormatTime(e.Time), Data: e.Data,
+		Time: client.At(e.Time), Data: e.Data,
 	}
 	if len(v.Data) == 0 {
 		v.Data = json.RawMessage("{}")
@@ -214,26 +171,6 @@ func viewEvent(e *event.Event) EventView {
 	return v
 }
 
-func viewStored(r *store.EventRecord) StoredEvent {
-	return StoredEvent{viewEvent(&r.Event), event.FormatTime(r.Seq.Time()), len(r.Webhooks)}
-}
-
-// formatTime is the form of all times in answers; "" for the zero time.
-func formatTime(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return event.FormatTime(t)
-}
-
-// formatDuration is time.Duration.String without the zeros at its end: 2m, not 2m0s.
-func formatDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
+func viewStored(r *store.EventRecord) client.StoredEvent {
+	return client.StoredEvent{Event: viewEvent(&r.Event), AcceptedAt: client.At(r.Seq.Time()), DeliveryCount: len(r.Webhooks)}
 }

@@ -5,47 +5,15 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-// InvestorFields are what may be left out of an investor.
-type InvestorFields struct {
-	AdvisorID string `json:"advisor_id,omitempty" doc:"The advisor that the investor belongs to; an advisor's key makes its own."`
-	Email     string `json:"email,omitempty" maxLength:"254"`
-	Country   string `json:"country,omitempty" doc:"ISO 3166-1, two letters." example:"CH"`
-	Reference string `json:"reference,omitempty" maxLength:"100" doc:"The firm's own, for example a customer number."`
-}
-
-type investorInput struct {
-	Type string `json:"investor_type" enum:"person,company"`
-	Name string `json:"investor_name" maxLength:"200"`
-	InvestorFields
-}
-
-type investorPatch struct {
-	Type string `json:"investor_type,omitempty" enum:"person,company"`
-	Name string `json:"investor_name,omitempty" maxLength:"200"`
-	InvestorFields
-}
-
-type investorView struct {
-	ID        string `json:"id" format:"uuid"`
-	AdvisorID string `json:"advisor_id" format:"uuid"`
-	Type      string `json:"investor_type" enum:"person,company"`
-	Name      string `json:"investor_name"`
-	Email     string `json:"email,omitempty"`
-	Country   string `json:"country,omitempty"`
-	Reference string `json:"reference,omitempty"`
-	CreatedAt string `json:"created_at" format:"date-time"`
-	UpdatedAt string `json:"updated_at" format:"date-time"`
-	DeletedAt string `json:"deleted_at,omitempty" format:"date-time" doc:"When it was soft-deleted."`
-}
-
-func viewInvestor(x *store.Investor) investorView {
-	return investorView{
+func viewInvestor(x *store.Investor) client.Investor {
+	return client.Investor{
 		ID: x.ID, AdvisorID: x.AdvisorID, Type: x.Type, Name: x.Name, Email: x.Email, Country: x.Country, Reference: x.Reference,
-		CreatedAt: formatTime(x.CreatedAt), UpdatedAt: formatTime(x.UpdatedAt), DeletedAt: formatTime(x.DeletedAt),
+		CreatedAt: client.At(x.CreatedAt), UpdatedAt: client.At(x.UpdatedAt), DeletedAt: client.At(x.DeletedAt),
 	}
 }
 
@@ -78,7 +46,7 @@ func (a *api) registerInvestors() {
 	changed := []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed}
 	register(a, operation{
 		id: "create-investor", method: http.MethodPost, path: all, tag: advisoryTag, summary: "Make an investor",
-		text: "Triggers qap.investor.created.", status: http.StatusCreated, roles: advisoryWriters, body: investorInput{}, errors: []int{http.StatusConflict},
+		text: "Triggers qap.investor.created.", status: http.StatusCreated, roles: advisoryWriters, body: client.NewInvestor{}, errors: []int{http.StatusConflict},
 	}, a.createInvestor)
 	register(a, operation{
 		id: "list-investors", method: http.MethodGet, path: all, tag: advisoryTag, summary: "List investors",
@@ -91,7 +59,7 @@ func (a *api) registerInvestors() {
 	register(a, operation{
 		id: "update-investor", method: http.MethodPatch, path: one, tag: advisoryTag, summary: "Change an investor",
 		text:   "A JSON merge patch: what is left out stays as it is, null is empty. Triggers qap.investor.updated with the names of what changed; when nothing did, nothing.",
-		status: http.StatusOK, roles: advisoryWriters, body: investorPatch{}, errors: changed,
+		status: http.StatusOK, roles: advisoryWriters, body: client.NewInvestor{}, errors: changed,
 	}, a.updateInvestor)
 	register(a, operation{
 		id: "delete-investor", method: http.MethodDelete, path: one, tag: advisoryTag, summary: "Soft-delete or permanently delete an investor",
@@ -104,7 +72,7 @@ func (a *api) registerInvestors() {
 	}, a.restoreInvestor)
 }
 
-func (a *api) createInvestor(ctx context.Context, in *createInput) (*objectOutput[investorView], error) {
+func (a *api) createInvestor(ctx context.Context, in *createInput) (*objectOutput[client.Investor], error) {
 	var x store.Investor
 	if err := advisory.InvalidInvestor(mergeInvestor(&x, in.RawBody), actor(ctx), &x); err != nil {
 		return nil, err
@@ -116,7 +84,7 @@ func (a *api) createInvestor(ctx context.Context, in *createInput) (*objectOutpu
 	return madeObject(viewInvestor(&x), x.Version, "/v1/investors/"+x.ID), nil
 }
 
-func (a *api) listInvestors(ctx context.Context, in *listInvestorsInput) (*output[objectPage[investorView]], error) {
+func (a *api) listInvestors(ctx context.Context, in *listInvestorsInput) (*output[client.Page[client.Investor]], error) {
 	who := actor(ctx)
 	f := store.InvestorFilter{AdvisorID: in.AdvisorID, Type: in.Type, Reference: in.Reference, Presence: presenceOf(in.Deleted)}
 	hash := filterHash("investors", who.Tenant, who.Advisor, in.AdvisorID, in.Type, in.Reference, strconv.FormatBool(in.Deleted))
@@ -125,16 +93,16 @@ func (a *api) listInvestors(ctx context.Context, in *listInvestorsInput) (*outpu
 	}, func(x *store.Investor) int64 { return x.Num }, viewInvestor)
 }
 
-func (a *api) getInvestor(ctx context.Context, in *readInput) (*objectOutput[investorView], error) {
+func (a *api) getInvestor(ctx context.Context, in *readInput) (*objectOutput[client.Investor], error) {
 	return showInvestor(a.advisory.Investor(ctx, actor(ctx), in.ID, alsoDeleted(in.Deleted)))
 }
 
-func (a *api) updateInvestor(ctx context.Context, in *patchInput) (*objectOutput[investorView], error) {
+func (a *api) updateInvestor(ctx context.Context, in *patchInput) (*objectOutput[client.Investor], error) {
 	edit := func(x *store.Investor) error { return mergeInvestor(x, in.RawBody) }
 	return showInvestor(a.advisory.UpdateInvestor(ctx, actor(ctx), in.ID, in.match(), edit))
 }
 
-func (a *api) restoreInvestor(ctx context.Context, in *actInput) (*objectOutput[investorView], error) {
+func (a *api) restoreInvestor(ctx context.Context, in *actInput) (*objectOutput[client.Investor], error) {
 	return showInvestor(a.advisory.RestoreInvestor(ctx, actor(ctx), in.ID, in.match(), in.once("restore investor", in.ID)))
 }
 
@@ -149,7 +117,7 @@ func (a *api) deleteInvestor(ctx context.Context, in *removeInput) (*None, error
 	return nil, nil
 }
 
-func showInvestor(x store.Investor, err error) (*objectOutput[investorView], error) {
+func showInvestor(x store.Investor, err error) (*objectOutput[client.Investor], error) {
 	if err != nil {
 		return nil, missing("investor", err)
 	}

@@ -11,47 +11,13 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/quantfolio/qhook/client"
+	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
 // freshSignIn is how long after signing in an operator may make and change keys.
 const freshSignIn = 10 * time.Minute
-
-type keyInput struct {
-	Role    string `json:"role" enum:"publisher,viewer,admin,advisor,operator" doc:"Only an operator makes an operator's key."`
-	Tenant  string `json:"tenant,omitempty" doc:"For operators: the same as the header X-Tenant."`
-	Advisor string `json:"advisor_id,omitempty" doc:"Of role advisor: whose key it is."`
-	keyChange
-}
-
-// keyChange is what may be changed of a key.
-type keyChange struct {
-	Name      string   `json:"name,omitempty" maxLength:"256" doc:"What it is for."`
-	ExpiresAt string   `json:"expires_at,omitempty" format:"date-time" doc:"When it ends; left out: never, or with the key that makes it."`
-	Networks  []string `json:"networks,omitempty" doc:"Prefixes like 192.0.2.0/24 or 2001:db8::/32, from which it is good; left out: from anywhere, or as the key that makes it."`
-}
-
-type keyView struct {
-	ID        string   `json:"id" format:"uuid"`
-	Kind      string   `json:"kind" enum:"api_key,link,sign_in"`
-	Tenant    string   `json:"tenant,omitempty" doc:"Absent for an operator's key."`
-	Role      string   `json:"role" enum:"publisher,viewer,admin,advisor,operator"`
-	WebhookID string   `json:"webhook_id,omitempty" doc:"If given, only this webhook."`
-	Advisor   string   `json:"advisor_id,omitempty" doc:"Of role advisor: whose key it is."`
-	Name      string   `json:"name,omitempty" doc:"What it is for."`
-	CreatedAt string   `json:"created_at" format:"date-time"`
-	MadeBy    string   `json:"made_by,omitempty" format:"uuid" doc:"The key that it was made with, and ends with."`
-	ExpiresAt string   `json:"expires_at,omitempty" format:"date-time"`
-	Networks  []string `json:"networks,omitempty" doc:"If given, it is good from there only."`
-	UsedAt    string   `json:"last_used_at,omitempty" format:"date-time" doc:"To the minute."`
-	UsedFrom  string   `json:"last_used_from,omitempty" doc:"The address of that use."`
-	Key       string   `json:"key,omitempty" doc:"The API key itself; in the answer to its creation only."`
-}
-
-type keyPage struct {
-	Items []keyView `json:"items" nullable:"false"`
-	Next  string    `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
-}
 
 type listKeysInput struct {
 	Scope
@@ -77,7 +43,7 @@ func (a *api) registerKeys() {
 		id: "create-api-key", method: http.MethodPost, path: "/v1/api-keys", tag: tag, summary: "Make an API key",
 		text: "The answer shows the key, once. It neither exceeds nor outlives the key that makes it. Not with a sign-in, " +
 			"but for an operator within 10 minutes after signing in.",
-		status: http.StatusCreated, roles: admins, body: keyInput{}, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
+		status: http.StatusCreated, roles: admins, body: client.NewAPIKey{}, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
 	}, a.createKey)
 	register(a, operation{
 		id: "list-api-keys", method: http.MethodGet, path: "/v1/api-keys", tag: tag,
@@ -89,7 +55,7 @@ func (a *api) registerKeys() {
 		id: "update-api-key", method: http.MethodPatch, path: one, tag: tag, summary: "Change an API key",
 		text: "A JSON merge patch of its name, end and networks. Not with a sign-in, but for an operator within 10 minutes " +
 			"after signing in.",
-		status: http.StatusOK, roles: admins, body: keyChange{}, errors: []int{http.StatusNotFound},
+		status: http.StatusOK, roles: admins, body: client.APIKeyChange{}, errors: []int{http.StatusNotFound},
 	}, a.updateKey)
 	register(a, operation{
 		id: "delete-api-key", method: http.MethodDelete, path: one, tag: tag, summary: "End an API key, a link or a sign-in",
@@ -108,7 +74,7 @@ func (a *api) mayMint(c *caller) error {
 		"after signing in. Call the API with an API key, or sign in anew.")
 }
 
-func (a *api) createKey(ctx context.Context, in *bodyInput) (*output[keyView], error) {
+func (a *api) createKey(ctx context.Context, in *bodyInput) (*output[client.APIKey], error) {
 	c := callerOf(ctx)
 	if err := a.mayMint(c); err != nil {
 		return nil, err
@@ -133,7 +99,7 @@ func (a *api) createKey(ctx context.Context, in *bodyInput) (*output[keyView], e
 	a.log.InfoContext(ctx, "API key made", "key", k.ID, "role", k.Role, "tenant", k.Tenant, "by", c.key.ID)
 	v := viewKey(&k)
 	v.Key = plain
-	return &output[keyView]{v}, nil
+	return &output[client.APIKey]{v}, nil
 }
 
 // fewer fails when a tenant has as many keys of a kind as it may.
@@ -206,7 +172,7 @@ func (a *api) readKeyChange(o *object, c *caller, k *store.APIKey) {
 		case err != nil || !t.After(a.now()):
 			o.v.Add("expires_at", "must be an RFC 3339 time to come, such as 2030-01-31T00:00:00Z")
 		case !own.IsZero() && t.After(own):
-			o.v.Add("expires_at", "must not be after "+formatTime(own)+", when the key ends that this is done with")
+			o.v.Add("expires_at", "must not be after "+event.FormatTime(own)+", when the key ends that this is done with")
 		default:
 			k.ExpiresAt = t.UTC().Truncate(time.Millisecond)
 		}
@@ -228,7 +194,7 @@ func (a *api) readKeyChange(o *object, c *caller, k *store.APIKey) {
 
 var kinds = map[string]store.KeyKind{"": store.KindAPIKey, "api_key": store.KindAPIKey, "link": store.KindLink, "sign_in": store.KindSignIn}
 
-func (a *api) listKeys(ctx context.Context, in *listKeysInput) (*output[keyPage], error) {
+func (a *api) listKeys(ctx context.Context, in *listKeysInput) (*output[client.Page[client.APIKey]], error) {
 	c := callerOf(ctx)
 	lists := []string{c.tenant}
 	if c.operator() && !c.named {
@@ -240,7 +206,7 @@ func (a *api) listKeys(ctx context.Context, in *listKeysInput) (*output[keyPage]
 		return nil, cmp.Or(err, errCursor())
 	}
 	// A cursor has the time of the page's last key, how many of that time came, and which list it is of.
-	at, skip, out := time.UnixMilli(from.first), int(from.second/2), keyPage{Items: []keyView{}}
+	at, skip, out := time.UnixMilli(from.first), int(from.second/2), client.Page[client.APIKey]{Items: []client.APIKey{}}
 	for i := int(from.second % 2); i < len(lists); i++ {
 		room := in.Limit - len(out.Items)
 		keys, err := a.store.ListAPIKeys(ctx, lists[i], kinds[in.Kind], at, skip, room+1)
@@ -262,10 +228,10 @@ func (a *api) listKeys(ctx context.Context, in *listKeysInput) (*output[keyPage]
 		}
 		at, skip = time.UnixMilli(1), 0
 	}
-	return &output[keyPage]{out}, nil
+	return &output[client.Page[client.APIKey]]{out}, nil
 }
 
-func (a *api) updateKey(ctx context.Context, in *changeKeyInput) (*output[keyView], error) {
+func (a *api) updateKey(ctx context.Context, in *changeKeyInput) (*output[client.APIKey], error) {
 	c := callerOf(ctx)
 	if err := a.mayMint(c); err != nil {
 		return nil, err
@@ -288,7 +254,7 @@ func (a *api) updateKey(ctx context.Context, in *changeKeyInput) (*output[keyVie
 	}
 	a.keys.forget(a.clock()) // what was made with it, too
 	a.log.InfoContext(ctx, "API key changed", "key", k.ID, "tenant", k.Tenant, "by", c.key.ID)
-	return &output[keyView]{viewKey(&k)}, nil
+	return &output[client.APIKey]{viewKey(&k)}, nil
 }
 
 // keyByID finds an API key that the caller may change.
@@ -321,12 +287,14 @@ func (a *api) deleteKey(ctx context.Context, in *deleteKeyInput) (*None, error) 
 	return nil, nil
 }
 
-func viewKey(k *store.APIKey) keyView {
-	kind := "api_key"
+func viewKey(k *store.APIKey) client.APIKey {
+	kind := client.KindAPIKey
 	if k.Kind != store.KindAPIKey {
 		kind = string(k.Kind)
 	}
-	return keyView{ID: k.ID, Kind: kind, Tenant: k.Tenant, Role: string(k.Role), WebhookID: k.Webhook, Advisor: k.Advisor, Name: k.Name,
-		CreatedAt: formatTime(k.CreatedAt), MadeBy: k.Maker, ExpiresAt: formatTime(k.ExpiresAt), Networks: networksOf(k.Networks).list(),
-		UsedAt: formatTime(k.UsedAt), UsedFrom: k.UsedFrom}
+	return client.APIKey{
+		ID: k.ID, Kind: kind, Tenant: k.Tenant, Role: string(k.Role), WebhookID: k.Webhook, AdvisorID: k.Advisor, Name: k.Name,
+		CreatedAt: client.At(k.CreatedAt), MadeBy: k.Maker, ExpiresAt: client.At(k.ExpiresAt), Networks: networksOf(k.Networks).list(),
+		UsedAt: client.At(k.UsedAt), UsedFrom: k.UsedFrom,
+	}
 }

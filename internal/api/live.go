@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/live"
 	"github.com/quantfolio/qhook/internal/store"
@@ -24,28 +25,12 @@ func (a *api) registerLive() {
 		id: "watch-attempts", method: http.MethodGet, path: livePath, tag: "Deliveries", summary: "Attempts as they happen",
 		text:   "Of the node that answers. Server-sent events: each line that begins with data: has an attempt as JSON. Parameters: webhook_id, event_type (a pattern), outcome (delivered, retry or exhausted).",
 		status: http.StatusOK, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
-	}, LiveAttempt{})
+	}, client.LiveAttempt{})
 	a.mux.HandleFunc("GET "+livePath, func(w http.ResponseWriter, r *http.Request) {
 		if err := a.watchAttempts(w, r); err != nil {
 			a.fail(w, r, err)
 		}
 	})
-}
-
-// LiveAttempt is an attempt that was just made.
-type LiveAttempt struct {
-	DeliveryID string `json:"delivery_id"`
-	EventID    string `json:"event_id" format:"uuid"`
-	EventType  string `json:"event_type"`
-	WebhookID  string `json:"webhook_id" format:"uuid"`
-	Number     int    `json:"number"`
-	At         string `json:"at" format:"date-time"`
-	DurationMS int64  `json:"duration_ms"`
-	Sent       bool   `json:"sent"`
-	Outcome    string `json:"outcome" enum:"delivered,retry,exhausted"`
-	Status     int    `json:"status,omitempty"`
-	Class      string `json:"class,omitempty"`
-	Missed     int    `json:"missed,omitempty" doc:"Attempts before this one that are left out, since there were too many."`
 }
 
 // watchAttempts streams until the caller leaves or the server stops. An error says that nothing was written yet.
@@ -108,8 +93,12 @@ func (s *stream) run(ctx context.Context, stopping <-chan struct{}) {
 			if outsideClass(x.Class) == classAddress {
 				x.Duration = 0
 			}
-			v := LiveAttempt{EncodeDeliveryID(x.DeliveryKey), x.EventID.String(), x.EventType, s.id(x.Webhook), x.Attempt, formatTime(x.At),
-				int64(x.Duration / time.Millisecond), x.Sent, string(x.Kind), x.Status, outsideClass(x.Class), x.Missed}
+			v := client.LiveAttempt{
+				DeliveryID: EncodeDeliveryID(x.DeliveryKey), EventID: x.EventID.String(), EventType: x.EventType,
+				WebhookID: s.id(x.Webhook), Missed: x.Missed,
+				Attempt: client.Attempt{Number: x.Attempt, At: client.At(x.At), DurationMS: int64(x.Duration / time.Millisecond),
+					Sent: x.Sent, Outcome: string(x.Kind), Status: x.Status, Class: outsideClass(x.Class)},
+			}
 			b, err := json.Marshal(v)
 			ok = err == nil && s.may() && send("data: "+string(b)+"\n\n")
 		}

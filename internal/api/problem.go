@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/engine"
 	"github.com/quantfolio/qhook/internal/event"
@@ -19,24 +20,14 @@ import (
 
 const problemType = "application/problem+json"
 
-// Problem is an RFC 9457 problem document: the body of every answer that is no success.
+// Problem is a client.Problem and the headers that go with it.
 type Problem struct {
-	Title  string       `json:"title" doc:"The HTTP status in words."`
-	Status int          `json:"status" doc:"The HTTP status."`
-	Detail string       `json:"detail,omitempty" doc:"What went wrong and what to do, in a sentence."`
-	Rule   string       `json:"rule,omitempty" doc:"The name of the advisory platform's rule that the request broke."`
-	Errors []FieldError `json:"errors,omitempty" doc:"Every rule that the request broke."`
-
-	Refused string `json:"refused,omitempty" doc:"Of a published event: its ID, or its tenant, when that is refused for what it is."`
-
-	header http.Header // sent along
+	client.Problem
+	header http.Header
 }
 
-// FieldError is one rule that a request broke.
-type FieldError struct {
-	Location string `json:"location" doc:"The field of the body, like headers[0].name, or the parameter, like query.limit."`
-	Message  string `json:"message" doc:"What is wrong and what to do."`
-}
+// Unwrap is the problem as clients see it.
+func (p *Problem) Unwrap() error { return &p.Problem }
 
 // Error is the problem's sentence.
 func (p *Problem) Error() string { return p.Detail }
@@ -51,7 +42,7 @@ func (p *Problem) ContentType(string) string { return problemType }
 func (p *Problem) GetHeaders() http.Header { return p.header }
 
 func newProblem(status int, detail string) *Problem {
-	return &Problem{Title: http.StatusText(status), Status: status, Detail: detail}
+	return &Problem{Problem: client.Problem{Title: http.StatusText(status), Status: status, Detail: detail}}
 }
 
 func (p *Problem) with(header, value string) *Problem {
@@ -161,7 +152,7 @@ func violated(vs event.Violations) *Problem {
 		}
 	}
 	for _, v := range vs {
-		p.Errors = append(p.Errors, FieldError{v.Field, v.Message})
+		p.Errors = append(p.Errors, client.FieldError{Location: v.Field, Message: v.Message})
 	}
 	return p
 }
@@ -187,7 +178,7 @@ func (a *api) judge(ctx context.Context, op string, err error) *Problem {
 }
 
 func writeProblem(w http.ResponseWriter, p *Problem) {
-	b, err := json.Marshal(p)
+	b, err := json.Marshal(&p.Problem)
 	if err != nil {
 		b = []byte(`{}`)
 	}
@@ -219,7 +210,7 @@ func ownProblems(_ huma.Context, _ string, v any) (any, error) {
 	}
 	for _, e := range m.Errors {
 		if e != nil {
-			p.Errors = append(p.Errors, FieldError{e.Location, e.Message})
+			p.Errors = append(p.Errors, client.FieldError{Location: e.Location, Message: e.Message})
 		}
 	}
 	return p, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/engine"
 	"github.com/quantfolio/qhook/internal/event"
 )
@@ -19,36 +20,12 @@ const (
 	keepBuffer = 1 << 20 // a larger buffer is not kept for the next request
 )
 
-// eventInput is the document's form of an event to publish; event.Parse reads it.
-type eventInput struct {
-	ID            string         `json:"id,omitempty" format:"uuid" doc:"Your idempotency key; one is made when you give none."`
-	Type          string         `json:"type" example:"qap.investor.created" doc:"One of the catalogue."`
-	ObjectID      string         `json:"object_id" doc:"The affected advice session or investor."`
-	ObjectOwnerID string         `json:"object_owner_id" doc:"An advice session's investor; an investor's advisor."`
-	OwnerID       string         `json:"owner_id" doc:"The advisor or client that the event belongs to."`
-	Time          string         `json:"time,omitempty" format:"date-time" doc:"When it happened; now, when you give none."`
-	Data          map[string]any `json:"data,omitempty" doc:"Passed through as given, every digit."`
-}
+// NewEvent is the document's form of an event to publish, which may lack what every answer has; event.Parse reads it.
+type NewEvent client.Event
 
-// eventReceipt is the answer to one event.
-type eventReceipt struct {
-	ID         string `json:"id" format:"uuid"`
-	Type       string `json:"type"`
-	Time       string `json:"time" format:"date-time"`
-	Deliveries int    `json:"deliveries" doc:"How many webhooks get it."`
-}
-
-type batchInput struct {
-	Events []eventInput `json:"events" minItems:"1" maxItems:"1000"`
-}
-
-type batchReceipt struct {
-	Events []batchItem `json:"events" nullable:"false"`
-}
-
-type batchItem struct {
-	ID         string `json:"id" format:"uuid"`
-	Deliveries int    `json:"deliveries" doc:"How many webhooks get it."`
+// NewEvents is the document's form of a batch.
+type NewEvents struct {
+	Events []NewEvent `json:"events" minItems:"1" maxItems:"1000"`
 }
 
 // registerPublish documents the two publishing calls, and puts them on the mux for its list of methods: ServeHTTP calls
@@ -58,12 +35,13 @@ func (a *api) registerPublish() {
 	a.document(operation{
 		id: "publish-event", method: http.MethodPost, path: publishPath, tag: "Events", summary: "Publish an event",
 		text:   "A 202 means: committed and flushed. The same id again with the same content is answered as before and delivers nothing new; with other content it is a 409.",
-		status: http.StatusAccepted, body: eventInput{}, errors: codes,
-	}, eventReceipt{})
+		status: http.StatusAccepted, body: NewEvent{}, errors: codes,
+	}, client.Published{})
 	a.document(operation{
 		id: "publish-events", method: http.MethodPost, path: batchPath, tag: "Events", summary: "Publish up to 1,000 events, all or none",
-		status: http.StatusAccepted, body: batchInput{}, errors: codes,
-	}, batchReceipt{})
+		status: http.StatusAccepted, body: NewEvents{}, errors: codes,
+	}, client.PublishedBatch{})
+	a.doc.OpenAPI().Components.Schemas.Map()["NewEvent"].Required = []string{"type", "object_id", "object_owner_id", "owner_id"}
 	a.mux.HandleFunc("POST "+publishPath, func(w http.ResponseWriter, r *http.Request) { a.publish(w, r, callerOf(r.Context())) })
 	a.mux.HandleFunc("POST "+batchPath, func(w http.ResponseWriter, r *http.Request) { a.publishBatch(w, r, callerOf(r.Context())) })
 }

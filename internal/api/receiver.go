@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/receivers"
 )
 
@@ -14,12 +15,6 @@ type receiverInput struct {
 	Language string `query:"language" enum:"go,node,python,java,csharp,php" default:"go"`
 }
 
-type receiverView struct {
-	Language string `json:"language"`
-	File     string `json:"file" doc:"The name that the program's file has to have."`
-	Code     string `json:"code" doc:"Secrets are read from the environment; none is in it."`
-}
-
 func (a *api) registerReceiver(tag, path string) {
 	register(a, operation{
 		id: "get-receiver", method: http.MethodGet, path: path, tag: tag, summary: "A program that receives and verifies the webhook's requests",
@@ -27,7 +22,7 @@ func (a *api) registerReceiver(tag, path string) {
 	}, a.getReceiver)
 }
 
-func (a *api) getReceiver(ctx context.Context, in *receiverInput) (*output[receiverView], error) {
+func (a *api) getReceiver(ctx context.Context, in *receiverInput) (*output[client.ReceiverCode], error) {
 	w, err := a.store.WebhookByID(ctx, callerOf(ctx).tenant, in.ID)
 	if err != nil {
 		return nil, missing("webhook", err)
@@ -36,5 +31,5 @@ func (a *api) getReceiver(ctx context.Context, in *receiverInput) (*output[recei
 	if err != nil {
 		return nil, fmt.Errorf("receiver of webhook %s: %w", w.ID, err)
 	}
-	return &output[receiverView]{receiverView{l.ID, l.File, code}}, nil
+	return &output[client.ReceiverCode]{client.ReceiverCode{Language: l.ID, File: l.File, Code: code}}, nil
 }

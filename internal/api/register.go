@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
 )
@@ -94,6 +96,7 @@ func (a *api) describe(op operation) {
 	if op.body != nil {
 		mt := map[string]*huma.MediaType{"application/json": {Schema: a.schema(op.body)}}
 		if op.method == http.MethodPatch {
+			mt["application/json"].Schema = a.patchSchema(op.body)
 			mt["application/merge-patch+json"] = mt["application/json"]
 		}
 		h.RequestBody = &huma.RequestBody{Required: !op.bodyOptional, Content: mt}
@@ -109,7 +112,7 @@ func (a *api) describe(op operation) {
 	for _, code := range codes {
 		h.Responses[strconv.Itoa(code)] = &huma.Response{
 			Description: http.StatusText(code),
-			Content:     map[string]*huma.MediaType{problemType: {Schema: a.schema(Problem{})}},
+			Content:     map[string]*huma.MediaType{problemType: {Schema: a.schema(client.Problem{})}},
 		}
 	}
 	delete(a.doc.OpenAPI().Components.Schemas.Map(), "ErrorModel")
@@ -118,6 +121,30 @@ func (a *api) describe(op operation) {
 
 func (a *api) schema(v any) *huma.Schema {
 	return a.doc.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(v), true, "")
+}
+
+// patchSchema is the schema of a JSON merge patch (RFC 7396) of a type: nothing is required, and null is the default.
+func (a *api) patchSchema(v any) *huma.Schema {
+	all := a.doc.OpenAPI().Components.Schemas
+	patch := *all.SchemaFromRef(a.schema(v).Ref)
+	patch.Required, patch.Properties = nil, maps.Clone(patch.Properties)
+	for name, p := range patch.Properties {
+		if p.Ref != "" {
+			patch.Properties[name] = &huma.Schema{AnyOf: []*huma.Schema{p, {Type: "null"}}}
+			continue
+		}
+		null := *p
+		if null.Nullable = true; len(null.Enum) > 0 {
+			null.Enum = append(slices.Clone(null.Enum), nil)
+		}
+		patch.Properties[name] = &null
+	}
+	name := reflect.TypeOf(v).Name()
+	if rest, found := strings.CutPrefix(name, "New"); found {
+		name = rest + "Patch"
+	}
+	all.Map()[name] = &patch
+	return &huma.Schema{Ref: "#/components/schemas/" + name}
 }
 
 func scopeParameters() []*huma.Param {

@@ -6,21 +6,14 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-type reportView struct {
-	ID          string `json:"id" format:"uuid"`
-	SessionID   string `json:"advice_session_id" format:"uuid"`
-	ContentType string `json:"content_type"`
-	Size        int    `json:"size" doc:"Bytes."`
-	CreatedAt   string `json:"created_at" format:"date-time"`
-	URL         string `json:"url" doc:"Where the document is, with the same API key."`
-}
-
-func viewReport(r *store.Report) reportView {
-	return reportView{r.ID, r.SessionID, advisory.ContentType, r.Size, formatTime(r.CreatedAt), reportPath(r)}
+func viewReport(r *store.Report) client.Report {
+	return client.Report{ID: r.ID, SessionID: r.SessionID, ContentType: advisory.ContentType, Size: r.Size, CreatedAt: client.At(r.CreatedAt),
+		URL: reportPath(r)}
 }
 
 func reportPath(r *store.Report) string {
@@ -72,7 +65,7 @@ type createReportInput struct {
 	ID string `path:"id" maxLength:"64"`
 }
 
-func (a *api) createReport(ctx context.Context, in *createReportInput) (*objectOutput[reportView], error) {
+func (a *api) createReport(ctx context.Context, in *createReportInput) (*objectOutput[client.Report], error) {
 	r, err := a.advisory.CreateReport(ctx, actor(ctx), in.ID, in.once("reports", in.ID))
 	if err != nil {
 		return nil, missing("advice session", err)
@@ -80,7 +73,7 @@ func (a *api) createReport(ctx context.Context, in *createReportInput) (*objectO
 	return madeObject(viewReport(&r), r.Version, reportPath(&r)), nil
 }
 
-func (a *api) listReports(ctx context.Context, in *listReportsInput) (*output[objectPage[reportView]], error) {
+func (a *api) listReports(ctx context.Context, in *listReportsInput) (*output[client.Page[client.Report]], error) {
 	who := actor(ctx)
 	return listObjects(in.Page, filterHash("reports", who.Tenant, in.ID), func(after int64, limit int) ([]store.Report, error) {
 		found, err := a.advisory.Reports(ctx, who, in.ID, after, limit)

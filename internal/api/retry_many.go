@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -19,10 +20,6 @@ const (
 	retriesAtOnce = 64  // so that they share commits
 )
 
-type retryManyBody struct {
-	IDs []string `json:"ids,omitempty" maxItems:"200" doc:"The deliveries, in place of the query's filter."`
-}
-
 type retryManyInput struct {
 	Scope
 	Page
@@ -30,22 +27,16 @@ type retryManyInput struct {
 	RawBody []byte
 }
 
-type retriedView struct {
-	Retried int    `json:"retried"`
-	Skipped int    `json:"skipped" doc:"Of webhooks that were deleted, or gone."`
-	Next    string `json:"next,omitempty" doc:"The cursor to go on with; absent when that was all."`
-}
-
 func (a *api) registerRetryMany() {
 	a.registerCount()
 	register(a, operation{
 		id: "retry-deliveries", method: http.MethodPost, path: "/v1/deliveries/retry", tag: "Deliveries", summary: "Try many deliveries again now",
 		text:   "Those with the IDs in the body, or a page of those that the query's filter selects, as in the list. Go on with next until it is absent, or stop.",
-		status: http.StatusAccepted, roles: admins, bound: true, body: retryManyBody{}, bodyOptional: true, errors: []int{http.StatusServiceUnavailable, http.StatusTooManyRequests},
+		status: http.StatusAccepted, roles: admins, bound: true, body: client.RetryDeliveries{}, bodyOptional: true, errors: []int{http.StatusServiceUnavailable, http.StatusTooManyRequests},
 	}, a.retryDeliveries)
 }
 
-func (a *api) retryDeliveries(ctx context.Context, in *retryManyInput) (*output[retriedView], error) {
+func (a *api) retryDeliveries(ctx context.Context, in *retryManyInput) (*output[client.RetriedMany], error) {
 	var ids []string
 	named := false // an empty list names none; it does not stand for all
 	if len(in.RawBody) > 0 {
@@ -70,7 +61,7 @@ func (a *api) retryDeliveries(ctx context.Context, in *retryManyInput) (*output[
 		}
 		out, err := a.retryAll(ctx, list)
 		out.Skipped += gone
-		return &output[retriedView]{out}, err
+		return &output[client.RetriedMany]{out}, err
 	}
 	hash := in.hash(callerOf(ctx).tenant)
 	from, err := decodeCursor(hash, in.Cursor)
@@ -89,7 +80,7 @@ func (a *api) retryDeliveries(ctx context.Context, in *retryManyInput) (*output[
 	if more {
 		out.Next = encodeCursor(hash, cursor{int64(last.Event), last.Webhook})
 	}
-	return &output[retriedView]{out}, err
+	return &output[client.RetriedMany]{out}, err
 }
 
 // namedDeliveries finds deliveries by ID; gone counts those that the caller cannot see.
@@ -110,7 +101,7 @@ func (a *api) namedDeliveries(ctx context.Context, ids []string) (list []store.D
 }
 
 // retryAll makes the deliveries due now.
-func (a *api) retryAll(ctx context.Context, list []store.DeliveryRecord) (out retriedView, err error) {
+func (a *api) retryAll(ctx context.Context, list []store.DeliveryRecord) (out client.RetriedMany, err error) {
 	if err := a.limits.rated(&a.limits.retries, callerOf(ctx).tenant, len(list), a.clock()); len(list) > 0 && err != nil {
 		return out, err
 	}

@@ -5,46 +5,16 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/advisory"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-// SessionFields are what an advice session is filled in with.
-type SessionFields struct {
-	Objective      string `json:"objective,omitempty" doc:"At most 20,000 characters."`
-	RiskProfile    string `json:"risk_profile,omitempty" enum:"conservative,moderate,balanced,growth,aggressive"`
-	HorizonYears   int    `json:"horizon_years,omitempty" minimum:"0" maximum:"100"`
-	Recommendation string `json:"recommendation,omitempty" doc:"At most 20,000 characters."`
-}
-
-type sessionInput struct {
-	Title string `json:"title" maxLength:"200"`
-	SessionFields
-}
-
-type sessionPatch struct {
-	Title string `json:"title,omitempty" maxLength:"200"`
-	SessionFields
-}
-
-type sessionView struct {
-	ID         string `json:"id" format:"uuid"`
-	InvestorID string `json:"investor_id" format:"uuid"`
-	Title      string `json:"title"`
-	SessionFields
-	Status      string `json:"status" enum:"open,completed"`
-	CreatedAt   string `json:"created_at" format:"date-time"`
-	UpdatedAt   string `json:"updated_at" format:"date-time"`
-	CompletedAt string `json:"completed_at,omitempty" format:"date-time"`
-	DeletedAt   string `json:"deleted_at,omitempty" format:"date-time" doc:"When it was soft-deleted by itself."`
-}
-
-func viewSession(x *store.AdviceSession) sessionView {
-	v := sessionView{
-		ID: x.ID, InvestorID: x.InvestorID, Title: x.Title,
-		SessionFields: SessionFields{x.Objective, x.RiskProfile, x.HorizonYears, x.Recommendation},
-		Status:        "open", CreatedAt: formatTime(x.CreatedAt), UpdatedAt: formatTime(x.UpdatedAt),
-		CompletedAt: formatTime(x.CompletedAt), DeletedAt: formatTime(x.DeletedAt),
+func viewSession(x *store.AdviceSession) client.AdviceSession {
+	v := client.AdviceSession{
+		ID: x.ID, InvestorID: x.InvestorID, Title: x.Title, Objective: x.Objective, RiskProfile: x.RiskProfile,
+		HorizonYears: x.HorizonYears, Recommendation: x.Recommendation, Status: "open",
+		CreatedAt: client.At(x.CreatedAt), UpdatedAt: client.At(x.UpdatedAt), CompletedAt: client.At(x.CompletedAt), DeletedAt: client.At(x.DeletedAt),
 	}
 	if x.Completed() {
 		v.Status = "completed"
@@ -81,7 +51,7 @@ func (a *api) registerSessions() {
 	changed := []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed}
 	register(a, operation{
 		id: "create-advice-session", method: http.MethodPost, path: all, tag: advisoryTag, summary: "Make an advice session of an investor",
-		text: "Triggers qap.investor.advice.created.", status: http.StatusCreated, roles: advisoryWriters, body: sessionInput{}, errors: []int{http.StatusNotFound, http.StatusConflict},
+		text: "Triggers qap.investor.advice.created.", status: http.StatusCreated, roles: advisoryWriters, body: client.NewAdviceSession{}, errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, a.createSession)
 	register(a, operation{
 		id: "list-advice-sessions", method: http.MethodGet, path: all, tag: advisoryTag, summary: "List an investor's advice sessions",
@@ -94,7 +64,7 @@ func (a *api) registerSessions() {
 	register(a, operation{
 		id: "update-advice-session", method: http.MethodPatch, path: one, tag: advisoryTag, summary: "Fill in an advice session",
 		text:   "A JSON merge patch: what is left out stays as it is, null is empty. Triggers no event. A completed session cannot change.",
-		status: http.StatusOK, roles: advisoryWriters, body: sessionPatch{}, errors: changed,
+		status: http.StatusOK, roles: advisoryWriters, body: client.NewAdviceSession{}, errors: changed,
 	}, a.updateSession)
 	register(a, operation{
 		id: "complete-advice-session", method: http.MethodPost, path: one + "/complete", tag: advisoryTag, summary: "Complete an advice session, once",
@@ -112,7 +82,7 @@ func (a *api) registerSessions() {
 	}, a.deleteSession)
 }
 
-func (a *api) createSession(ctx context.Context, in *createInInput) (*objectOutput[sessionView], error) {
+func (a *api) createSession(ctx context.Context, in *createInInput) (*objectOutput[client.AdviceSession], error) {
 	var x store.AdviceSession
 	if err := advisory.InvalidSession(mergeSession(&x, in.RawBody), &x); err != nil {
 		return nil, err
@@ -124,7 +94,7 @@ func (a *api) createSession(ctx context.Context, in *createInInput) (*objectOutp
 	return madeObject(viewSession(&x), x.Version, "/v1/advice-sessions/"+x.ID), nil
 }
 
-func (a *api) listSessions(ctx context.Context, in *listSessionsInput) (*output[objectPage[sessionView]], error) {
+func (a *api) listSessions(ctx context.Context, in *listSessionsInput) (*output[client.Page[client.AdviceSession]], error) {
 	who := actor(ctx)
 	f := store.SessionFilter{InvestorID: in.ID, Presence: presenceOf(in.Deleted)}
 	if in.Status != "" {
@@ -141,20 +111,20 @@ func (a *api) listSessions(ctx context.Context, in *listSessionsInput) (*output[
 	}, func(x *store.AdviceSession) int64 { return x.Num }, viewSession)
 }
 
-func (a *api) getSession(ctx context.Context, in *readInput) (*objectOutput[sessionView], error) {
+func (a *api) getSession(ctx context.Context, in *readInput) (*objectOutput[client.AdviceSession], error) {
 	return showSession(a.advisory.Session(ctx, actor(ctx), in.ID, alsoDeleted(in.Deleted)))
 }
 
-func (a *api) updateSession(ctx context.Context, in *patchInput) (*objectOutput[sessionView], error) {
+func (a *api) updateSession(ctx context.Context, in *patchInput) (*objectOutput[client.AdviceSession], error) {
 	edit := func(x *store.AdviceSession) error { return mergeSession(x, in.RawBody) }
 	return showSession(a.advisory.UpdateSession(ctx, actor(ctx), in.ID, in.match(), edit))
 }
 
-func (a *api) completeSession(ctx context.Context, in *actInput) (*objectOutput[sessionView], error) {
+func (a *api) completeSession(ctx context.Context, in *actInput) (*objectOutput[client.AdviceSession], error) {
 	return showSession(a.advisory.CompleteSession(ctx, actor(ctx), in.ID, in.match(), in.once("complete", in.ID)))
 }
 
-func (a *api) restoreSession(ctx context.Context, in *actInput) (*objectOutput[sessionView], error) {
+func (a *api) restoreSession(ctx context.Context, in *actInput) (*objectOutput[client.AdviceSession], error) {
 	return showSession(a.advisory.RestoreSession(ctx, actor(ctx), in.ID, in.match(), in.once("restore advice session", in.ID)))
 }
 
@@ -169,7 +139,7 @@ func (a *api) deleteSession(ctx context.Context, in *removeInput) (*None, error)
 	return nil, nil
 }
 
-func showSession(x store.AdviceSession, err error) (*objectOutput[sessionView], error) {
+func showSession(x store.AdviceSession, err error) (*objectOutput[client.AdviceSession], error) {
 	if err != nil {
 		return nil, missing("advice session", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -16,40 +17,6 @@ const (
 	signInLife, maxSignInLife = 12 * time.Hour, 7 * 24 * time.Hour
 )
 
-type linkInput struct {
-	Role        string `json:"role" enum:"viewer,admin,operator" doc:"What whoever opens it may do; operator: only by an operator who names no tenant."`
-	WebhookID   string `json:"webhook_id,omitempty" format:"uuid" doc:"If given, only this webhook."`
-	ExpiresIn   string `json:"expires_in,omitempty" default:"15m" doc:"How long the link can be opened; at most 24h."`
-	SignedInFor string `json:"signed_in_for,omitempty" default:"12h" doc:"How long the sign-in lasts; at most 168h."`
-	Name        string `json:"name,omitempty" maxLength:"256" doc:"What it is for."`
-}
-
-type linkView struct {
-	Token     string `json:"token" doc:"Shown this once."`
-	Path      string `json:"path" doc:"Of the page that the link opens."`
-	ExpiresAt string `json:"expires_at" format:"date-time"`
-}
-
-type signInView struct {
-	Key       string `json:"key" doc:"To be used like an API key; shown this once."`
-	Role      string `json:"role"`
-	Tenant    string `json:"tenant,omitempty" doc:"Absent for an operator."`
-	WebhookID string `json:"webhook_id,omitempty" doc:"If given, only this webhook."`
-	ExpiresAt string `json:"expires_at" format:"date-time"`
-}
-
-type callerView struct {
-	Role      string `json:"role"`
-	Tenant    string `json:"tenant" doc:"That the call is for."`
-	WebhookID string `json:"webhook_id,omitempty" doc:"If given, only this webhook."`
-	Advisor   string `json:"advisor_id,omitempty" doc:"Of role advisor: whose key it is."`
-	Name      string `json:"name,omitempty" doc:"Of the key."`
-	SignedIn  bool   `json:"signed_in" doc:"The key is of a sign-in."`
-	ExpiresAt string `json:"expires_at,omitempty" format:"date-time"`
-	Advisory  bool   `json:"advisory" doc:"The advisory platform is served."`
-	Version   string `json:"version" doc:"Of the server."`
-}
-
 // everyone is every role that can sign in; a publisher's key can only publish.
 var everyone = []store.Role{store.Viewer, store.Admin, store.AdvisorRole}
 
@@ -57,7 +24,7 @@ func (a *api) registerSignIn() {
 	const tag = "Sign-in"
 	register(a, operation{
 		id: "create-link", method: http.MethodPost, path: "/v1/links", tag: tag, summary: "Make a link that signs somebody in to the dashboard, once",
-		status: http.StatusCreated, roles: admins, bound: true, body: linkInput{}, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
+		status: http.StatusCreated, roles: admins, bound: true, body: client.NewLink{}, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
 	}, a.createLink)
 	register(a, operation{
 		id: "sign-in", method: http.MethodPost, path: "/v1/sign-in", tag: tag, summary: "Make a key of limited life from an API key or a link's token",
@@ -74,7 +41,7 @@ func (a *api) registerSignIn() {
 	}, a.signOut)
 }
 
-func (a *api) createLink(ctx context.Context, in *bodyInput) (*output[linkView], error) {
+func (a *api) createLink(ctx context.Context, in *bodyInput) (*output[client.Link], error) {
 	c := callerOf(ctx)
 	k, life, err := a.readLink(ctx, c, in.RawBody)
 	if err != nil {
@@ -92,7 +59,7 @@ func (a *api) createLink(ctx context.Context, in *bodyInput) (*output[linkView],
 		return nil, fmt.Errorf("write a link: %w", err)
 	}
 	a.log.InfoContext(ctx, "sign-in link made", "link", made.ID, "role", made.Role, "tenant", made.Tenant, "webhook", made.Webhook)
-	return &output[linkView]{linkView{plain, LinkPath(plain), formatTime(made.ExpiresAt)}}, nil
+	return &output[client.Link]{client.Link{Token: plain, Path: LinkPath(plain), ExpiresAt: client.At(made.ExpiresAt)}}, nil
 }
 
 // readLink reads what a link is to be: of the key, role, tenant, webhook, name and the life of the sign-in are set.
@@ -143,7 +110,7 @@ func lifeOf(o *object, name string, otherwise, most time.Duration) time.Duration
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d < time.Second || d > most {
-		o.v.Add(name, "must be a duration from 1s to "+formatDuration(most))
+		o.v.Add(name, "must be a duration from 1s to "+client.Duration(most).String())
 	}
 	return d.Truncate(time.Millisecond)
 }
@@ -173,7 +140,7 @@ func FirstLink(parent string, now time.Time) (token string, link store.APIKey) {
 // LinkPath is the page that a link opens.
 func LinkPath(token string) string { return "/sign-in?token=" + token }
 
-func (a *api) signIn(ctx context.Context, _ *Scope) (*output[signInView], error) {
+func (a *api) signIn(ctx context.Context, _ *Scope) (*output[client.SignedIn], error) {
 	c := callerOf(ctx)
 	life, maker, ends := signInLife, c.key.ID, c.key.ExpiresAt
 	write := context.WithoutCancel(ctx)
@@ -205,14 +172,15 @@ func (a *api) signIn(ctx context.Context, _ *Scope) (*output[signInView], error)
 	}
 	a.uses.note(c.parent(), c.remote, a.clock())
 	a.log.InfoContext(ctx, "signed in", "sign_in", k.ID, "by", c.key.ID, "role", k.Role, "tenant", k.Tenant)
-	return &output[signInView]{signInView{plain, string(k.Role), k.Tenant, k.Webhook, formatTime(k.ExpiresAt)}}, nil
+	return &output[client.SignedIn]{client.SignedIn{Key: plain, Role: string(k.Role), Tenant: k.Tenant, WebhookID: k.Webhook,
+		ExpiresAt: client.At(k.ExpiresAt)}}, nil
 }
 
-func (a *api) getSignIn(ctx context.Context, _ *Scope) (*output[callerView], error) {
+func (a *api) getSignIn(ctx context.Context, _ *Scope) (*output[client.Caller], error) {
 	c := callerOf(ctx)
-	return &output[callerView]{callerView{
-		Role: string(c.key.Role), Tenant: c.tenant, WebhookID: c.key.Webhook, Advisor: c.key.Advisor, Name: c.key.Name,
-		SignedIn: c.key.Kind == store.KindSignIn, ExpiresAt: formatTime(c.key.ExpiresAt), Advisory: a.advisory != nil, Version: a.version,
+	return &output[client.Caller]{client.Caller{
+		Role: string(c.key.Role), Tenant: c.tenant, WebhookID: c.key.Webhook, AdvisorID: c.key.Advisor, Name: c.key.Name,
+		SignedIn: c.key.Kind == store.KindSignIn, ExpiresAt: client.At(c.key.ExpiresAt), Advisory: a.advisory != nil, Version: a.version,
 	}}, nil
 }
 

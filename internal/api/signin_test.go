@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/live"
 	"github.com/quantfolio/qhook/internal/store"
@@ -234,9 +235,9 @@ func TestStateOf(t *testing.T) {
 		last          *store.Counts
 		want          string
 	}{
-		{true, false, nil, stateIdle}, {true, false, counts(5, 0, 0), stateOK}, {true, false, counts(5, 1, 0), stateUnsteady}, {true, false, counts(5, 0, 1), stateUnsteady},
-		{true, false, counts(0, 1, 0), stateFailing}, {true, false, counts(0, 0, 1), stateFailing},
-		{false, false, nil, statePaused}, {false, false, counts(0, 1, 0), statePaused}, {false, true, counts(5, 0, 0), stateSwitchedOff}, {false, true, nil, stateSwitchedOff},
+		{true, false, nil, client.StateIdle}, {true, false, counts(5, 0, 0), client.StateOK}, {true, false, counts(5, 1, 0), client.StateUnsteady}, {true, false, counts(5, 0, 1), client.StateUnsteady},
+		{true, false, counts(0, 1, 0), client.StateFailing}, {true, false, counts(0, 0, 1), client.StateFailing},
+		{false, false, nil, client.StatePaused}, {false, false, counts(0, 1, 0), client.StatePaused}, {false, true, counts(5, 0, 0), client.StateDisabledByUs}, {false, true, nil, client.StateDisabledByUs},
 	} {
 		if got := stateOf(c.enabled, c.byUs, c.last); got != c.want {
 			t.Errorf("stateOf(%t, %t, %+v) = %s, want %s", c.enabled, c.byUs, c.last, got, c.want)
@@ -274,7 +275,7 @@ func TestStats(t *testing.T) {
 		t.Errorf("of one webhook: %s", p.body)
 	}
 	items := r.must(200, viewer, "GET", "/v1/stats/webhooks", "").items()
-	if len(items) != 2 || items[0]["id"] != two || items[0]["state"] != stateFailing || items[1]["state"] != stateOK {
+	if len(items) != 2 || items[0]["id"] != two || items[0]["state"] != client.StateFailing || items[1]["state"] != client.StateOK {
 		t.Fatalf("the webhooks are %v, want the failing one first", items)
 	}
 	if since, err := time.Parse(time.RFC3339, items[0]["since"].(string)); err != nil || !since.Equal(now.Add(-26*time.Hour).Truncate(time.Hour)) {
@@ -322,7 +323,7 @@ func TestLive(t *testing.T) {
 	tell("other", store.Retry, 1)
 	tell("default", store.Delivered, 2)
 	tell("default", store.Retry, 3)
-	var x LiveAttempt
+	var x client.LiveAttempt
 	got := <-w.each
 	if err := json.Unmarshal([]byte(strings.TrimPrefix(got, "data: ")), &x); err != nil || x.Number != 3 || x.WebhookID != mine || x.Outcome != "retry" {
 		t.Errorf("the stream gave %q (%v), want attempt 3", got, err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/store"
 	"github.com/quantfolio/qhook/internal/webhook"
 )
@@ -38,18 +39,8 @@ func (p *period) since(now time.Time) time.Time {
 	return now.UTC().Truncate(p.step).Add(-time.Duration(p.points-1) * p.step)
 }
 
-// CountsView is what attempts came to.
-type CountsView struct {
-	Delivered int64    `json:"delivered"`
-	Retried   int64    `json:"retried" doc:"Failed attempts that are followed by another."`
-	Exhausted int64    `json:"exhausted"`
-	Cancelled int64    `json:"cancelled"`
-	P50       *float64 `json:"p50_ms,omitempty" doc:"Time from acceptance to the receiver's 2xx that half of the deliveries took at most; absent when nothing was delivered."`
-	P95       *float64 `json:"p95_ms,omitempty" doc:"The same for 95 of 100."`
-}
-
-func viewCounts(c *store.Counts) CountsView {
-	v := CountsView{Delivered: c.Delivered, Retried: c.Retried, Exhausted: c.Exhausted, Cancelled: c.Cancelled}
+func viewCounts(c *store.Counts) client.Counts {
+	v := client.Counts{Delivered: c.Delivered, Retried: c.Retried, Exhausted: c.Exhausted, Cancelled: c.Cancelled}
 	for part, to := range map[float64]**float64{0.5: &v.P50, 0.95: &v.P95} {
 		if d, ok := c.Percentile(part); ok {
 			ms := float64(d.Microseconds()) / 1000
@@ -57,55 +48,6 @@ func viewCounts(c *store.Counts) CountsView {
 		}
 	}
 	return v
-}
-
-// BacklogView is what waits.
-type BacklogView struct {
-	Waiting int    `json:"waiting" doc:"Deliveries that wait to be tried, or tried again."`
-	More    bool   `json:"waiting_more,omitempty" doc:"There are more."`
-	Oldest  string `json:"oldest_waiting,omitempty" format:"date-time" doc:"Acceptance of the oldest event that waits."`
-}
-
-type pointView struct {
-	At string `json:"at" format:"date-time"`
-	CountsView
-}
-
-type statsView struct {
-	Period string `json:"period"`
-	Since  string `json:"since" format:"date-time"`
-	Until  string `json:"until" format:"date-time"`
-	Step   string `json:"step" example:"15m"`
-	CountsView
-	BacklogView
-	Points []pointView `json:"points" nullable:"false" doc:"Oldest first, without gaps."`
-}
-
-type sparkView struct {
-	Delivered int64 `json:"delivered"`
-	Failed    int64 `json:"failed"`
-}
-
-type webhookStatsView struct {
-	ID          string   `json:"id" format:"uuid"`
-	URL         string   `json:"url"`
-	Method      string   `json:"method"`
-	Description string   `json:"description,omitempty"`
-	EventTypes  []string `json:"event_types" nullable:"false"`
-	State       string   `json:"state" enum:"switched_off,failing,unsteady,ok,idle,paused"`
-	Since       string   `json:"since,omitempty" format:"date-time" doc:"Failing: since when, to the minute or hour."`
-	CountsView
-	BacklogView
-	LastAt     string      `json:"last_at,omitempty" format:"date-time" doc:"The last attempt of the newest event that was tried."`
-	LastStatus int         `json:"last_status,omitempty"`
-	LastClass  string      `json:"last_class,omitempty"`
-	Day        []sparkView `json:"day" nullable:"false" doc:"The last 24 hours, oldest first."`
-	failed     int64
-}
-
-type webhookStatsPage struct {
-	Items []*webhookStatsView `json:"items" nullable:"false"`
-	More  bool                `json:"more,omitempty" doc:"There are more webhooks; the newest are left out."`
 }
 
 type statsInput struct {
@@ -150,7 +92,7 @@ func (a *api) statsWebhooks(ctx context.Context, id string) (list []*webhook.Web
 	return []*webhook.Webhook{w}, false, nil
 }
 
-func (a *api) getStats(ctx context.Context, in *statsInput) (*output[statsView], error) {
+func (a *api) getStats(ctx context.Context, in *statsInput) (*output[client.Stats], error) {
 	hooks, _, err := a.statsWebhooks(ctx, in.WebhookID)
 	if err != nil {
 		return nil, err
@@ -165,22 +107,22 @@ func (a *api) getStats(ctx context.Context, in *statsInput) (*output[statsView],
 	if err != nil {
 		return nil, fmt.Errorf("read the numbers: %w", err)
 	}
-	out := statsView{Period: in.Period, Since: formatTime(q.Since), Until: formatTime(q.Until), Step: formatDuration(p.step)}
+	out := client.Stats{Period: in.Period, Since: client.At(q.Since), Until: client.At(q.Until), Step: client.Duration(p.step)}
 	points, all := make([]store.Counts, p.points), store.Counts{}
 	for i := range rows {
 		points[rows[i].At.Sub(q.Since)/p.step].Sum(&rows[i].Counts)
 		all.Sum(&rows[i].Counts)
 	}
-	out.CountsView = viewCounts(&all)
+	out.Counts = viewCounts(&all)
 	for i := range points {
-		out.Points = append(out.Points, pointView{formatTime(q.Since.Add(time.Duration(i) * p.step)), viewCounts(&points[i])})
+		out.Points = append(out.Points, client.StatsPoint{At: client.At(q.Since.Add(time.Duration(i) * p.step)), Counts: viewCounts(&points[i])})
 	}
-	out.BacklogView, err = a.backlog(ctx, tenant, hooks)
-	return &output[statsView]{out}, err
+	out.Backlog, err = a.backlog(ctx, tenant, hooks)
+	return &output[client.Stats]{out}, err
 }
 
 // waiting counts what waits for each of the webhooks, of many fewer each, so that all together have a bound.
-func (a *api) waiting(ctx context.Context, tenant string, hooks []*webhook.Webhook) (map[int64]BacklogView, error) {
+func (a *api) waiting(ctx context.Context, tenant string, hooks []*webhook.Webhook) (map[int64]client.Backlog, error) {
 	nums := make([]int64, len(hooks))
 	for i, w := range hooks {
 		nums[i] = w.Num
@@ -190,27 +132,27 @@ func (a *api) waiting(ctx context.Context, tenant string, hooks []*webhook.Webho
 	if err != nil {
 		return nil, fmt.Errorf("count what waits: %w", err)
 	}
-	views := map[int64]BacklogView{}
+	views := map[int64]client.Backlog{}
 	for _, c := range list {
-		views[c.Webhook] = BacklogView{Waiting: c.Waiting, More: c.Waiting == limit, Oldest: formatTime(c.Oldest.Time())}
+		views[c.Webhook] = client.Backlog{Waiting: c.Waiting, WaitingMore: c.Waiting == limit, Oldest: client.At(c.Oldest.Time())}
 	}
 	return views, nil
 }
 
 // backlog adds up what waits for the webhooks.
-func (a *api) backlog(ctx context.Context, tenant string, hooks []*webhook.Webhook) (v BacklogView, err error) {
+func (a *api) backlog(ctx context.Context, tenant string, hooks []*webhook.Webhook) (v client.Backlog, err error) {
 	views, err := a.waiting(ctx, tenant, hooks)
 	for _, one := range views {
 		v.Waiting += one.Waiting
-		v.More = v.More || one.More
-		if v.Oldest == "" || one.Oldest < v.Oldest { // all are UTC, of one length
+		v.WaitingMore = v.WaitingMore || one.WaitingMore
+		if v.Oldest.IsZero() || one.Oldest.Before(v.Oldest.Time) {
 			v.Oldest = one.Oldest
 		}
 	}
 	return v, err
 }
 
-func (a *api) listWebhookStats(ctx context.Context, in *statsInput) (*output[webhookStatsPage], error) {
+func (a *api) listWebhookStats(ctx context.Context, in *statsInput) (*output[client.WebhookStatsPage], error) {
 	hooks, more, err := a.statsWebhooks(ctx, in.WebhookID)
 	if err != nil {
 		return nil, err
@@ -226,14 +168,15 @@ func (a *api) listWebhookStats(ctx context.Context, in *statsInput) (*output[web
 	if err != nil {
 		return nil, err
 	}
-	out := webhookStatsPage{More: more, Items: make([]*webhookStatsView, 0, len(hooks))}
+	out := client.WebhookStatsPage{More: more, Items: make([]client.WebhookStats, 0, len(hooks))}
 	for _, w := range hooks {
 		v := s.view(w)
-		v.BacklogView = waiting[w.Num]
+		v.Backlog = waiting[w.Num]
 		out.Items = append(out.Items, v)
 	}
-	slices.SortStableFunc(out.Items, func(x, y *webhookStatsView) int {
-		return cmp.Or(cmp.Compare(slices.Index(states, x.State), slices.Index(states, y.State)), cmp.Compare(y.failed, x.failed), cmp.Compare(y.Waiting, x.Waiting))
+	slices.SortStableFunc(out.Items, func(x, y client.WebhookStats) int {
+		return cmp.Or(cmp.Compare(slices.Index(states, x.State), slices.Index(states, y.State)),
+			cmp.Compare(y.Retried+y.Exhausted, x.Retried+x.Exhausted), cmp.Compare(y.Waiting, x.Waiting))
 	})
-	return &output[webhookStatsPage]{out}, nil
+	return &output[client.WebhookStatsPage]{out}, nil
 }

@@ -6,37 +6,30 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/store"
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
-// The states of a webhook, worst first.
-const (
-	stateSwitchedOff = "switched_off"
-	stateFailing     = "failing"
-	stateUnsteady    = "unsteady"
-	stateOK          = "ok"
-	stateIdle        = "idle"
-	statePaused      = "paused"
-)
-
-var states = []string{stateSwitchedOff, stateFailing, stateUnsteady, stateOK, stateIdle, statePaused}
+// states are those of a webhook, worst first.
+var states = []string{client.StateDisabledByUs, client.StateFailing, client.StateUnsteady, client.StateOK, client.StateIdle,
+	client.StatePaused}
 
 // stateOf is the policy: what a webhook's state is, from its settings and from what came of the last hour that had attempts.
 func stateOf(enabled, byUs bool, last *store.Counts) string {
 	switch {
 	case !enabled && byUs:
-		return stateSwitchedOff
+		return client.StateDisabledByUs
 	case !enabled:
-		return statePaused
+		return client.StatePaused
 	case last == nil:
-		return stateIdle
+		return client.StateIdle
 	case last.Delivered == 0:
-		return stateFailing
+		return client.StateFailing
 	case last.Retried+last.Exhausted > 0:
-		return stateUnsteady
+		return client.StateUnsteady
 	}
-	return stateOK
+	return client.StateOK
 }
 
 // webhookStats are the numbers of a tenant's webhooks while they are read: with a fixed number of queries.
@@ -143,15 +136,16 @@ func (s *webhookStats) state(w *webhook.Webhook) string {
 	return stateOf(w.Enabled, w.DisabledReason != "", s.lastHour(w.Num))
 }
 
-func (s *webhookStats) view(w *webhook.Webhook) *webhookStatsView {
+func (s *webhookStats) view(w *webhook.Webhook) client.WebhookStats {
 	sum, last := s.sums[w.Num], s.last[w.Num]
-	v := &webhookStatsView{ID: w.ID, URL: w.URL, Method: string(w.Method), Description: w.Description,
-		EventTypes: append([]string{}, w.EventTypes...), State: s.state(w),
-		Since: formatTime(s.since[w.Num]), CountsView: viewCounts(&sum),
-		LastAt: formatTime(last.At), LastStatus: last.Status, LastClass: outsideClass(last.Class),
-		Day: make([]sparkView, 24), failed: sum.Retried + sum.Exhausted}
+	v := client.WebhookStats{
+		ID: w.ID, URL: w.URL, Method: string(w.Method), Description: w.Description,
+		EventTypes: append([]string{}, w.EventTypes...), State: s.state(w), Since: client.At(s.since[w.Num]),
+		Counts: viewCounts(&sum), LastAt: client.At(last.At), LastStatus: last.Status, LastClass: outsideClass(last.Class),
+		Day: make([]client.SparkPoint, 24),
+	}
 	for _, r := range s.days[w.Num] {
-		v.Day[r.At.Sub(s.hour().Add(-23*time.Hour))/time.Hour] = sparkView{r.Delivered, r.Retried + r.Exhausted}
+		v.Day[r.At.Sub(s.hour().Add(-23*time.Hour))/time.Hour] = client.SparkPoint{Delivered: r.Delivered, Failed: r.Retried + r.Exhausted}
 	}
 	return v
 }
@@ -165,7 +159,7 @@ func (s *webhookStats) readSince(ctx context.Context, from store.Stats) error {
 	s.since = map[int64]time.Time{}
 	q := store.RollupQuery{Span: store.PerMinute, Since: s.now, Until: s.now.Add(time.Hour), Step: time.Minute}
 	for _, w := range s.hooks {
-		if s.state(w) != stateFailing {
+		if s.state(w) != client.StateFailing {
 			continue
 		}
 		since := failingSince(s.hours[w.Num], true)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/netguard"
@@ -24,35 +25,6 @@ const (
 	testDeadline = webhook.MaxTimeout + 30*time.Second
 )
 
-type testInput struct {
-	Type string `json:"type,omitempty" doc:"An event type of the catalogue; when left out, the first that the webhook asks for."`
-}
-
-type testView struct {
-	Attempt  attemptView   `json:"attempt"`
-	Request  testRequest   `json:"request"`
-	Response *testResponse `json:"response" doc:"null when there was none."`
-}
-
-type testRequest struct {
-	Method  string       `json:"method"`
-	URL     string       `json:"url"`
-	Headers []testHeader `json:"headers" nullable:"false" doc:"Secrets are shown as [secret]."`
-	Body    string       `json:"body,omitempty"`
-}
-
-type testResponse struct {
-	Status     int          `json:"status"`
-	Headers    []testHeader `json:"headers,omitempty" doc:"As received, up to 100."`
-	Body       string       `json:"body,omitempty" doc:"The start of the body, when it is UTF-8."`
-	BodyBase64 string       `json:"body_base64,omitempty" doc:"The start of the body, when it is not UTF-8."`
-}
-
-type testHeader struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
-}
-
 type testCallInput struct {
 	Scope
 	ID      string `path:"id" maxLength:"64"`
@@ -63,12 +35,12 @@ func (a *api) registerTest(tag, path string) {
 	register(a, operation{
 		id: "test-webhook", method: http.MethodPost, path: path, tag: tag, summary: "Send an example event now",
 		text:   "Outside the record: it is no delivery. Limited per tenant.",
-		status: http.StatusOK, roles: admins, bound: true, body: testInput{}, bodyOptional: true, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
+		status: http.StatusOK, roles: admins, bound: true, body: client.TestWebhook{}, bodyOptional: true, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
 		limit: testDeadline,
 	}, a.testWebhook)
 }
 
-func (a *api) testWebhook(ctx context.Context, in *testCallInput) (*output[testView], error) {
+func (a *api) testWebhook(ctx context.Context, in *testCallInput) (*output[client.TestResult], error) {
 	c := callerOf(ctx)
 	w, err := a.webhookSoon(ctx, c.tenant, in.ID)
 	if err != nil {
@@ -90,7 +62,7 @@ func (a *api) testWebhook(ctx context.Context, in *testCallInput) (*output[testV
 		a.log.WarnContext(ctx, "a test reached nobody", "webhook", w.ID, "tenant", w.Tenant, "url", w.URL, "error", res.Err)
 		hideAddress(ctx, w, &res)
 	}
-	return &output[testView]{viewTest(w, &res, &preview)}, nil
+	return &output[client.TestResult]{viewTest(w, &res, &preview)}, nil
 }
 
 // hideAddress has a test of a target that is refused, unknown or silent take as long as one that is silent, and forgets its
@@ -140,21 +112,22 @@ func testType(w *webhook.Webhook, raw []byte) (event.Type, error) {
 }
 
 // viewTest shows what was sent and what came back.
-func viewTest(w *webhook.Webhook, r *attempt.Result, p *attempt.Preview) testView {
-	v := testView{
-		Attempt: attemptView{
-			At: formatTime(r.At), DurationMS: int64(r.Duration / time.Millisecond), Sent: r.Sent, Outcome: string(store.Retry),
-			Status: r.Status, Class: outsideClass(r.Class), ResponseView: viewResponse(r.Response), SigningKeyID: r.KeyID, Timings: viewTimings(store.Timings(r.Timings)),
+func viewTest(w *webhook.Webhook, r *attempt.Result, p *attempt.Preview) client.TestResult {
+	v := client.TestResult{
+		Attempt: client.Attempt{
+			At: client.At(r.At), DurationMS: int64(r.Duration / time.Millisecond), Sent: r.Sent, Outcome: string(store.Retry),
+			Status: r.Status, Class: outsideClass(r.Class), SigningKeyID: r.KeyID, Timings: viewTimings(store.Timings(r.Timings)),
 		},
 		Request: viewRequest(w, p),
 	}
+	v.Attempt.Response, v.Attempt.ResponseBase64 = viewBody(r.Response)
 	if r.Verdict == attempt.Success {
 		v.Attempt.Outcome = string(store.Delivered)
 	}
 	if r.Status != 0 {
-		v.Response = &testResponse{Status: r.Status, Body: v.Attempt.Response, BodyBase64: v.Attempt.ResponseBase64}
+		v.Response = &client.Response{Status: r.Status, Body: v.Attempt.Response, BodyBase64: v.Attempt.ResponseBase64}
 		for _, h := range r.Headers {
-			v.Response.Headers = append(v.Response.Headers, testHeader{strings.ToValidUTF8(h[0], "\uFFFD"), strings.ToValidUTF8(h[1], "\uFFFD")})
+			v.Response.Headers = append(v.Response.Headers, client.Header{Name: strings.ToValidUTF8(h[0], "\uFFFD"), Value: strings.ToValidUTF8(h[1], "\uFFFD")})
 		}
 	}
 	return v

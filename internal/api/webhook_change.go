@@ -13,50 +13,6 @@ import (
 	"github.com/quantfolio/qhook/signature"
 )
 
-// The document's forms of a webhook's body; merge reads them.
-type authInput struct {
-	Type     string `json:"type" enum:"none,basic,bearer,api_key"`
-	Username string `json:"username,omitempty" doc:"Of basic."`
-	Password string `json:"password,omitempty" doc:"Of basic. Left out in a change: as before, if type and username are."`
-	Token    string `json:"token,omitempty" doc:"Of bearer. Left out in a change: as before, if the type is."`
-	Header   string `json:"header,omitempty" doc:"Of api_key: the header's name."`
-	Value    string `json:"value,omitempty" doc:"Of api_key. Left out in a change: as before, if type and header are."`
-}
-
-type headerInput struct {
-	Name  string `json:"name"`
-	Value string `json:"value,omitempty" doc:"Left out in a change: as before, if there was a header of this name."`
-}
-
-// WebhookFields are what may be left out when a webhook is made.
-type WebhookFields struct {
-	OwnerID            string        `json:"owner_id,omitempty" doc:"If set, only events whose owner_id or object_owner_id is this."`
-	Auth               *authInput    `json:"auth,omitempty"`
-	Headers            []headerInput `json:"headers,omitempty" doc:"The whole list. Values are secrets."`
-	SigningKey         string        `json:"signing_key,omitempty" doc:"In a change: rotates to this key; empty or null: unsigned from now on."`
-	GenerateSigningKey bool          `json:"generate_signing_key,omitempty" doc:"Instead of signing_key; the answer shows the key, once."`
-	Description        string        `json:"description,omitempty"`
-	Enabled            *bool         `json:"enabled,omitempty" default:"true"`
-	Timeout            string        `json:"timeout,omitempty" default:"15s" doc:"Of one attempt."`
-	RetrySchedule      []string      `json:"retry_schedule,omitempty" doc:"One delay per retry, like 5s, 2m or 12h."`
-}
-
-type webhookCreate struct {
-	URL        string   `json:"url"`
-	Method     string   `json:"method,omitempty" enum:"POST,GET" default:"POST"`
-	EventTypes []string `json:"event_types" nullable:"false" doc:"Patterns, like qap.investor.* or **."`
-	WebhookFields
-}
-
-type webhookPatch struct {
-	URL        string   `json:"url,omitempty"`
-	Method     string   `json:"method,omitempty" enum:"POST,GET"`
-	EventTypes []string `json:"event_types,omitempty" doc:"Patterns, like qap.investor.* or **."`
-	WebhookFields
-	SigningKeySwitchAt string `json:"signing_key_switch_at,omitempty" format:"date-time" doc:"With a new signing key: from when on X-Quantfolio-Signature-256 is made with it; now, when left out."`
-	SigningKeyOverlap  string `json:"signing_key_overlap,omitempty" default:"24h" doc:"With a new signing key: how long after that webhook-signature carries the old key's signature too."`
-}
-
 const (
 	defaultOverlap = 24 * time.Hour
 	maxRotation    = 90 * 24 * time.Hour // of the overlap, and until the switch

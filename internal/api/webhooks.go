@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/netguard"
 	"github.com/quantfolio/qhook/internal/store"
@@ -17,15 +18,10 @@ import (
 // saveTries bounds how often a change without If-Match is made again when another got in between.
 const saveTries = 5
 
-type webhookPage struct {
-	Items []webhookView `json:"items" nullable:"false"`
-	Next  string        `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
-}
-
 type webhookOutput struct {
 	ETag     string `header:"ETag" doc:"Names this version, for If-Match."`
 	Location string `header:"Location"`
-	Body     webhookView
+	Body     client.Webhook
 }
 
 type pageInput struct {
@@ -50,7 +46,7 @@ func (a *api) registerWebhooks() {
 	const tag, one = "Webhooks", "/v1/webhooks/{id}"
 	register(a, operation{
 		id: "create-webhook", method: http.MethodPost, path: "/v1/webhooks", tag: tag, summary: "Register a webhook",
-		status: http.StatusCreated, roles: admins, body: webhookCreate{},
+		status: http.StatusCreated, roles: admins, body: client.NewWebhook{},
 		errors: []int{http.StatusConflict, http.StatusTooManyRequests}, limit: testDeadline,
 	}, a.createWebhook)
 	register(a, operation{
@@ -64,7 +60,7 @@ func (a *api) registerWebhooks() {
 	register(a, operation{
 		id: "update-webhook", method: http.MethodPatch, path: one, tag: tag, summary: "Change a webhook",
 		text:   "A JSON merge patch: what is left out stays as it is, null is the default. auth and headers are replaced as a whole, but secrets may be left out where they stay.",
-		status: http.StatusOK, roles: admins, bound: true, body: webhookPatch{}, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusTooManyRequests},
+		status: http.StatusOK, roles: admins, bound: true, body: client.WebhookPatch{}, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusTooManyRequests},
 		limit: testDeadline,
 	}, a.updateWebhook)
 	register(a, operation{
@@ -103,7 +99,7 @@ func (a *api) createWebhook(ctx context.Context, in *bodyInput) (*webhookOutput,
 	return out, nil
 }
 
-func (a *api) listWebhooks(ctx context.Context, in *pageInput) (*output[webhookPage], error) {
+func (a *api) listWebhooks(ctx context.Context, in *pageInput) (*output[client.WebhookPage], error) {
 	tenant := callerOf(ctx).tenant
 	hash := filterHash("webhooks", tenant)
 	from, err := decodeCursor(hash, in.Cursor)
@@ -114,15 +110,15 @@ func (a *api) listWebhooks(ctx context.Context, in *pageInput) (*output[webhookP
 	if err != nil {
 		return nil, fmt.Errorf("list webhooks: %w", err)
 	}
-	out := webhookPage{Items: make([]webhookView, 0, len(found))}
+	out := client.WebhookPage{Webhooks: make([]client.Webhook, 0, len(found))}
 	if len(found) > in.Limit {
 		found = found[:in.Limit]
 		out.Next = encodeCursor(hash, cursor{first: found[in.Limit-1].Num})
 	}
 	for _, w := range found {
-		out.Items = append(out.Items, viewWebhook(w))
+		out.Webhooks = append(out.Webhooks, viewWebhook(w))
 	}
-	return &output[webhookPage]{out}, nil
+	return &output[client.WebhookPage]{out}, nil
 }
 
 // listOf lists the webhooks that the caller may see.

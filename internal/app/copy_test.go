@@ -144,17 +144,17 @@ func fill(t *testing.T, c *client.Client, r *receiver) (x content) {
 	if err := c.DeleteWebhook(ctx, x.gone.ID, x.gone.ETag); err != nil {
 		t.Fatal(err)
 	}
-	must(c.CreateTenant(ctx, client.Tenant{ID: "acme", Name: "Acme"}))(t)
+	must(c.CreateTenant(ctx, client.NewTenant{ID: "acme", Name: "Acme"}))(t)
 	must(c.CreateAPIKey(ctx, client.NewAPIKey{Tenant: "acme", Role: client.RoleViewer, Name: "wall"}))(t)
 
-	ada := must(c.CreateAdvisor(ctx, client.Advisor{Name: "Ada Adler", Email: "ada@example.com"}, ""))(t)
+	ada := must(c.CreateAdvisor(ctx, client.NewAdvisor{Name: "Ada Adler", Email: "ada@example.com"}, ""))(t)
 	must(c.CreateAPIKey(ctx, client.NewAPIKey{Tenant: app.DefaultTenant, Role: client.RoleAdvisor, AdvisorID: ada.ID}))(t)
-	x.investor = must(c.CreateInvestor(ctx, client.Investor{AdvisorID: ada.ID, Type: "person", Name: "Jöhn \"Doe\" 株", Country: "NO"}, "the-key"))(t)
-	second := must(c.CreateInvestor(ctx, client.Investor{AdvisorID: ada.ID, Type: "company", Name: "Northwind"}, ""))(t)
+	x.investor = must(c.CreateInvestor(ctx, client.NewInvestor{AdvisorID: ada.ID, Type: "person", Name: "Jöhn \"Doe\" 株", Country: "NO"}, "the-key"))(t)
+	second := must(c.CreateInvestor(ctx, client.NewInvestor{AdvisorID: ada.ID, Type: "company", Name: "Northwind"}, ""))(t)
 	if err := c.DeleteInvestor(ctx, second.ID, false); err != nil {
 		t.Fatal(err)
 	}
-	s := must(c.CreateAdviceSession(ctx, x.investor.ID, client.AdviceSession{Title: "Plan", Objective: "To retire.", RiskProfile: "balanced", HorizonYears: 15, Recommendation: "Stocks.\nBonds."}, ""))(t)
+	s := must(c.CreateAdviceSession(ctx, x.investor.ID, client.NewAdviceSession{Title: "Plan", Objective: "To retire.", RiskProfile: "balanced", HorizonYears: 15, Recommendation: "Stocks.\nBonds."}, ""))(t)
 	x.session = must(c.CompleteAdviceSession(ctx, s.ID))(t)
 	x.report = must(c.CreateReport(ctx, s.ID, ""))(t)
 
@@ -162,10 +162,10 @@ func fill(t *testing.T, c *client.Client, r *receiver) (x content) {
 	old := uuid.Must(uuid.Parse("00e3c6a1-7c00-7abc-8def-0123456789ab")) // version 7, of 2001
 	for i := range 12 {
 		e := types[i%len(types)].Example
-		e.ID, e.Time = "", time.Time{}
+		e.ID, e.Time = "", client.Time{}
 		switch i {
 		case 0:
-			e.ID, e.Time = old.String(), time.UnixMilli(978307200123).UTC()
+			e.ID, e.Time = old.String(), client.At(time.UnixMilli(978307200123).UTC())
 		case 1:
 			e.ID = uuid.Must(uuid.NewV7()).String()
 		case 2, 3, 4, 5:
@@ -196,9 +196,9 @@ func look(t *testing.T, c *client.Client, x content) string {
 	still := func(list []client.Delivery) []client.Delivery {
 		return slices.DeleteFunc(list, func(d client.Delivery) bool { return d.WebhookID == x.slow.ID })
 	}
-	keys := must(c.APIKeys(ctx))(t)
+	keys := must(c.APIKeys(ctx, client.KindAPIKey, ""))(t).Items
 	for i := range keys {
-		keys[i].UsedAt, keys[i].UsedFrom = time.Time{}, "" // this is a use
+		keys[i].UsedAt, keys[i].UsedFrom = client.Time{}, "" // this is a use
 	}
 	events := must(c.Events(ctx, client.EventQuery{Limit: 100}))(t).Events
 	var all []any
@@ -214,7 +214,7 @@ func look(t *testing.T, c *client.Client, x content) string {
 		must(c.Advisors(ctx, ""))(t), must(c.Investors(ctx, client.InvestorQuery{}))(t), must(c.Investors(ctx, client.InvestorQuery{Deleted: true}))(t),
 		must(c.AdviceSessions(ctx, x.investor.ID, false, ""))(t), must(c.Reports(ctx, x.session.ID, ""))(t), must(c.Report(ctx, x.session.ID, x.report.ID))(t),
 		// The same key gives the same investor.
-		must(c.CreateInvestor(ctx, client.Investor{AdvisorID: x.investor.AdvisorID, Type: "person", Name: x.investor.Name, Country: "NO"}, "the-key"))(t))
+		must(c.CreateInvestor(ctx, client.NewInvestor{AdvisorID: x.investor.AdvisorID, Type: "person", Name: x.investor.Name, Country: "NO"}, "the-key"))(t))
 	return string(must(json.MarshalIndent(all, "", " "))(t))
 }
 
@@ -332,7 +332,7 @@ func goesOn(t *testing.T, c *client.Client, r *receiver, x content) {
 	before := count()
 	for _, e := range x.events {
 		first := must(c.Event(ctx, e.ID))(t)
-		if p := must(c.Publish(ctx, e))(t); p.ID != e.ID || !p.Time.Equal(first.Time) {
+		if p := must(c.Publish(ctx, e))(t); p.ID != e.ID || !p.Time.Equal(first.Time.Time) {
 			t.Errorf("event %s published again = %+v, want the time %v", e.ID, p, first.Time)
 		}
 		e.ObjectID = "another"
@@ -343,7 +343,7 @@ func goesOn(t *testing.T, c *client.Client, r *receiver, x content) {
 	if n := count(); n != before {
 		t.Errorf("%d events after their repetition, want %d", n, before)
 	}
-	must(c.CreateInvestor(ctx, client.Investor{AdvisorID: x.investor.AdvisorID, Type: "person", Name: "New"}, ""))(t)
+	must(c.CreateInvestor(ctx, client.NewInvestor{AdvisorID: x.investor.AdvisorID, Type: "person", Name: "New"}, ""))(t)
 	must(c.CreateWebhook(ctx, client.NewWebhook{URL: r.URL + "/ok", Method: "POST", EventTypes: []string{"**"}}))(t)
 }
 

@@ -36,7 +36,7 @@ func TestShownRequestIsTheReceived(t *testing.T) {
 			Auth: &client.Auth{Type: client.AuthBearer, Token: "a-token"}, Headers: []client.Header{{Name: "X-Team", Value: "blue"}},
 			RetrySchedule: []client.Duration{client.Duration(1500 * time.Millisecond)}}))(t)
 		must(c.Publish(t.Context(), client.Event{Type: "qap.investor.created", ObjectID: "i", ObjectOwnerID: "a", OwnerID: "o"}))(t)
-		var d client.Delivery
+		var d client.DeliveryDetail
 		eventually(t, "two attempts on record", func() bool {
 			list := must(c.Deliveries(t.Context(), client.DeliveryQuery{WebhookID: w.ID}))(t).Deliveries
 			if len(list) != 1 || list[0].Status != client.StatusExhausted {

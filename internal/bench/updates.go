@@ -20,13 +20,13 @@ func (g *rig) benchUpdates(ctx context.Context, b *Report) error {
 		if err := n.hookFor(ctx, g, "/n", "qap.investor.updated"); err != nil {
 			return err
 		}
-		advisor, err := n.client.CreateAdvisor(ctx, client.Advisor{Name: "Bench"}, "")
+		advisor, err := n.client.CreateAdvisor(ctx, client.NewAdvisor{Name: "Bench"}, "")
 		if err != nil {
 			return fmt.Errorf("create an advisor: %w", err)
 		}
 		paths := make([]string, benchInvestors)
 		for i := range paths {
-			x, err := n.client.CreateInvestor(ctx, client.Investor{AdvisorID: advisor.ID, Type: "person", Name: "John Doe"}, "")
+			x, err := n.client.CreateInvestor(ctx, client.NewInvestor{AdvisorID: advisor.ID, Type: "person", Name: "John Doe"}, "")
 			if err != nil {
 				return fmt.Errorf("create an investor: %w", err)
 			}

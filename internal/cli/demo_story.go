@@ -35,7 +35,7 @@ type demoStep struct {
 func foundFirm(ctx context.Context, url, operatorKey string, rec *demoReceiver) (*demoStory, error) {
 	with := func(key string) *client.Client { return client.New(url, key, client.WithUserAgent("qhook-demo")) }
 	operator := with(operatorKey)
-	firm, err := operator.CreateTenant(ctx, client.Tenant{ID: "fjord-wealth", Name: "Fjord Wealth"})
+	firm, err := operator.CreateTenant(ctx, client.NewTenant{ID: "fjord-wealth", Name: "Fjord Wealth"})
 	if err != nil {
 		return nil, fmt.Errorf("make the firm: %w", err)
 	}
@@ -50,7 +50,7 @@ func foundFirm(ctx context.Context, url, operatorKey string, rec *demoReceiver) 
 	rec.names[firm.ID] = firm.Name
 	fmt.Fprintf(rec.out, "The firm %s (ID %s) and its advisors, each with an API key of their own:\n", firm.Name, firm.ID)
 	for _, who := range []*demoActor{&s.ada, &s.ben} {
-		a, err := s.firm.CreateAdvisor(ctx, client.Advisor{Name: who.name}, "")
+		a, err := s.firm.CreateAdvisor(ctx, client.NewAdvisor{Name: who.name}, "")
 		if err != nil {
 			return nil, fmt.Errorf("make the advisor %s: %w", who.name, err)
 		}
@@ -99,15 +99,15 @@ func (s *demoStory) steps(ctx context.Context) []demoStep {
 	john := &s.john
 	return []demoStep{
 		{s.ada, "creates investor John Doe, a person", func() (_ []demoExpected, err error) {
-			*john, err = s.ada.CreateInvestor(ctx, client.Investor{Type: "person", Name: "John Doe"}, "")
+			*john, err = s.ada.CreateInvestor(ctx, client.NewInvestor{Type: "person", Name: "John Doe"}, "")
 			return createdInvestor(*john), err
 		}},
 		{s.ben, "creates investor Northwind Ltd, a company", func() (_ []demoExpected, err error) {
-			northwind, err = s.ben.CreateInvestor(ctx, client.Investor{Type: "company", Name: "Northwind Ltd"}, "")
+			northwind, err = s.ben.CreateInvestor(ctx, client.NewInvestor{Type: "company", Name: "Northwind Ltd"}, "")
 			return createdInvestor(northwind), err
 		}},
 		{s.firm, "creates investor Jane Roe, a person, for Ben Berg", func() (_ []demoExpected, err error) {
-			jane, err = s.firm.CreateInvestor(ctx, client.Investor{AdvisorID: s.ben.id, Type: "person", Name: "Jane Roe"}, "")
+			jane, err = s.firm.CreateInvestor(ctx, client.NewInvestor{AdvisorID: s.ben.id, Type: "person", Name: "Jane Roe"}, "")
 			return createdInvestor(jane), err
 		}},
 		{s.ada, "changes John Doe's email and country", func() (_ []demoExpected, err error) {
@@ -115,7 +115,7 @@ func (s *demoStory) steps(ctx context.Context) []demoStep {
 			return updatedInvestor(*john, "email", "country"), err
 		}},
 		{s.ada, "creates advice session Retirement plan with John Doe", func() (_ []demoExpected, err error) {
-			plan, err = s.ada.CreateAdviceSession(ctx, john.ID, client.AdviceSession{Title: "Retirement plan"}, "")
+			plan, err = s.ada.CreateAdviceSession(ctx, john.ID, client.NewAdviceSession{Title: "Retirement plan"}, "")
 			return titledSession("created", plan), err
 		}},
 		{s.ada, "fills in Retirement plan", func() (_ []demoExpected, err error) {
@@ -149,11 +149,11 @@ func (s *demoStory) steps(ctx context.Context) []demoStep {
 			return []demoExpected{sessionEvent("deleted", plan, nil)}, s.ada.DeleteAdviceSession(ctx, plan.ID, true)
 		}},
 		{s.ben, "creates advice session Pension fund with Northwind Ltd", func() (_ []demoExpected, err error) {
-			pension, err = s.ben.CreateAdviceSession(ctx, northwind.ID, client.AdviceSession{Title: "Pension fund"}, "")
+			pension, err = s.ben.CreateAdviceSession(ctx, northwind.ID, client.NewAdviceSession{Title: "Pension fund"}, "")
 			return titledSession("created", pension), err
 		}},
 		{s.ben, "creates advice session Cash reserve with Northwind Ltd", func() (_ []demoExpected, err error) {
-			cash, err = s.ben.CreateAdviceSession(ctx, northwind.ID, client.AdviceSession{Title: "Cash reserve"}, "")
+			cash, err = s.ben.CreateAdviceSession(ctx, northwind.ID, client.NewAdviceSession{Title: "Cash reserve"}, "")
 			return titledSession("created", cash), err
 		}},
 		{s.ben, "soft-deletes Northwind Ltd", func() ([]demoExpected, error) {

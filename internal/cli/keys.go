@@ -43,7 +43,9 @@ func (k *keysListCmd) Run(r *run) error {
 	if err != nil {
 		return err
 	}
-	keys, err := c.APIKeysOf(r.ctx, k.Kind)
+	keys, err := client.All(func(cursor string) (client.Page[client.APIKey], error) {
+		return c.APIKeys(r.ctx, k.Kind, cursor)
+	})
 	if err != nil {
 		return fmt.Errorf("list the API keys: %w", err)
 	}
@@ -59,7 +61,7 @@ func (k *keysListCmd) Run(r *run) error {
 
 func orDash(s string) string { return cmp.Or(s, "-") }
 
-func timeOrDash(t time.Time) string {
+func timeOrDash(t client.Time) string {
 	if t.IsZero() {
 		return "-"
 	}

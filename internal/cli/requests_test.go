@@ -106,7 +106,7 @@ func capture(t *testing.T) map[string]string {
 		Auth: &client.Auth{Type: client.AuthBasic, Username: "crm", Password: "example"}, Headers: []client.Header{{Name: "X-Source", Value: "advisory"}}})
 	_, err2 := firm.CreateWebhook(t.Context(), client.NewWebhook{URL: base + "/hooks/ping?source=advisory", Method: "GET", EventTypes: all, SigningKey: exampleKey,
 		Auth: &client.Auth{Type: client.AuthAPIKey, Header: "X-Api-Key", Value: "example"}})
-	ann, err3 := firm.CreateAdvisor(t.Context(), client.Advisor{Name: "Ann"}, "")
+	ann, err3 := firm.CreateAdvisor(t.Context(), client.NewAdvisor{Name: "Ann"}, "")
 	key, err4 := firm.CreateAPIKey(t.Context(), client.NewAPIKey{Role: client.RoleAdvisor, AdvisorID: ann.ID})
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func (c *catcher) story(t *testing.T, firm, advisor *client.Client) map[string]s
 		found[kind] = says + "\n\n" + c.pair(t)
 	}
 	step("qap.investor.created", "An advisor created an investor, `POST /v1/investors` with the advisor's API key; so the advisor is the owner.", func() (err error) {
-		i, err = advisor.CreateInvestor(ctx, client.Investor{Type: "person", Name: "John Doe"}, "")
+		i, err = advisor.CreateInvestor(ctx, client.NewInvestor{Type: "person", Name: "John Doe"}, "")
 		return err
 	})
 	step("qap.investor.updated", "The firm changed the investor's name, `PATCH /v1/investors/{id}` with the firm's API key; so the client is the owner.", func() error {
@@ -137,7 +137,7 @@ func (c *catcher) story(t *testing.T, firm, advisor *client.Client) map[string]s
 		return err
 	})
 	step("qap.investor.advice.created", "An advisor began an advice session, `POST /v1/investors/{id}/advice-sessions`.", func() (err error) {
-		s, err = advisor.CreateAdviceSession(ctx, i.ID, client.AdviceSession{Title: "Retirement plan"}, "")
+		s, err = advisor.CreateAdviceSession(ctx, i.ID, client.NewAdviceSession{Title: "Retirement plan"}, "")
 		return err
 	})
 	step("qap.investor.advice.completed", "The advisor completed it, `POST /v1/advice-sessions/{id}/complete`.", func() error {

@@ -62,7 +62,7 @@ func killInStorm(t *testing.T, n *node, kills int) {
 	s := &storm{ctx: t.Context()}
 	defer s.stopped.Store(true)
 	for _, name := range []string{"Ann", "Bob", "Cy"} {
-		a, err := n.client().CreateAdvisor(t.Context(), client.Advisor{Name: name}, "")
+		a, err := n.client().CreateAdvisor(t.Context(), client.NewAdvisor{Name: name}, "")
 		if err != nil {
 			t.Fatalf("CreateAdvisor: %v", err)
 		}

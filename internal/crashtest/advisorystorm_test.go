@@ -196,7 +196,7 @@ func (s *storm) changeSession(c *client.Client, id string, n int) (gone bool) {
 
 // createInvestor makes an investor. Half of the time it has an idempotency key, and asks again while it has no answer.
 func (s *storm) createInvestor(c *client.Client, p *pool) {
-	in := client.Investor{AdvisorID: s.advisor(), Type: "person", Name: s.name("Investor")}
+	in := client.NewInvestor{AdvisorID: s.advisor(), Type: "person", Name: s.name("Investor")}
 	key := ""
 	if rand.IntN(2) == 0 {
 		key = in.Name
@@ -216,7 +216,7 @@ func (s *storm) createInvestor(c *client.Client, p *pool) {
 
 func (s *storm) createSession(c *client.Client, p *pool, i thing) {
 	title := s.name("Session")
-	out, err := c.CreateAdviceSession(s.ctx, i.id, client.AdviceSession{Title: title}, "")
+	out, err := c.CreateAdviceSession(s.ctx, i.id, client.NewAdviceSession{Title: title}, "")
 	if s.note(Asked{Kind: SessionCreated, Object: out.ID, Name: title}, out.ETag, err) {
 		p.sessions.add(thing{out.ID, title})
 	}

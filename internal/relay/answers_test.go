@@ -215,7 +215,7 @@ func TestATenantsKeyIsNoRowsFault(t *testing.T) {
 	h := &http.Client{Transport: &http.Transport{}}
 	defer h.CloseIdleConnections()
 	operator := client.New(srv.url, adminKey, client.WithHTTPClient(h))
-	if _, err := operator.CreateTenant(t.Context(), client.Tenant{ID: "firm", Name: "Firm"}); err != nil {
+	if _, err := operator.CreateTenant(t.Context(), client.NewTenant{ID: "firm", Name: "Firm"}); err != nil {
 		t.Fatal(err)
 	}
 	key, err := client.New(srv.url, adminKey, client.WithHTTPClient(h), client.WithTenant("firm")).

@@ -45,13 +45,13 @@ func (r *Relay) read(ctx context.Context, conn *pgx.Conn, passed []int64) ([]row
 		var data string
 		var age float64
 		e := &w.event
-		if err := found.Scan(&w.seq, &age, &w.tenant, &e.ID, &e.Type, &e.ObjectID, &e.ObjectOwnerID, &e.OwnerID, &e.Time, &data); err != nil {
+		if err := found.Scan(&w.seq, &age, &w.tenant, &e.ID, &e.Type, &e.ObjectID, &e.ObjectOwnerID, &e.OwnerID, &e.Time.Time, &data); err != nil {
 			return nil, fmt.Errorf("read rows: %w", err)
 		}
 		if len(rows) == 0 {
 			oldest = age
 		}
-		e.Time, e.Data = e.Time.UTC(), json.RawMessage(data)
+		e.Time, e.Data = client.At(e.Time.UTC()), json.RawMessage(data)
 		rows = append(rows, w)
 		size += len(data) + len(e.ObjectID) + len(e.ObjectOwnerID) + len(e.OwnerID) + 256
 	}

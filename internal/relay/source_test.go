@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/pgtest"
 	"github.com/quantfolio/qhook/internal/relay"
 	"github.com/quantfolio/qhook/outbox"
@@ -67,11 +68,11 @@ func TestAnOddSource(t *testing.T) {
 	}
 	const object = "żółć 東京 🎈 \\ ' \""
 	e := created(object, 1)
-	e.Time = time.Date(2024, 2, 3, 4, 5, 6, 7e6, time.UTC)
+	e.Time = client.At(time.Date(2024, 2, 3, 4, 5, 6, 7e6, time.UTC))
 	src.insert("default", e)
 	runRelay(t, relay.Config{Source: src.url, URL: srv.url, Key: adminKey})
 	eventually(t, "the row is moved", func() bool { return src.unsent() == 0 })
-	if got := srv.accepted("default"); len(got) != 1 || got[0].ObjectID != object || !got[0].Time.Equal(e.Time) {
+	if got := srv.accepted("default"); len(got) != 1 || got[0].ObjectID != object || !got[0].Time.Equal(e.Time.Time) {
 		t.Errorf("%+v came out of %+v", got, e)
 	}
 }

@@ -48,7 +48,7 @@ func (u *UI) deliveries(v *visit) error {
 }
 
 type deliveryPage struct {
-	client.Delivery
+	client.DeliveryDetail
 	Webhook *client.Webhook // nil: deleted
 	Name    string
 }
@@ -66,7 +66,7 @@ func (u *UI) delivery(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := deliveryPage{Delivery: d, Name: "a deleted webhook"}
+	p := deliveryPage{DeliveryDetail: d, Name: "a deleted webhook"}
 	w, err := v.c.Webhook(v.r.Context(), d.WebhookID)
 	if err == nil {
 		p.Webhook, p.Name = &w, nameOf(w.Description, w.URL)

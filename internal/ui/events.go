@@ -90,7 +90,7 @@ func (u *UI) events(v *visit) error {
 }
 
 type eventPage struct {
-	client.StoredEvent
+	client.EventDetail
 	Names map[string]string
 }
 

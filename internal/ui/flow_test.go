@@ -127,7 +127,7 @@ func TestWhoMayWhat(t *testing.T) {
 	ctx := r.browser()
 	one, two := r.webhook("/ok", "The first"), r.webhook("/other", "The second")
 	r.publish(1)
-	must(r.operator.CreateTenant(t.Context(), client.Tenant{ID: "acme"}))(t)
+	must(r.operator.CreateTenant(t.Context(), client.NewTenant{ID: "acme"}))(t)
 	viewer := must(r.operator.CreateAPIKey(t.Context(), client.NewAPIKey{Tenant: "default", Role: client.RoleViewer}))(t)
 	other := must(r.operator.CreateAPIKey(t.Context(), client.NewAPIKey{Tenant: "acme", Role: client.RoleAdmin}))(t)
 

@@ -53,7 +53,7 @@ func newForm() form {
 func formOf(w *client.Webhook, types []client.EventType) form {
 	f := form{ID: w.ID, ETag: w.ETag, URL: w.URL, Method: w.Method, OwnerID: w.OwnerID, Description: w.Description,
 		AuthType: w.Auth.Type, Username: w.Auth.Username, Password: w.Auth.Password, Token: w.Auth.Token, Header: w.Auth.Header, Value: w.Auth.Value,
-		Timeout: wireDuration(w.Timeout)}
+		Timeout: w.Timeout.String()}
 	for _, p := range w.EventTypes {
 		if slices.ContainsFunc(types, func(t client.EventType) bool { return t.Type == p }) {
 			f.Types = append(f.Types, p)
@@ -66,7 +66,7 @@ func formOf(w *client.Webhook, types []client.EventType) form {
 	}
 	var delays []string
 	for _, d := range w.RetrySchedule {
-		delays = append(delays, wireDuration(d))
+		delays = append(delays, d.String())
 	}
 	f.RetrySchedule = strings.Join(delays, ", ")
 	return f

@@ -19,7 +19,7 @@ import (
 // funcs are what templates can call.
 var funcs = template.FuncMap{
 	"asset": assetPath, "path": url.PathEscape, "query": queryOf, "set": with,
-	"time": timeTag, "ago": agoTag, "iso": iso, "dur": shortDuration, "ms": millis, "wire": wireDuration,
+	"time": timeTag, "ago": agoTag, "iso": client.Time.String, "dur": shortDuration, "ms": millis, "wire": client.Duration.String,
 	"num": number, "percent": percent, "rate": successRate, "share": share,
 	"status": statusOf, "class": classText, "state": stateText, "httpStatus": httpStatus,
 	"json": indent, "lines": func(s string) int { return strings.Count(s, "\n") + 1 }, "join": strings.Join, "short": short,
@@ -71,27 +71,25 @@ func with(v url.Values, name, value string) string {
 	return "?" + n.Encode()
 }
 
-func iso(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
-
 // timeTag is a time; the browser shows it in the reader's zone, and UTC on hover.
-func timeTag(t time.Time) template.HTML {
+func timeTag(t client.Time) template.HTML {
 	if t.IsZero() {
 		return "–"
 	}
 	text := t.UTC().Format("2006-01-02 15:04:05 UTC")
-	return template.HTML(`<time datetime="` + iso(t) + `" title="` + text + `">` + text + `</time>`)
+	return template.HTML(`<time datetime="` + t.String() + `" title="` + text + `">` + text + `</time>`)
 }
 
 // agoTag is a time as the span that has gone by since.
-func agoTag(t time.Time) template.HTML {
+func agoTag(t client.Time) template.HTML {
 	if t.IsZero() {
 		return "–"
 	}
-	text := shortDuration(time.Since(t)) + " ago"
-	if d := time.Until(t); d > 0 {
+	text := shortDuration(time.Since(t.Time)) + " ago"
+	if d := time.Until(t.Time); d > 0 {
 		text = "in " + shortDuration(d)
 	}
-	return template.HTML(`<time class="ago" datetime="` + iso(t) + `" title="` + t.UTC().Format("2006-01-02 15:04:05 UTC") + `">` + text + `</time>`)
+	return template.HTML(`<time class="ago" datetime="` + t.String() + `" title="` + t.UTC().Format("2006-01-02 15:04:05 UTC") + `">` + text + `</time>`)
 }
 
 // shortDuration is a duration for people: its largest unit, and the next when that is small.
@@ -107,17 +105,6 @@ func shortDuration(d time.Duration) string {
 		return strconv.FormatInt(int64(d/time.Hour), 10) + " h"
 	}
 	return strconv.FormatInt(int64(d/(24*time.Hour)), 10) + " d"
-}
-
-// wireDuration is a duration as settings are typed: 2m, not 2m0s.
-func wireDuration(d client.Duration) string {
-	s := time.Duration(d).String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(s, zero) {
-			s = s[:len(s)-2]
-		}
-	}
-	return s
 }
 
 // millis is a number of milliseconds for people.

@@ -115,7 +115,7 @@ func (r *rig) publish(times int) (ids []string) {
 	for range times {
 		for _, typ := range types {
 			e := typ.Example
-			e.ID, e.Time = "", time.Time{}
+			e.ID, e.Time = "", client.Time{}
 			ids = append(ids, must(r.operator.Publish(r.t.Context(), e))(r.t).ID)
 		}
 	}

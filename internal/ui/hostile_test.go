@@ -30,11 +30,11 @@ func TestHostile(t *testing.T) {
 	e := client.Event{Type: "qap.investor.created", ObjectID: hostile[:60], ObjectOwnerID: `"><script>window.hit=1</script>`, OwnerID: "'';!--\"<X>=&{()}", Data: data}
 	id := must(r.operator.Publish(t.Context(), e))(t).ID
 	for _, name := range []string{hostile[:100]} {
-		must(r.operator.CreateTenant(t.Context(), client.Tenant{ID: "acme", Name: name}))(t)
+		must(r.operator.CreateTenant(t.Context(), client.NewTenant{ID: "acme", Name: name}))(t)
 		must(r.operator.CreateAPIKey(t.Context(), client.NewAPIKey{Tenant: "default", Role: client.RoleViewer, Name: name}))(t)
-		a := must(r.operator.CreateAdvisor(t.Context(), client.Advisor{Name: name}, ""))(t)
-		i := must(r.operator.CreateInvestor(t.Context(), client.Investor{AdvisorID: a.ID, Type: "person", Name: name, Reference: "<b>x</b>"}, ""))(t)
-		must(r.operator.CreateAdviceSession(t.Context(), i.ID, client.AdviceSession{Title: name, Objective: hostile, Recommendation: hostile}, ""))(t)
+		a := must(r.operator.CreateAdvisor(t.Context(), client.NewAdvisor{Name: name}, ""))(t)
+		i := must(r.operator.CreateInvestor(t.Context(), client.NewInvestor{AdvisorID: a.ID, Type: "person", Name: name, Reference: "<b>x</b>"}, ""))(t)
+		must(r.operator.CreateAdviceSession(t.Context(), i.ID, client.NewAdviceSession{Title: name, Objective: hostile, Recommendation: hostile}, ""))(t)
 	}
 	var d client.Delivery
 	eventually(t, "it was tried", func() bool {

@@ -52,10 +52,11 @@ func (u *UI) overview(v *visit) error {
 	if p.Numbers, err = v.numbers(""); err != nil {
 		return err
 	}
-	hooks, _, err := v.c.WebhookStats(v.r.Context(), client.Day, "")
+	list, err := v.c.WebhookStats(v.r.Context(), client.Day, "")
 	if err != nil {
 		return err
 	}
+	hooks := list.Items
 	p.Webhooks, p.Names = len(hooks), names(hooks)
 	p.Trouble = slices.DeleteFunc(hooks, func(h client.WebhookStats) bool { return !inTrouble(h.State) })
 	recent, err := v.c.Deliveries(v.r.Context(), client.DeliveryQuery{Limit: 8})

@@ -27,13 +27,8 @@ type platformPage struct {
 
 // watch is what happened last, shown beside what one does.
 type watch struct {
-	Events []watched
+	Events []client.EventDetail
 	URL    string // of this part
-}
-
-type watched struct {
-	client.StoredEvent
-	Deliveries []client.Delivery
 }
 
 // watchEvents reads the latest events and what became of them: of one object, or of all.
@@ -51,7 +46,7 @@ func (v *visit) watchEvents(object string) (w watch, err error) {
 		if err != nil {
 			return w, err
 		}
-		w.Events = append(w.Events, watched{e, full.Deliveries})
+		w.Events = append(w.Events, full)
 	}
 	return w, nil
 }
@@ -99,7 +94,7 @@ func (v *visit) done(err error, to string, again func(message string, status int
 
 func (u *UI) createAdvisor(v *visit) error {
 	f := v.r.PostFormValue
-	_, err := v.c.CreateAdvisor(v.r.Context(), client.Advisor{Name: f("name"), Email: f("email")}, f("once"))
+	_, err := v.c.CreateAdvisor(v.r.Context(), client.NewAdvisor{Name: f("name"), Email: f("email")}, f("once"))
 	return v.done(err, "", func(message string, status int) error {
 		return u.showPlatform(v, platformPage{Error: message, Typed: v.r.PostForm}, status)
 	})
@@ -107,7 +102,7 @@ func (u *UI) createAdvisor(v *visit) error {
 
 func (u *UI) createInvestor(v *visit) error {
 	f := v.r.PostFormValue
-	in := client.Investor{AdvisorID: f("advisor_id"), Type: f("investor_type"), Name: f("investor_name"), Email: f("email"), Country: f("country"), Reference: f("reference")}
+	in := client.NewInvestor{AdvisorID: f("advisor_id"), Type: f("investor_type"), Name: f("investor_name"), Email: f("email"), Country: f("country"), Reference: f("reference")}
 	made, err := v.c.CreateInvestor(v.r.Context(), in, f("once"))
 	return v.done(err, "/investors/"+url.PathEscape(made.ID), func(message string, status int) error {
 		return u.showPlatform(v, platformPage{Error: message, Typed: v.r.PostForm}, status)
@@ -168,10 +163,10 @@ func (u *UI) changeInvestor(v *visit) error {
 }
 
 // sessionOf reads an advice session from a form.
-func sessionOf(r *http.Request) client.AdviceSession {
+func sessionOf(r *http.Request) client.NewAdviceSession {
 	f := r.PostFormValue
 	years, _ := strconv.Atoi(f("horizon_years")) // the rules say what is wrong with it
-	return client.AdviceSession{Title: f("title"), Objective: f("objective"), RiskProfile: f("risk_profile"), HorizonYears: years, Recommendation: f("recommendation")}
+	return client.NewAdviceSession{Title: f("title"), Objective: f("objective"), RiskProfile: f("risk_profile"), HorizonYears: years, Recommendation: f("recommendation")}
 }
 
 func (u *UI) createSession(v *visit) error {

@@ -32,15 +32,15 @@ func (r *rig) filled() map[string]string {
 		list := must(r.operator.Deliveries(ctx, client.DeliveryQuery{WebhookID: bank.ID, EventID: ids[len(ids)-1], Status: client.StatusDelivered}))(r.t)
 		return len(list.Deliveries) == 1
 	})
-	ada := must(r.operator.CreateAdvisor(ctx, client.Advisor{Name: "Ada Adler", Email: "ada@example.com"}, ""))(r.t)
-	jane := must(r.operator.CreateInvestor(ctx, client.Investor{AdvisorID: ada.ID, Type: "person", Name: "Jane Doe", Country: "CH"}, ""))(r.t)
-	s := must(r.operator.CreateAdviceSession(ctx, jane.ID, client.AdviceSession{Title: "Retirement plan", Objective: "Retire at 62.",
+	ada := must(r.operator.CreateAdvisor(ctx, client.NewAdvisor{Name: "Ada Adler", Email: "ada@example.com"}, ""))(r.t)
+	jane := must(r.operator.CreateInvestor(ctx, client.NewInvestor{AdvisorID: ada.ID, Type: "person", Name: "Jane Doe", Country: "CH"}, ""))(r.t)
+	s := must(r.operator.CreateAdviceSession(ctx, jane.ID, client.NewAdviceSession{Title: "Retirement plan", Objective: "Retire at 62.",
 		RiskProfile: "balanced", HorizonYears: 15, Recommendation: "60 % equities, 40 % bonds."}, ""))(r.t)
 	must(r.operator.CompleteAdviceSession(ctx, s.ID))(r.t)
 	must(r.operator.CreateReport(ctx, s.ID, ""))(r.t)
 	must(r.operator.CreateAPIKey(ctx, client.NewAPIKey{Role: client.RolePublisher, Name: "advice service"}))(r.t)
 	if r.tenant == "" {
-		must(r.operator.CreateTenant(ctx, client.Tenant{ID: "acme", Name: "Acme Advisory"}))(r.t)
+		must(r.operator.CreateTenant(ctx, client.NewTenant{ID: "acme", Name: "Acme Advisory"}))(r.t)
 	}
 	eventually(r.t, "the numbers are there", func() bool { return must(r.operator.Stats(ctx, client.Hour, bank.ID))(r.t).Delivered > 0 })
 	late := must(r.operator.Deliveries(ctx, client.DeliveryQuery{WebhookID: crm.ID, LastStatus: "503", Limit: 1}))(r.t).Deliveries[0]
@@ -85,18 +85,18 @@ func TestScreenshots(t *testing.T) {
 	r := rigOn(t, data)
 	ctx := r.browser()
 	// What has a history is shown of the tenant default, and what is done of another.
-	hooks, _, err := r.operator.WebhookStats(t.Context(), client.Day, "")
+	hooks, err := r.operator.WebhookStats(t.Context(), client.Day, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	gone := must(r.operator.Deliveries(t.Context(), client.DeliveryQuery{Status: client.StatusExhausted, Limit: 1}))(t).Deliveries[0]
-	must(r.operator.CreateTenant(t.Context(), client.Tenant{ID: "northwind", Name: "Northwind Advisory"}))(t)
-	must(r.operator.CreateTenant(t.Context(), client.Tenant{ID: "acme", Name: "Acme Advisory"}))(t)
+	must(r.operator.CreateTenant(t.Context(), client.NewTenant{ID: "northwind", Name: "Northwind Advisory"}))(t)
+	must(r.operator.CreateTenant(t.Context(), client.NewTenant{ID: "acme", Name: "Acme Advisory"}))(t)
 	r.tenant = "northwind"
 	r.operator = client.New(r.url, adminKey, client.WithTenant(r.tenant))
 	pages := r.filled()
 	pages["busy-overview"], pages["busy-webhooks"], pages["busy-events"] = "/t/default/?period=24h", "/t/default/webhooks", "/t/default/events"
-	pages["busy-webhook"], pages["busy-delivery"] = "/t/default/webhooks/"+hooks[0].ID+"?period=7d", "/t/default/deliveries/"+gone.ID
+	pages["busy-webhook"], pages["busy-delivery"] = "/t/default/webhooks/"+hooks.Items[0].ID+"?period=7d", "/t/default/deliveries/"+gone.ID
 	pages["busy-deliveries"] = "/t/default/deliveries?status=exhausted"
 	r.signIn(ctx)
 	for _, scheme := range []string{"light", "dark"} {

@@ -194,7 +194,7 @@ func (u *UI) signIn(w http.ResponseWriter, r *http.Request) {
 		u.failed(v, err)
 		return
 	}
-	u.setCookie(w, r, signed.Key, signed.ExpiresAt)
+	u.setCookie(w, r, signed.Key, signed.ExpiresAt.Time)
 	to := p.Next
 	if to == "" {
 		to = "/"

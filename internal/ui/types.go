@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/quantfolio/qhook/client"
 )
@@ -34,7 +33,7 @@ func (u *UI) publishExample(v *visit) error {
 			continue
 		}
 		e := t.Example
-		e.ID, e.Time = "", time.Time{}
+		e.ID, e.Time = "", client.Time{}
 		made, err := v.c.Publish(v.r.Context(), e)
 		if err != nil {
 			return err
@@ -50,7 +49,7 @@ type accessPage struct {
 	More  []client.APIKey // links and sign-ins
 	New   client.APIKey   // that was just made; its Key is shown once
 	Link  string          // that was just made; shown once
-	Until time.Time       // of the link
+	Until client.Time     // of the link
 	Error string
 	Hooks []string
 	Names map[string]string
@@ -60,11 +59,11 @@ func (u *UI) access(v *visit) error { return u.showAccess(v, accessPage{}, http.
 
 func (u *UI) showAccess(v *visit, p accessPage, status int) error {
 	var err error
-	if p.Keys, err = v.c.APIKeys(v.r.Context()); err != nil {
+	if p.Keys, err = v.keys(client.KindAPIKey); err != nil {
 		return err
 	}
 	for _, kind := range []string{client.KindLink, client.KindSignIn} {
-		more, err := v.c.APIKeysOf(v.r.Context(), kind)
+		more, err := v.keys(kind)
 		if err != nil {
 			return err
 		}
@@ -75,6 +74,13 @@ func (u *UI) showAccess(v *visit, p accessPage, status int) error {
 	}
 	u.show(v, status, "access", "Keys and links", p)
 	return nil
+}
+
+// keys are all of a kind.
+func (v *visit) keys(kind string) ([]client.APIKey, error) {
+	return client.All(func(cursor string) (client.Page[client.APIKey], error) {
+		return v.c.APIKeys(v.r.Context(), kind, cursor)
+	})
 }
 
 func (u *UI) createKey(v *visit) error {
@@ -133,7 +139,7 @@ func (u *UI) showTenants(v *visit, p tenantsPage, status int) error {
 }
 
 func (u *UI) createTenant(v *visit) error {
-	_, err := v.c.CreateTenant(v.r.Context(), client.Tenant{ID: v.r.PostFormValue("id"), Name: v.r.PostFormValue("name")})
+	_, err := v.c.CreateTenant(v.r.Context(), client.NewTenant{ID: v.r.PostFormValue("id"), Name: v.r.PostFormValue("name")})
 	var p *client.Problem
 	if errors.As(err, &p) && p.Status < http.StatusInternalServerError && p.Status != http.StatusForbidden {
 		return u.showTenants(v, tenantsPage{Error: sentence(p)}, p.Status)

@@ -6,17 +6,11 @@ import (
 	"github.com/quantfolio/qhook/client"
 )
 
-type webhooksPage struct {
-	Webhooks []client.WebhookStats
-	More     bool
-}
-
 func (u *UI) webhooks(v *visit) error {
-	list, more, err := v.c.WebhookStats(v.r.Context(), client.Day, "")
+	p, err := v.c.WebhookStats(v.r.Context(), client.Day, "")
 	if err != nil {
 		return err
 	}
-	p := webhooksPage{list, more}
 	if v.r.Header.Get("HX-Request") != "" {
 		return u.part(v, "webhooks", "now", p)
 	}
@@ -45,9 +39,9 @@ func (v *visit) head(tab string) (p webhookPage, err error) {
 		return p, err
 	}
 	p.Name = nameOf(p.Description, p.URL)
-	list, _, err := v.c.WebhookStats(v.r.Context(), client.Day, p.ID)
-	if err == nil && len(list) > 0 {
-		p.State = list[0]
+	list, err := v.c.WebhookStats(v.r.Context(), client.Day, p.ID)
+	if err == nil && len(list.Items) > 0 {
+		p.State = list.Items[0]
 	}
 	return p, err
 }
@@ -223,9 +217,11 @@ func (u *UI) verifyWebhook(v *visit) error {
 			c.Language = l.ID
 		}
 	}
-	if c.Code, err = v.c.ReceiverCode(v.r.Context(), p.ID, c.Language); err != nil {
+	program, err := v.c.ReceiverCode(v.r.Context(), p.ID, c.Language)
+	if err != nil {
 		return err
 	}
+	c.Code = program.Code
 	p.Content = c
 	u.show(v, http.StatusOK, "webhook-verify", "Verify requests of "+p.Name, p)
 	return nil
