@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 )
 
 // Advisor advises investors.
@@ -108,12 +107,20 @@ func All[T any](read func(cursor string) (Page[T], error)) (list []T, err error)
 
 // InvestorQuery selects investors; zero fields select all.
 type InvestorQuery struct {
-	AdvisorID string
-	Type      string
-	Reference string
-	Deleted   bool   // the soft-deleted ones, in place of the others
-	Cursor    string // the Next of the page before
-	Limit     int
+	AdvisorID string `query:"advisor_id" maxLength:"64"`
+	Type      string `query:"investor_type" enum:"person,company"`
+	Reference string `query:"reference" maxLength:"100" doc:"The firm's own."`
+	Deleted   bool   `query:"deleted" doc:"The soft-deleted ones, in place of the others."`
+	Cursor    string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
+	Limit     int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items."`
+}
+
+// AdviceSessionQuery selects an investor's advice sessions; zero fields select all.
+type AdviceSessionQuery struct {
+	Status  string `query:"status" enum:"open,completed"`
+	Deleted bool   `query:"deleted" doc:"The soft-deleted ones, in place of the others; also of a soft-deleted investor."`
+	Cursor  string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
+	Limit   int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items."`
 }
 
 // CreateAdvisor makes an advisor. idempotencyKey, unless empty, makes a repetition do nothing new.
@@ -124,7 +131,7 @@ func (c *Client) CreateAdvisor(ctx context.Context, a NewAdvisor, idempotencyKey
 
 // Advisors lists advisors, a page from cursor on ("": the first).
 func (c *Client) Advisors(ctx context.Context, cursor string) (out Page[Advisor], err error) {
-	_, err = c.object(ctx, request{method: http.MethodGet, path: "/v1/advisors", query: page(cursor, 0, time.Time{}, time.Time{}), out: &out})
+	_, err = c.object(ctx, request{method: http.MethodGet, path: "/v1/advisors", query: Values(Paging{Cursor: cursor}), out: &out})
 	return out, err
 }
 
@@ -148,16 +155,7 @@ func (c *Client) CreateInvestor(ctx context.Context, i NewInvestor, idempotencyK
 
 // Investors lists investors.
 func (c *Client) Investors(ctx context.Context, q InvestorQuery) (out Page[Investor], err error) {
-	v := page(q.Cursor, q.Limit, time.Time{}, time.Time{})
-	for name, s := range map[string]string{"advisor_id": q.AdvisorID, "investor_type": q.Type, "reference": q.Reference} {
-		if s != "" {
-			v.Set(name, s)
-		}
-	}
-	if q.Deleted {
-		v.Set("deleted", "true")
-	}
-	_, err = c.object(ctx, request{method: http.MethodGet, path: "/v1/investors", query: v, out: &out})
+	_, err = c.object(ctx, request{method: http.MethodGet, path: "/v1/investors", query: Values(q), out: &out})
 	return out, err
 }
 
@@ -190,14 +188,10 @@ func (c *Client) CreateAdviceSession(ctx context.Context, investor string, s New
 	return out, err
 }
 
-// AdviceSessions lists an investor's advice sessions, a page from cursor on ("": the first); deleted lists the
-// soft-deleted ones in place of the others.
-func (c *Client) AdviceSessions(ctx context.Context, investor string, deleted bool, cursor string) (out Page[AdviceSession], err error) {
-	v := page(cursor, 0, time.Time{}, time.Time{})
-	if deleted {
-		v.Set("deleted", "true")
-	}
-	_, err = c.object(ctx, request{method: http.MethodGet, path: investorPath(investor) + "/advice-sessions", query: v, out: &out})
+// AdviceSessions lists an investor's advice sessions.
+func (c *Client) AdviceSessions(ctx context.Context, investor string, q AdviceSessionQuery) (out Page[AdviceSession], err error) {
+	path := investorPath(investor) + "/advice-sessions"
+	_, err = c.object(ctx, request{method: http.MethodGet, path: path, query: Values(q), out: &out})
 	return out, err
 }
 
@@ -238,7 +232,7 @@ func (c *Client) CreateReport(ctx context.Context, session, idempotencyKey strin
 
 // Reports lists the reports of an advice session, a page from cursor on ("": the first).
 func (c *Client) Reports(ctx context.Context, session, cursor string) (out Page[Report], err error) {
-	_, err = c.object(ctx, request{method: http.MethodGet, path: sessionPath(session) + "/reports", query: page(cursor, 0, time.Time{}, time.Time{}), out: &out})
+	_, err = c.object(ctx, request{method: http.MethodGet, path: sessionPath(session) + "/reports", query: Values(Paging{Cursor: cursor}), out: &out})
 	return out, err
 }
 

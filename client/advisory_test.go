@@ -67,7 +67,7 @@ func TestAdvisoryCalls(t *testing.T) {
 			return x.Status + x.ETag, err
 		}, `POST /v1/investors/i%2F1/advice-sessions [] [k] {"title":"t","risk_profile":"growth","horizon_years":5}`, `open"3"`},
 		{"AdviceSessions", `{"items":[{"id":"s1"}],"next":"c2"}`, func(c *client.Client) (any, error) {
-			p, err := c.AdviceSessions(t.Context(), "i/1", true, "c1")
+			p, err := c.AdviceSessions(t.Context(), "i/1", client.AdviceSessionQuery{Deleted: true, Cursor: "c1"})
 			return p.Items[0].ID + p.Next, err
 		}, `GET /v1/investors/i%2F1/advice-sessions?cursor=c1&deleted=true [] [] `, "s1c2"},
 		{"AdviceSession", `{"id":"s1","horizon_years":5}`, func(c *client.Client) (any, error) {

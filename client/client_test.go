@@ -39,7 +39,6 @@ func server(t *testing.T, status int, contentType, body string) (*client.Client,
 
 func TestCalls(t *testing.T) {
 	t.Parallel()
-	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	enabled := false
 	for _, tt := range []struct {
 		name   string
@@ -62,10 +61,10 @@ func TestCalls(t *testing.T) {
 			seen{method: "POST", target: "/v1/events/batch", body: `{"events":[{"id":"E1","type":"t","object_id":"","object_owner_id":"","owner_id":""},{"type":"u","object_id":"","object_owner_id":"","owner_id":""}]}`}, "2"},
 		{"Events", `{"items":[{"id":"e1","type":"t"}],"next":"c2"}`,
 			func(c *client.Client) (any, error) {
-				p, err := c.Events(t.Context(), client.EventQuery{Type: "qap.**", OwnerID: "a b", Since: since, Cursor: "c1", Limit: 10})
+				p, err := c.Events(t.Context(), client.EventQuery{EventType: "qap.**", OwnerID: "a b", Since: "24h", Cursor: "c1", Limit: 10})
 				return p.Events[0].ID + p.Next, err
 			},
-			seen{method: "GET", target: "/v1/events?cursor=c1&limit=10&owner_id=a+b&since=2026-01-02T03%3A04%3A05Z&type=qap.%2A%2A"}, "e1c2"},
+			seen{method: "GET", target: "/v1/events?cursor=c1&event_type=qap.%2A%2A&limit=10&owner_id=a+b&since=24h"}, "e1c2"},
 		{"Event", `{"id":"e1","deliveries":[{"id":"d1"}]}`,
 			func(c *client.Client) (any, error) {
 				e, err := c.Event(t.Context(), "e/1")

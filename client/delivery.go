@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"time"
 )
 
 // The states of a delivery: exactly one at any time.
@@ -81,30 +80,24 @@ type Response struct {
 
 // DeliveryQuery selects deliveries; zero fields select all.
 type DeliveryQuery struct {
-	WebhookID    string
-	EventID      string
-	EventType    string // a pattern
-	Status       string
-	LastStatus   string // of the last attempt: an HTTP status, such as 503, or a class of them, such as 5xx
-	LastClass    string // the last attempt's class of error
-	Since, Until time.Time
-	Cursor       string // the Next of the page before
-	Limit        int
-}
-
-func (q *DeliveryQuery) values() url.Values {
-	v := page(q.Cursor, q.Limit, q.Since, q.Until)
-	for name, s := range map[string]string{"webhook_id": q.WebhookID, "event_id": q.EventID, "event_type": q.EventType,
-		"status": q.Status, "last_status": q.LastStatus, "last_class": q.LastClass} {
-		set(v, name, s)
-	}
-	return v
+	WebhookID  string `query:"webhook_id" maxLength:"64"`
+	EventID    string `query:"event_id" maxLength:"64"`
+	EventType  string `query:"event_type" maxLength:"256" doc:"A pattern, like qap.investor.* or **."`
+	Status     string `query:"status" enum:"waiting,delivered,exhausted,cancelled"`
+	LastStatus string `query:"last_status" pattern:"^[1-5]([0-9][0-9]|xx)$" patternDescription:"like 503 or 5xx"`
+	LastClass  string `query:"last_class" maxLength:"32" doc:"The last attempt's class of error."`
+	Since      string `query:"since" maxLength:"64" doc:"Accepted from this RFC 3339 time on, or this long ago: 24h."`
+	Until      string `query:"until" maxLength:"64" doc:"Accepted before this RFC 3339 time, or this long ago: 1h."`
+	Cursor     string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
+	Limit      int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items."`
 }
 
 // DeliveryPage is one page of deliveries, newest first; Next is empty on the last.
 type DeliveryPage struct {
 	Deliveries []Delivery `json:"items"`
 	Next       string     `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
+	Since      Time       `json:"since,omitzero" doc:"What a since that was so long ago came to, for all pages."`
+	Until      Time       `json:"until,omitzero" doc:"Likewise."`
 	SearchedTo Time       `json:"searched_to,omitzero" doc:"Of a page that is not full: how far was looked. Next goes on."`
 }
 
@@ -135,7 +128,7 @@ type RetriedMany struct {
 // Deliveries lists deliveries, newest first.
 func (c *Client) Deliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage, error) {
 	var out DeliveryPage
-	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/deliveries", query: q.values(), out: &out})
+	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/deliveries", query: Values(q), out: &out})
 	return out, err
 }
 
@@ -155,7 +148,7 @@ func (c *Client) RetryDelivery(ctx context.Context, id string) error {
 // CountDeliveries counts the deliveries that the query selects; its Cursor and Limit are passed over.
 func (c *Client) CountDeliveries(ctx context.Context, q DeliveryQuery) (out DeliveryCount, err error) {
 	q.Cursor, q.Limit = "", 0
-	_, err = c.do(ctx, request{method: http.MethodGet, path: "/v1/deliveries/count", query: q.values(), out: &out})
+	_, err = c.do(ctx, request{method: http.MethodGet, path: "/v1/deliveries/count", query: Values(q), out: &out})
 	return out, err
 }
 
@@ -165,7 +158,7 @@ func (c *Client) RetryDeliveries(ctx context.Context, m RetryMany) (out RetriedM
 	in := RetryDeliveries{m.IDs}
 	var v url.Values
 	if m.IDs == nil {
-		v = m.Query.values()
+		v = Values(m.Query)
 	}
 	_, err = c.do(ctx, request{method: http.MethodPost, path: "/v1/deliveries/retry", query: v, in: in, out: &out})
 	return out, err

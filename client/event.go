@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
-	"time"
 )
 
 // Event is something that happened, as it is published and as it is read back.
@@ -66,19 +64,22 @@ type EventType struct {
 
 // EventQuery selects events; zero fields select all.
 type EventQuery struct {
-	Type          string // a pattern
-	ObjectID      string
-	ObjectOwnerID string
-	OwnerID       string
-	Since, Until  time.Time
-	Cursor        string // the Next of the page before
-	Limit         int
+	EventType     string `query:"event_type" maxLength:"256" doc:"A pattern, like qap.investor.* or **."`
+	ObjectID      string `query:"object_id" maxLength:"256" doc:"Of the affected advice session or investor."`
+	ObjectOwnerID string `query:"object_owner_id" maxLength:"256" doc:"Of whom the object belongs to."`
+	OwnerID       string `query:"owner_id" maxLength:"256" doc:"Of the advisor or client."`
+	Since         string `query:"since" maxLength:"64" doc:"Accepted from this RFC 3339 time on, or this long ago: 24h."`
+	Until         string `query:"until" maxLength:"64" doc:"Accepted before this RFC 3339 time, or this long ago: 1h."`
+	Cursor        string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
+	Limit         int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items."`
 }
 
 // EventPage is one page of events, newest first; Next is empty on the last.
 type EventPage struct {
 	Events []StoredEvent `json:"items"`
 	Next   string        `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
+	Since  Time          `json:"since,omitzero" doc:"What a since that was so long ago came to, for all pages."`
+	Until  Time          `json:"until,omitzero" doc:"Likewise."`
 }
 
 // Publish publishes one event; when it returns nil the event is committed and flushed. Whatever is no receipt for this
@@ -133,13 +134,8 @@ func (r *receipt) of(e *Event) (Published, error) {
 
 // Events lists events, newest first.
 func (c *Client) Events(ctx context.Context, q EventQuery) (EventPage, error) {
-	v := page(q.Cursor, q.Limit, q.Since, q.Until)
-	set(v, "type", q.Type)
-	set(v, "object_id", q.ObjectID)
-	set(v, "object_owner_id", q.ObjectOwnerID)
-	set(v, "owner_id", q.OwnerID)
 	var out EventPage
-	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/events", query: v, out: &out})
+	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/events", query: Values(q), out: &out})
 	return out, err
 }
 
@@ -155,26 +151,4 @@ func (c *Client) EventTypes(ctx context.Context) ([]EventType, error) {
 	var out Page[EventType]
 	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/event-types", out: &out})
 	return out.Items, err
-}
-
-// page makes the query parameters that all lists share.
-func page(cursor string, limit int, since, until time.Time) url.Values {
-	v := url.Values{}
-	set(v, "cursor", cursor)
-	if limit > 0 {
-		v.Set("limit", strconv.Itoa(limit))
-	}
-	if !since.IsZero() {
-		v.Set("since", since.UTC().Format(time.RFC3339Nano))
-	}
-	if !until.IsZero() {
-		v.Set("until", until.UTC().Format(time.RFC3339Nano))
-	}
-	return v
-}
-
-func set(v url.Values, name, value string) {
-	if value != "" {
-		v.Set(name, value)
-	}
 }

@@ -86,6 +86,13 @@ func (c APIKeyChange) MarshalJSON() ([]byte, error) {
 	}{plain: plain(c)})
 }
 
+// KeyQuery selects what gives access.
+type KeyQuery struct {
+	Kind   string `query:"kind" enum:"api_key,link,sign_in" default:"api_key" doc:"What is listed."`
+	Cursor string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items."`
+}
+
 // NewAPIKey is what an API key is created with. Tenant is for the operator; a tenant's admin makes keys of its own tenant.
 type NewAPIKey struct {
 	Tenant    string    `json:"tenant,omitempty" doc:"For operators: the same as the header X-Tenant."`
@@ -124,8 +131,7 @@ func (c *Client) CreateAPIKey(ctx context.Context, k NewAPIKey) (APIKey, error) 
 
 // APIKeys lists what gives access, of one kind, oldest first, a page from cursor on ("": the first).
 func (c *Client) APIKeys(ctx context.Context, kind, cursor string) (out Page[APIKey], err error) {
-	q := page(cursor, 0, time.Time{}, time.Time{})
-	set(q, "kind", kind)
+	q := Values(KeyQuery{Kind: kind, Cursor: cursor})
 	_, err = c.do(ctx, request{method: http.MethodGet, path: "/v1/api-keys", query: q, out: &out})
 	return out, err
 }

@@ -14,9 +14,9 @@ import (
 
 // LiveQuery selects attempts as they happen; zero fields select all.
 type LiveQuery struct {
-	WebhookID string
-	EventType string // a pattern
-	Outcome   string // delivered, retry or exhausted
+	WebhookID string `query:"webhook_id" maxLength:"64"`
+	EventType string `query:"event_type" maxLength:"256" doc:"A pattern, like qap.investor.* or **."`
+	Outcome   string `query:"outcome" enum:"delivered,retry,exhausted"`
 }
 
 // LiveAttempt is an attempt that was just made.
@@ -34,11 +34,7 @@ func (c *Client) Live(ctx context.Context, q LiveQuery) iter.Seq2[LiveAttempt, e
 	return func(yield func(LiveAttempt, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		v := url.Values{}
-		set(v, "webhook_id", q.WebhookID)
-		set(v, "event_type", q.EventType)
-		set(v, "outcome", q.Outcome)
-		body, err := c.stream(ctx, "/v1/attempts/live", v)
+		body, err := c.stream(ctx, "/v1/attempts/live", Values(q))
 		if err != nil {
 			yield(LiveAttempt{}, err)
 			return

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"net/http"
-	"net/url"
 )
 
 // The periods of statistics, up to now.
@@ -87,18 +86,22 @@ type SparkPoint struct {
 	Failed    int64 `json:"failed" doc:"Retried and exhausted."`
 }
 
+// StatsQuery selects numbers.
+type StatsQuery struct {
+	Period    string `query:"period" enum:"1h,24h,7d,30d" default:"24h" doc:"Up to now."`
+	WebhookID string `query:"webhook_id" maxLength:"64" doc:"Left out: of all."`
+}
+
 // Stats reads the numbers of a period; webhookID "": the whole tenant's.
 func (c *Client) Stats(ctx context.Context, period, webhookID string) (out Stats, err error) {
-	v := url.Values{"period": {period}}
-	set(v, "webhook_id", webhookID)
+	v := Values(StatsQuery{Period: period, WebhookID: webhookID})
 	_, err = c.do(ctx, request{method: http.MethodGet, path: "/v1/stats", query: v, out: &out})
 	return out, err
 }
 
 // WebhookStats reads the webhooks' numbers of a period; webhookID, unless empty, selects one.
 func (c *Client) WebhookStats(ctx context.Context, period, webhookID string) (out WebhookStatsPage, err error) {
-	v := url.Values{"period": {period}}
-	set(v, "webhook_id", webhookID)
+	v := Values(StatsQuery{Period: period, WebhookID: webhookID})
 	_, err = c.do(ctx, request{method: http.MethodGet, path: "/v1/stats/webhooks", query: v, out: &out})
 	return out, err
 }

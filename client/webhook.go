@@ -145,7 +145,7 @@ func (c *Client) CreateWebhook(ctx context.Context, w NewWebhook) (Webhook, erro
 // Webhooks lists webhooks, a page from cursor on ("": the first).
 func (c *Client) Webhooks(ctx context.Context, cursor string) (WebhookPage, error) {
 	var out WebhookPage
-	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/webhooks", query: page(cursor, 0, time.Time{}, time.Time{}), out: &out})
+	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/webhooks", query: Values(Paging{Cursor: cursor}), out: &out})
 	return out, err
 }
 

@@ -65,7 +65,7 @@ func (a *api) createAdvisor(ctx context.Context, in *createInput) (*objectOutput
 
 func (a *api) listAdvisors(ctx context.Context, in *pageInput) (*output[client.Page[client.Advisor]], error) {
 	who := actor(ctx)
-	return listObjects(in.Page, filterHash("advisors", who.Tenant), func(after int64, limit int) ([]store.Advisor, error) {
+	return listObjects(in.Paging, listHash("advisors", who.Tenant, in.Paging), func(after int64, limit int) ([]store.Advisor, error) {
 		return a.advisory.Advisors(ctx, who, after, limit)
 	}, func(x *store.Advisor) int64 { return x.Num }, viewAdvisor)
 }

@@ -165,7 +165,7 @@ func TestEveryRefusalIsAProblem(t *testing.T) {
 		many = append(many, fmt.Sprintf("X-H-%d", i), "v")
 	}
 	r.must(431, admin, "GET", "/v1/events", "", many...)
-	for _, q := range []string{"limit=0", "limit=201", "limit=x", "unknown=1", "since=yesterday", "type=qap.nothing.*"} {
+	for _, q := range []string{"limit=0", "limit=201", "limit=x", "unknown=1", "since=yesterday", "event_type=qap.nothing.*"} {
 		if p := r.must(422, viewer, "GET", "/v1/events?"+q, ""); !strings.HasPrefix(p.locations(), "query.") || strings.Contains(p.body, `"value"`) {
 			t.Errorf("%s = %s, want a violation of the parameter without its value", q, p.body)
 		}
@@ -179,6 +179,69 @@ func TestEveryRefusalIsAProblem(t *testing.T) {
 	}
 }
 
+// TestPagesOfALongTimeAgo: a time that is said as so long ago is the same on every page.
+func TestPagesOfALongTimeAgo(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var ahead atomic.Int64
+	var err error
+	r.h, err = New(Config{Engine: r.engine, Store: r.store, Guard: fakeGuard{}, Version: "test",
+		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.must(201, admin, "POST", "/v1/webhooks", hookBody)
+	for range 3 {
+		r.must(202, publisher, "POST", "/v1/events", eventBody)
+	}
+	for _, path := range []string{"/v1/events", "/v1/deliveries"} {
+		ahead.Store(0)
+		first := r.must(200, viewer, "GET", path+"?since=1h&limit=1", "")
+		ahead.Store(int64(2 * time.Hour)) // by now, all are older than an hour
+		second := r.must(200, viewer, "GET", path+"?since=1h&limit=1&cursor="+first.str("next"), "")
+		third := r.must(200, viewer, "GET", path+"?since=1h&limit=1&cursor="+second.str("next"), "")
+		if len(third.items()) != 1 || third.json["next"] != nil || first.str("since") == "" || first.str("since") != third.str("since") {
+			t.Errorf("%s: the last of three pages is %s, want one of all that there was, since %s", path, third.body, first.str("since"))
+		}
+		r.must(400, viewer, "GET", path+"?since=2h&limit=1&cursor="+first.str("next"), "") // another filter
+		if n := len(r.must(200, viewer, "GET", path+"?since=1h", "").items()); n != 0 {
+			t.Errorf("%s?since=1h, two hours later, has %d items, want none", path, n)
+		}
+		for _, ago := range []string{"1d", "90m", "20000d"} {
+			r.must(200, viewer, "GET", path+"?until="+ago, "")
+		}
+		for _, bad := range []string{"-1h", "1x", "d", "20001d", "1.5d", "9999999h"} {
+			if p := r.must(422, viewer, "GET", path+"?until="+bad, ""); p.locations() != "query.until" {
+				t.Errorf("%s?until=%s = %s, want a violation of until", path, bad, p.body)
+			}
+		}
+	}
+}
+
+// TestWrongNames: who mistypes a name is told which was meant.
+func TestWrongNames(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for target, want := range map[string]string{
+		"/v1/events?typ=x": "", "/v1/events?event_typ=x": "event_type", "/v1/events?sinse=1h": "since", "/v1/events?x=1": "",
+		"/v1/deliveries?webhook=1": "webhook_id", "/v1/deliveries?Status=waiting": "status", "/v1/webhooks?limt=1": "limit",
+	} {
+		p := r.must(422, viewer, "GET", target, "")
+		if meant := strings.Contains(p.body, "did you mean"); meant != (want != "") || !strings.Contains(p.body, want) {
+			t.Errorf("GET %s = %s, want %q suggested", target, p.body, want)
+		}
+	}
+	for body, want := range map[string]string{
+		`{"urls":"https://x.example"}`: "url", `{"eventTypes":["**"]}`: "event_types", `{"auth":{"type":"bearer","tokn":"x"}}`: "token",
+		`{"secret":"x"}`: "",
+	} {
+		p := r.must(422, admin, "POST", "/v1/webhooks", body)
+		if meant := strings.Contains(p.body, "did you mean"); meant != (want != "") || !strings.Contains(p.body, want) {
+			t.Errorf("POST %s = %s, want %q suggested", body, p.body, want)
+		}
+	}
+}
+
 func TestPages(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -188,7 +251,7 @@ func TestPages(t *testing.T) {
 	for range 5 {
 		r.must(202, publisher, "POST", "/v1/events", eventBody)
 	}
-	for path, want := range map[string]int{"/v1/events?type=qap.investor.*": 5, "/v1/deliveries?status=waiting": 15, "/v1/webhooks?": 3} {
+	for path, want := range map[string]int{"/v1/events?event_type=qap.investor.*": 5, "/v1/deliveries?status=waiting": 15, "/v1/webhooks?": 3} {
 		seen, next := map[any]bool{}, ""
 		for page := 0; page == 0 || next != ""; page++ {
 			target := path + "&limit=2"

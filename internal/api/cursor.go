@@ -14,14 +14,16 @@ import (
 )
 
 // A cursor says where a page ended: a version byte, a hash of the list and its filter (so that a cursor of one list is
-// not taken for another's), and up to two numbers. It is base64url text that callers hand back and never look into.
+// not taken for another's), up to two numbers, and what times that were so long ago came to at the first page. It is
+// base64url text that callers hand back and never look into.
 const (
-	cursorVersion = 1
-	cursorSize    = 1 + 4 + 8 + 8
+	cursorVersion = 2
+	cursorSize    = 1 + 4 + 4*8
 )
 
 type cursor struct {
 	first, second int64
+	since, until  int64 // Unix milliseconds; 0: not said as so long ago
 }
 
 // errCursor is the answer to a cursor that is none, or of another list.
@@ -31,10 +33,13 @@ func errCursor() error {
 	return p
 }
 
-// filterHash identifies a list with its filter; the parts are kept apart, so that moving text between them shows.
-func filterHash(parts ...string) uint32 {
+// listHash identifies a tenant's list with its filter, of client.Values, and what else the caller's view depends on.
+func listHash(list, tenant string, filter any, more ...string) uint32 {
+	v := client.Values(filter)
+	v.Del("cursor")
+	v.Del("limit")
 	h := fnv.New32a()
-	for _, p := range parts {
+	for _, p := range append(more, list, tenant, v.Encode()) {
 		_, _ = fmt.Fprintf(h, "%d:%s,", len(p), p)
 	}
 	return h.Sum32()
@@ -44,8 +49,9 @@ func encodeCursor(filter uint32, c cursor) string {
 	var b [cursorSize]byte
 	b[0] = cursorVersion
 	binary.BigEndian.PutUint32(b[1:], filter)
-	binary.BigEndian.PutUint64(b[5:], uint64(c.first))
-	binary.BigEndian.PutUint64(b[13:], uint64(c.second))
+	for i, n := range []int64{c.first, c.second, c.since, c.until} {
+		binary.BigEndian.PutUint64(b[5+8*i:], uint64(n))
+	}
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
@@ -61,8 +67,9 @@ func decodeCursor(filter uint32, s string) (cursor, error) {
 	if err != nil || len(b) != cursorSize || b[0] != cursorVersion || binary.BigEndian.Uint32(b[1:]) != filter {
 		return cursor{}, errCursor()
 	}
-	c := cursor{int64(binary.BigEndian.Uint64(b[5:])), int64(binary.BigEndian.Uint64(b[13:]))}
-	if c.first <= 0 || c.second < 0 {
+	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[5+8*i:])) }
+	c := cursor{at(0), at(1), at(2), at(3)}
+	if c.first <= 0 || c.second < 0 || c.since < 0 || c.until < 0 {
 		return cursor{}, errCursor()
 	}
 	return c, nil

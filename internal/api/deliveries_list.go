@@ -22,26 +22,9 @@ const (
 	lookChunk = 50
 )
 
-// DeliveriesFilter is what deliveries are selected by.
-type DeliveriesFilter struct {
-	Period
-	WebhookID  string `query:"webhook_id" maxLength:"64"`
-	EventID    string `query:"event_id" maxLength:"64"`
-	EventType  string `query:"event_type" maxLength:"256" doc:"A pattern, like qap.investor.* or **."`
-	Status     string `query:"status" enum:"waiting,delivered,exhausted,cancelled"`
-	LastStatus string `query:"last_status" pattern:"^[1-5]([0-9][0-9]|xx)$" doc:"The last attempt's HTTP status, like 503, or a class of them, like 5xx."`
-	LastClass  string `query:"last_class" maxLength:"32" doc:"The last attempt's class of error."`
-}
-
-// hash tells lists apart; a cursor is good for one.
-func (f *DeliveriesFilter) hash(tenant string) uint32 {
-	return filterHash("deliveries", tenant, f.WebhookID, f.EventID, f.EventType, f.Status, f.LastStatus, f.LastClass, f.Since, f.Until)
-}
-
 type listDeliveriesInput struct {
 	Scope
-	Page
-	DeliveriesFilter
+	client.DeliveryQuery
 }
 
 // selection is a filter with its names resolved.
@@ -63,21 +46,14 @@ func (s *selection) match(r *store.DeliveryRecord) bool {
 		(s.classes == nil || slices.Contains(s.classes, r.LastClass))
 }
 
-// selection resolves the filter.
-func (a *api) selection(ctx context.Context, f *DeliveriesFilter) (*selection, error) {
+// selection resolves a query, of a page that begins at from.
+func (a *api) selection(ctx context.Context, f *client.DeliveryQuery, from *cursor) (*selection, error) {
 	c := callerOf(ctx)
 	var v event.Violations
 	s := &selection{}
-	if s.Since, s.Until = f.times(&v); f.EventType != "" {
-		p, err := event.ParsePattern(f.EventType)
-		if err != nil {
-			v.Add("query.event_type", err.Error())
-		} else if s.types = event.Resolve([]event.Pattern{p}); len(s.types) == len(event.Catalogue()) {
-			s.types = nil
-		} else if len(s.types) == 0 {
-			s.none = true
-		}
-	}
+	s.Since, s.Until = a.period(f.Since, f.Until, from, &v)
+	s.types = typesOf(f.EventType, &v)
+	s.none = s.types != nil && len(s.types) == 0
 	if len(v) > 0 {
 		return nil, v
 	}
@@ -113,7 +89,7 @@ func (a *api) selection(ctx context.Context, f *DeliveriesFilter) (*selection, e
 
 // outcome reads what the last attempt came to. What is delivered has no error, so that a search for errors looks at the
 // others only, which the stores' indexes know.
-func (s *selection) outcome(f *DeliveriesFilter) {
+func (s *selection) outcome(f *client.DeliveryQuery) {
 	s.statuses = []store.Status{store.Status(f.Status)}
 	if len(f.LastStatus) == 3 {
 		digit := int(f.LastStatus[0] - '0')
@@ -239,28 +215,40 @@ func (a *api) findDeliveries(ctx context.Context, s *selection, before store.Del
 	}
 }
 
-func (a *api) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*output[client.DeliveryPage], error) {
-	hash := in.hash(callerOf(ctx).tenant)
-	from, err := decodeCursor(hash, in.Cursor)
+// deliveriesPage is one page of deliveries, and the cursor of the next.
+func (a *api) deliveriesPage(ctx context.Context, q *client.DeliveryQuery) (found []store.DeliveryRecord, out client.DeliveryPage, err error) {
+	hash := listHash("deliveries", callerOf(ctx).tenant, *q)
+	from, err := decodeCursor(hash, q.Cursor)
 	if err != nil {
-		return nil, err
+		return nil, out, err
 	}
-	s, err := a.selection(ctx, &in.DeliveriesFilter)
+	s, err := a.selection(ctx, q, &from)
 	if err != nil {
-		return nil, err
+		return nil, out, err
 	}
-	found, last, more, err := a.findDeliveries(ctx, s, store.DeliveryKey{Event: store.Seq(from.first), Webhook: from.second}, in.Limit, lookedAt)
+	before := store.DeliveryKey{Event: store.Seq(from.first), Webhook: from.second}
+	found, last, more, err := a.findDeliveries(ctx, s, before, q.Limit, lookedAt)
 	if err != nil {
-		return nil, err
+		return nil, out, err
 	}
-	out := client.DeliveryPage{Deliveries: make([]client.Delivery, 0, len(found))}
-	for i := range found {
-		out.Deliveries = append(out.Deliveries, viewDelivery(&found[i]))
-	}
+	out.Since, out.Until = resolved(from.since), resolved(from.until)
 	if more {
-		if out.Next = encodeCursor(hash, cursor{int64(last.Event), last.Webhook}); len(found) < in.Limit {
+		from.first, from.second = int64(last.Event), last.Webhook
+		if out.Next = encodeCursor(hash, from); len(found) < q.Limit {
 			out.SearchedTo = client.At(last.Event.Time())
 		}
+	}
+	return found, out, nil
+}
+
+func (a *api) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*output[client.DeliveryPage], error) {
+	found, out, err := a.deliveriesPage(ctx, &in.DeliveryQuery)
+	if err != nil {
+		return nil, err
+	}
+	out.Deliveries = make([]client.Delivery, 0, len(found))
+	for i := range found {
+		out.Deliveries = append(out.Deliveries, viewDelivery(&found[i]))
 	}
 	return &output[client.DeliveryPage]{out}, nil
 }
@@ -270,21 +258,16 @@ const (
 	countTime = 300 * time.Millisecond // that counting takes, where each has to be looked at
 )
 
-type countInput struct {
-	Scope
-	DeliveriesFilter
-}
-
 func (a *api) registerCount() {
 	register(a, operation{
 		id: "count-deliveries", method: http.MethodGet, path: "/v1/deliveries/count", tag: "Deliveries", summary: "Count deliveries",
-		text:   "Up to a bound of number and time.",
+		text:   "Up to a bound of number and time. Its cursor and limit are passed over.",
 		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusBadRequest},
 	}, a.countDeliveries)
 }
 
-func (a *api) countDeliveries(ctx context.Context, in *countInput) (*output[client.DeliveryCount], error) {
-	s, err := a.selection(ctx, &in.DeliveriesFilter)
+func (a *api) countDeliveries(ctx context.Context, in *listDeliveriesInput) (*output[client.DeliveryCount], error) {
+	s, err := a.selection(ctx, &in.DeliveryQuery, new(cursor))
 	if err != nil || s.none {
 		return &output[client.DeliveryCount]{}, err
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -13,32 +12,6 @@ import (
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
 )
-
-// Page is how a part of a list is asked for.
-type Page struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items."`
-	Cursor string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
-}
-
-// Period selects by the time at which an event was accepted: since <= t < until.
-type Period struct {
-	Since string `query:"since" doc:"From this RFC 3339 time on."`
-	Until string `query:"until" doc:"Before this RFC 3339 time."`
-}
-
-func (p Period) times(v *event.Violations) (since, until time.Time) {
-	read := func(name, s string) time.Time {
-		if s == "" {
-			return time.Time{}
-		}
-		t, err := time.Parse(time.RFC3339, s)
-		if err != nil || t.Year() < 1970 {
-			v.Add("query."+name, "must be an RFC 3339 time such as 2023-03-15T12:46:00.000Z")
-		}
-		return t.UTC()
-	}
-	return read("since", p.Since), read("until", p.Until)
-}
 
 // output is an answer with a body.
 type output[T any] struct{ Body T }
@@ -60,37 +33,43 @@ func (a *api) registerEvents() {
 
 type listEventsInput struct {
 	Scope
-	Page
-	Period
-	Type          string `query:"type" maxLength:"256" doc:"A pattern, like qap.investor.* or **."`
-	ObjectID      string `query:"object_id" maxLength:"256"`
-	ObjectOwnerID string `query:"object_owner_id" maxLength:"256"`
-	OwnerID       string `query:"owner_id" maxLength:"256"`
+	client.EventQuery
 }
 
-func (in *listEventsInput) filter() (store.EventFilter, error) {
+// eventFilter resolves a query.
+func (a *api) eventFilter(q *client.EventQuery, from *cursor) (store.EventFilter, error) {
 	var v event.Violations
-	f := store.EventFilter{ObjectID: in.ObjectID, ObjectOwnerID: in.ObjectOwnerID, OwnerID: in.OwnerID}
-	f.Since, f.Until = in.times(&v)
-	if in.Type != "" {
-		p, err := event.ParsePattern(in.Type)
-		if err != nil {
-			v.Add("query.type", err.Error())
-		} else if f.Types = event.Resolve([]event.Pattern{p}); len(f.Types) == len(event.Catalogue()) {
-			f.Types = nil // all
-		}
-	}
+	f := store.EventFilter{ObjectID: q.ObjectID, ObjectOwnerID: q.ObjectOwnerID, OwnerID: q.OwnerID}
+	f.Since, f.Until = a.period(q.Since, q.Until, from, &v)
+	f.Types = typesOf(q.EventType, &v)
 	return f, v.Err()
 }
 
+// typesOf are the event types of a filter by pattern; nil: all; empty: none.
+func typesOf(pattern string, v *event.Violations) []string {
+	if pattern == "" {
+		return nil
+	}
+	p, err := event.ParsePattern(pattern)
+	if err != nil {
+		v.Add("query.event_type", err.Error())
+		return nil
+	}
+	types := event.Resolve([]event.Pattern{p})
+	if len(types) == len(event.Catalogue()) {
+		return nil
+	}
+	return append([]string{}, types...)
+}
+
 func (a *api) listEvents(ctx context.Context, in *listEventsInput) (*output[client.EventPage], error) {
-	f, err := in.filter()
+	tenant := callerOf(ctx).tenant
+	hash := listHash("events", tenant, in.EventQuery)
+	from, err := decodeCursor(hash, in.Cursor)
 	if err != nil {
 		return nil, err
 	}
-	tenant := callerOf(ctx).tenant
-	hash := filterHash("events", tenant, in.Type, in.ObjectID, in.ObjectOwnerID, in.OwnerID, in.Since, in.Until)
-	from, err := decodeCursor(hash, in.Cursor)
+	f, err := a.eventFilter(&in.EventQuery, &from)
 	if err != nil {
 		return nil, err
 	}
@@ -98,10 +77,11 @@ func (a *api) listEvents(ctx context.Context, in *listEventsInput) (*output[clie
 	if err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
 	}
-	out := client.EventPage{Events: make([]client.StoredEvent, 0, len(found))}
+	out := client.EventPage{Events: make([]client.StoredEvent, 0, len(found)), Since: resolved(from.since), Until: resolved(from.until)}
 	if len(found) > in.Limit {
 		found = found[:in.Limit]
-		out.Next = encodeCursor(hash, cursor{first: int64(found[in.Limit-1].Seq)})
+		from.first = int64(found[in.Limit-1].Seq)
+		out.Next = encodeCursor(hash, from)
 	}
 	for i := range found {
 		out.Events = append(out.Events, viewStored(&found[i]))

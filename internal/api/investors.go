@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"strconv"
 
 	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/advisory"
@@ -34,11 +33,7 @@ func mergeInvestor(x *store.Investor, raw []byte) error {
 
 type listInvestorsInput struct {
 	Scope
-	Page
-	AdvisorID string `query:"advisor_id" maxLength:"64"`
-	Type      string `query:"investor_type" enum:"person,company"`
-	Reference string `query:"reference" maxLength:"100"`
-	Deleted   bool   `query:"deleted" doc:"The soft-deleted ones, in place of the others."`
+	client.InvestorQuery
 }
 
 func (a *api) registerInvestors() {
@@ -87,8 +82,8 @@ func (a *api) createInvestor(ctx context.Context, in *createInput) (*objectOutpu
 func (a *api) listInvestors(ctx context.Context, in *listInvestorsInput) (*output[client.Page[client.Investor]], error) {
 	who := actor(ctx)
 	f := store.InvestorFilter{AdvisorID: in.AdvisorID, Type: in.Type, Reference: in.Reference, Presence: presenceOf(in.Deleted)}
-	hash := filterHash("investors", who.Tenant, who.Advisor, in.AdvisorID, in.Type, in.Reference, strconv.FormatBool(in.Deleted))
-	return listObjects(in.Page, hash, func(after int64, limit int) ([]store.Investor, error) {
+	hash := listHash("investors", who.Tenant, in.InvestorQuery, who.Advisor)
+	return listObjects(client.Paging{Cursor: in.Cursor, Limit: in.Limit}, hash, func(after int64, limit int) ([]store.Investor, error) {
 		return a.advisory.Investors(ctx, who, f, after, limit)
 	}, func(x *store.Investor) int64 { return x.Num }, viewInvestor)
 }

@@ -21,8 +21,7 @@ const freshSignIn = 10 * time.Minute
 
 type listKeysInput struct {
 	Scope
-	Page
-	Kind string `query:"kind" enum:"api_key,link,sign_in" default:"api_key" doc:"What is listed."`
+	client.KeyQuery
 }
 
 type deleteKeyInput struct {
@@ -200,7 +199,7 @@ func (a *api) listKeys(ctx context.Context, in *listKeysInput) (*output[client.P
 	if c.operator() && !c.named {
 		lists = []string{"", c.tenant}
 	}
-	hash := filterHash("keys", c.tenant, in.Kind, strconv.Itoa(len(lists)))
+	hash := listHash("keys", c.tenant, in.KeyQuery, strconv.Itoa(len(lists)))
 	from, err := decodeCursor(hash, in.Cursor)
 	if err != nil || from.second%2 >= int64(len(lists)) {
 		return nil, cmp.Or(err, errCursor())
@@ -223,7 +222,7 @@ func (a *api) listKeys(ctx context.Context, in *listKeysInput) (*output[client.P
 			}
 		}
 		if len(keys) > room {
-			out.Next = encodeCursor(hash, cursor{max(1, at.UnixMilli()), int64(skip)*2 + int64(i)})
+			out.Next = encodeCursor(hash, cursor{first: max(1, at.UnixMilli()), second: int64(skip)*2 + int64(i)})
 			break
 		}
 		at, skip = time.UnixMilli(1), 0

@@ -24,7 +24,8 @@ func (p reply) refusedFor(q parameter) bool {
 	list, _ := p.json["errors"].([]any)
 	for _, x := range list {
 		e := x.(map[string]any)
-		if e["location"] == q.In+"."+q.Name && strings.HasPrefix(e["message"].(string), "expected ") {
+		text := e["message"].(string)
+		if e["location"] == q.In+"."+q.Name && (strings.HasPrefix(text, "must have at most ") || strings.HasPrefix(text, "must be at ")) {
 			return true
 		}
 	}

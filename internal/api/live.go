@@ -108,17 +108,14 @@ func (s *stream) run(ctx context.Context, stopping <-chan struct{}) {
 // liveFilter reads what is watched. ids names webhooks.
 func (a *api) liveFilter(r *http.Request, c *caller) (want func(*live.Attempt) bool, ids func(int64) string, err error) {
 	q := r.URL.Query()
-	var types []string
-	if s := q.Get("event_type"); s != "" {
-		p, err := event.ParsePattern(s)
-		if err != nil {
-			return nil, nil, event.Violations{{Field: "query.event_type", Message: err.Error()}}
-		}
-		types = event.Resolve([]event.Pattern{p})
-	}
+	var v event.Violations
+	types := typesOf(q.Get("event_type"), &v)
 	outcome := store.OutcomeKind(q.Get("outcome"))
 	if !slices.Contains([]store.OutcomeKind{"", store.Delivered, store.Retry, store.Exhausted}, outcome) {
-		return nil, nil, event.Violations{{Field: "query.outcome", Message: "must be delivered, retry or exhausted"}}
+		v.Add("query.outcome", "must be delivered, retry or exhausted")
+	}
+	if err := v.Err(); err != nil {
+		return nil, nil, err
 	}
 	var num int64
 	hook := q.Get("webhook_id")

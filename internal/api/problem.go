@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
 	"github.com/google/uuid"
 
 	"github.com/quantfolio/qhook/client"
@@ -193,7 +195,7 @@ func writeProblem(w http.ResponseWriter, p *Problem) {
 }
 
 // ownProblems turns huma's error documents into ours: without the offending value, which may be a secret.
-func ownProblems(_ huma.Context, _ string, v any) (any, error) {
+func ownProblems(ctx huma.Context, _ string, v any) (any, error) {
 	m, ok := v.(*huma.ErrorModel)
 	if !ok {
 		return v, nil
@@ -210,8 +212,44 @@ func ownProblems(_ huma.Context, _ string, v any) (any, error) {
 	}
 	for _, e := range m.Errors {
 		if e != nil {
-			p.Errors = append(p.Errors, client.FieldError{Location: e.Location, Message: e.Message})
+			p.Errors = append(p.Errors, client.FieldError{Location: e.Location, Message: paramText(ctx, e)})
 		}
 	}
 	return p, nil
+}
+
+// What is said of parameters is worded as what is said of bodies.
+func init() {
+	validation.MsgExpectedOneOf = `must be one of "%s"`
+	validation.MsgExpectedMinimumNumber = "must be at least %v"
+	validation.MsgExpectedMaximumNumber = "must be at most %v"
+	validation.MsgExpectedMaxLength = "must have at most %d characters"
+	validation.MsgExpectedBePattern = "must be %s"
+}
+
+// paramText words what huma says of a parameter.
+func paramText(ctx huma.Context, e *huma.ErrorDetail) string {
+	switch e.Message {
+	case "invalid integer":
+		return "must be a whole number"
+	case "invalid boolean":
+		return "must be true or false"
+	case "unknown query parameter":
+		var known []string
+		for _, p := range ctx.Operation().Parameters {
+			if p.In == "query" {
+				known = append(known, p.Name)
+			}
+		}
+		return "is not a parameter of this call" + didYouMean(strings.TrimPrefix(e.Location, "query."), known)
+	}
+	return e.Message
+}
+
+// didYouMean suggests the name that was probably meant.
+func didYouMean(name string, known []string) string {
+	if meant := event.Closest(name, known); meant != "" {
+		return "; did you mean " + meant + "?"
+	}
+	return ""
 }

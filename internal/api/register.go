@@ -191,6 +191,7 @@ type object struct {
 	prefix  string // of the members' names in violations
 	what    string // the object's name in violations
 	members map[string]json.RawMessage
+	known   []string // members that were asked for
 	v       *event.Violations
 }
 
@@ -222,7 +223,7 @@ func takeApart(raw []byte, prefix, what string, v *event.Violations) (*object, b
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil, false
 	}
-	o := &object{prefix, what, map[string]json.RawMessage{}, v}
+	o := &object{prefix: prefix, what: what, members: map[string]json.RawMessage{}, v: v}
 	for d.More() {
 		t, err := d.Token()
 		name, ok := t.(string)
@@ -262,6 +263,7 @@ func tooDeep(raw []byte) bool {
 // take removes a member and reads it as a T. given is false when it is absent or not a T (which is a violation then);
 // null is true when it is null, which in a merge patch means: as if it had never been set.
 func take[T any](o *object, name, kind string) (val T, given, null bool) {
+	o.known = append(o.known, name)
 	raw, ok := o.members[name]
 	if !ok {
 		return val, false, false
@@ -285,6 +287,6 @@ func (o *object) finish() {
 	}
 	slices.Sort(names)
 	for _, n := range names {
-		o.v.Add(o.prefix+n[:min(len(n), 64)], "is not a property of "+o.what)
+		o.v.Add(o.prefix+n[:min(len(n), 64)], "is not a property of "+o.what+didYouMean(n, o.known))
 	}
 }

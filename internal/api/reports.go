@@ -22,7 +22,7 @@ func reportPath(r *store.Report) string {
 
 type listReportsInput struct {
 	Scope
-	Page
+	client.Paging
 	ID string `path:"id" maxLength:"64"`
 }
 
@@ -75,7 +75,7 @@ func (a *api) createReport(ctx context.Context, in *createReportInput) (*objectO
 
 func (a *api) listReports(ctx context.Context, in *listReportsInput) (*output[client.Page[client.Report]], error) {
 	who := actor(ctx)
-	return listObjects(in.Page, filterHash("reports", who.Tenant, in.ID), func(after int64, limit int) ([]store.Report, error) {
+	return listObjects(in.Paging, listHash("reports", who.Tenant, in.Paging, in.ID), func(after int64, limit int) ([]store.Report, error) {
 		found, err := a.advisory.Reports(ctx, who, in.ID, after, limit)
 		if err != nil {
 			return nil, missing("advice session", err)

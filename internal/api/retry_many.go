@@ -22,8 +22,7 @@ const (
 
 type retryManyInput struct {
 	Scope
-	Page
-	DeliveriesFilter
+	client.DeliveryQuery
 	RawBody []byte
 }
 
@@ -63,23 +62,12 @@ func (a *api) retryDeliveries(ctx context.Context, in *retryManyInput) (*output[
 		out.Skipped += gone
 		return &output[client.RetriedMany]{out}, err
 	}
-	hash := in.hash(callerOf(ctx).tenant)
-	from, err := decodeCursor(hash, in.Cursor)
-	if err != nil {
-		return nil, err
-	}
-	s, err := a.selection(ctx, &in.DeliveriesFilter)
-	if err != nil {
-		return nil, err
-	}
-	found, last, more, err := a.findDeliveries(ctx, s, store.DeliveryKey{Event: store.Seq(from.first), Webhook: from.second}, in.Limit, lookedAt)
+	found, page, err := a.deliveriesPage(ctx, &in.DeliveryQuery)
 	if err != nil {
 		return nil, err
 	}
 	out, err := a.retryAll(ctx, found)
-	if more {
-		out.Next = encodeCursor(hash, cursor{int64(last.Event), last.Webhook})
-	}
+	out.Next = page.Next
 	return &output[client.RetriedMany]{out}, err
 }
 

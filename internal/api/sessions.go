@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"strconv"
 
 	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/advisory"
@@ -40,10 +39,8 @@ func mergeSession(x *store.AdviceSession, raw []byte) error {
 
 type listSessionsInput struct {
 	Scope
-	Page
-	ID      string `path:"id" maxLength:"64"`
-	Status  string `query:"status" enum:"open,completed"`
-	Deleted bool   `query:"deleted" doc:"The soft-deleted ones, in place of the others; also of a soft-deleted investor."`
+	client.AdviceSessionQuery
+	ID string `path:"id" maxLength:"64"`
 }
 
 func (a *api) registerSessions() {
@@ -101,8 +98,8 @@ func (a *api) listSessions(ctx context.Context, in *listSessionsInput) (*output[
 		completed := in.Status == "completed"
 		f.Completed = &completed
 	}
-	hash := filterHash("advice sessions", who.Tenant, in.ID, in.Status, strconv.FormatBool(in.Deleted))
-	return listObjects(in.Page, hash, func(after int64, limit int) ([]store.AdviceSession, error) {
+	hash := listHash("advice sessions", who.Tenant, in.AdviceSessionQuery, in.ID)
+	return listObjects(client.Paging{Cursor: in.Cursor, Limit: in.Limit}, hash, func(after int64, limit int) ([]store.AdviceSession, error) {
 		found, err := a.advisory.Sessions(ctx, who, f, after, limit)
 		if err != nil {
 			return nil, missing("investor", err)

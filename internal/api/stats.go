@@ -52,8 +52,7 @@ func viewCounts(c *store.Counts) client.Counts {
 
 type statsInput struct {
 	Scope
-	Period    string `query:"period" enum:"1h,24h,7d,30d" default:"24h"`
-	WebhookID string `query:"webhook_id" maxLength:"64"`
+	client.StatsQuery
 }
 
 func (a *api) registerStats() {

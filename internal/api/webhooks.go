@@ -26,7 +26,7 @@ type webhookOutput struct {
 
 type pageInput struct {
 	Scope
-	Page
+	client.Paging
 }
 
 type changeInput struct {
@@ -101,7 +101,7 @@ func (a *api) createWebhook(ctx context.Context, in *bodyInput) (*webhookOutput,
 
 func (a *api) listWebhooks(ctx context.Context, in *pageInput) (*output[client.WebhookPage], error) {
 	tenant := callerOf(ctx).tenant
-	hash := filterHash("webhooks", tenant)
+	hash := listHash("webhooks", tenant, in.Paging)
 	from, err := decodeCursor(hash, in.Cursor)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/engine"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
@@ -242,8 +243,8 @@ func TestDeliveryID(t *testing.T) {
 }
 
 func FuzzCursor(f *testing.F) {
-	hash := filterHash("events", "t")
-	f.Add(encodeCursor(hash, cursor{1, 2}))
+	hash := listHash("events", "t", client.EventQuery{})
+	f.Add(encodeCursor(hash, cursor{1, 2, 3, 4}))
 	f.Add("AQ")
 	f.Add("d_0000000000001234_1a")
 	f.Fuzz(func(t *testing.T, s string) {

@@ -212,7 +212,7 @@ func look(t *testing.T, c *client.Client, x content) string {
 	}
 	all = append(all, events, must(c.Events(ctx, client.EventQuery{ObjectID: x.investor.ID}))(t), must(c.Webhooks(ctx, ""))(t), keys,
 		must(c.Advisors(ctx, ""))(t), must(c.Investors(ctx, client.InvestorQuery{}))(t), must(c.Investors(ctx, client.InvestorQuery{Deleted: true}))(t),
-		must(c.AdviceSessions(ctx, x.investor.ID, false, ""))(t), must(c.Reports(ctx, x.session.ID, ""))(t), must(c.Report(ctx, x.session.ID, x.report.ID))(t),
+		must(c.AdviceSessions(ctx, x.investor.ID, client.AdviceSessionQuery{}))(t), must(c.Reports(ctx, x.session.ID, ""))(t), must(c.Report(ctx, x.session.ID, x.report.ID))(t),
 		// The same key gives the same investor.
 		must(c.CreateInvestor(ctx, client.NewInvestor{AdvisorID: x.investor.AdvisorID, Type: "person", Name: x.investor.Name, Country: "NO"}, "the-key"))(t))
 	return string(must(json.MarshalIndent(all, "", " "))(t))

@@ -166,7 +166,7 @@ func (n *node) sessions(p Platform, investor string, deleted bool) {
 	n.t.Helper()
 	ctx, c := n.t.Context(), n.client()
 	for _, x := range all(n, func(cursor string) (client.Page[client.AdviceSession], error) {
-		return c.AdviceSessions(ctx, investor, deleted, cursor)
+		return c.AdviceSessions(ctx, investor, client.AdviceSessionQuery{Deleted: deleted, Cursor: cursor})
 	}) {
 		hidden := p.Investors[investor].SoftDeleted // then all are listed as soft-deleted
 		if _, ok := p.Sessions[x.ID]; ok || !hidden && deleted == x.DeletedAt.IsZero() {

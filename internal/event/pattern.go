@@ -96,6 +96,17 @@ func Nearest(s string) []string {
 	return out
 }
 
+// Closest is the name that was probably meant by s; "" when none is near.
+func Closest(s string, names []string) (name string) {
+	best := 1 + min(len(s), maxPattern)/3
+	for _, n := range names {
+		if d := distance(s[:min(len(s), maxPattern)], n); d <= best {
+			best, name = d-1, n
+		}
+	}
+	return name
+}
+
 // distance is the Levenshtein distance of two strings, in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)

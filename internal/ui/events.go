@@ -33,15 +33,15 @@ func (f filter) Values() url.Values { return url.Values(f) }
 // spans are the ways to say how far back a list goes.
 var spans = []struct{ ID, Name string }{{"1h", "Last hour"}, {"24h", "Last 24 hours"}, {"168h", "Last 7 days"}, {"720h", "Last 30 days"}}
 
-// times reads the filter's span, or its own beginning and end.
-func (f filter) times() (since, until time.Time) {
-	if d, err := time.ParseDuration(f.Get("span")); err == nil && d > 0 {
-		since = time.Now().Add(-d)
+// times are the filter's span, or its own beginning and end, in the form of the API.
+func (f filter) times() (since, until string) {
+	if since = f.Get("span"); since == "any" {
+		since = ""
 	}
-	read := func(name string, to *time.Time) {
+	read := func(name string, to *string) {
 		for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02T15:04:05"} { // as browsers give it; UTC
 			if t, err := time.Parse(layout, f.Get(name)); err == nil {
-				*to = t
+				*to = client.At(t).String()
 				return
 			}
 		}
@@ -74,7 +74,7 @@ func (u *UI) events(v *visit) error {
 	if _, said := f["span"]; !said && ids != "" && f.Get("since") == "" {
 		f["span"] = []string{searchSpan} // of a long history, the part that is likely; the page offers the rest
 	}
-	q := client.EventQuery{Type: f.Get("type"), ObjectID: f.Get("object_id"), ObjectOwnerID: f.Get("object_owner_id"), OwnerID: f.Get("owner_id"),
+	q := client.EventQuery{EventType: f.Get("type"), ObjectID: f.Get("object_id"), ObjectOwnerID: f.Get("object_owner_id"), OwnerID: f.Get("owner_id"),
 		Cursor: f.Get("cursor"), Limit: 25}
 	q.Since, q.Until = f.times()
 	list, err := v.c.Events(v.r.Context(), q)

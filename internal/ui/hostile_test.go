@@ -45,7 +45,7 @@ func TestHostile(t *testing.T) {
 		return len(list) > 0
 	})
 	i := must(r.operator.Investors(t.Context(), client.InvestorQuery{}))(t).Items[0]
-	s := must(r.operator.AdviceSessions(t.Context(), i.ID, false, ""))(t).Items[0]
+	s := must(r.operator.AdviceSessions(t.Context(), i.ID, client.AdviceSessionQuery{}))(t).Items[0]
 
 	r.signIn(ctx)
 	const at = "/t/default"

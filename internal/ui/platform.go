@@ -121,7 +121,7 @@ func (u *UI) showInvestor(v *visit, id string, p platformPage, status int) error
 	}
 	p.Investor, p.Once = &investor, uuid.NewString()
 	for _, deleted := range []bool{false, true} {
-		sessions, err := v.c.AdviceSessions(ctx, id, deleted, "")
+		sessions, err := v.c.AdviceSessions(ctx, id, client.AdviceSessionQuery{Deleted: deleted})
 		if err != nil {
 			return err
 		}
