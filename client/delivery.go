@@ -107,15 +107,18 @@ type DeliveryCount struct {
 	More  bool `json:"more,omitempty" doc:"There are at least so many."`
 }
 
-// RetryMany says which deliveries are tried again: those with the IDs (at most 200), or those that the query selects.
+// RetryMany says which deliveries are tried again: those with the IDs (at most 200), or those that the query selects. Those
+// that are delivered are only if they are asked for: by their IDs, or by the query's Status.
 type RetryMany struct {
 	IDs   []string      // nil: the query; empty: none
 	Query DeliveryQuery // Limit: at most 200
+	All   bool          // needed where the query selects all
 }
 
 // RetryDeliveries is the body of a call that retries many.
 type RetryDeliveries struct {
 	IDs []string `json:"ids,omitzero" maxItems:"200" doc:"The deliveries, in place of the query's filter."`
+	All bool     `json:"all,omitempty" doc:"In place of IDs and a filter: all that are not delivered."`
 }
 
 // RetriedMany is what a step of retrying many came to.
@@ -155,7 +158,7 @@ func (c *Client) CountDeliveries(ctx context.Context, q DeliveryQuery) (out Deli
 // RetryDeliveries makes many deliveries due now, one page of a query at a time: go on with its Next as the query's Cursor
 // until that is empty, or stop.
 func (c *Client) RetryDeliveries(ctx context.Context, m RetryMany) (out RetriedMany, err error) {
-	in := RetryDeliveries{m.IDs}
+	in := RetryDeliveries{m.IDs, m.All}
 	var v url.Values
 	if m.IDs == nil {
 		v = Values(m.Query)

@@ -215,8 +215,9 @@ func (a *api) findDeliveries(ctx context.Context, s *selection, before store.Del
 	}
 }
 
-// deliveriesPage is one page of deliveries, and the cursor of the next.
-func (a *api) deliveriesPage(ctx context.Context, q *client.DeliveryQuery) (found []store.DeliveryRecord, out client.DeliveryPage, err error) {
+// deliveriesPage is one page of deliveries, and the cursor of the next; narrow, unless nil, makes the selection smaller.
+func (a *api) deliveriesPage(ctx context.Context, q *client.DeliveryQuery, narrow func(*selection, *client.DeliveryQuery)) (
+	found []store.DeliveryRecord, out client.DeliveryPage, err error) {
 	hash := listHash("deliveries", callerOf(ctx).tenant, *q)
 	from, err := decodeCursor(hash, q.Cursor)
 	if err != nil {
@@ -225,6 +226,9 @@ func (a *api) deliveriesPage(ctx context.Context, q *client.DeliveryQuery) (foun
 	s, err := a.selection(ctx, q, &from)
 	if err != nil {
 		return nil, out, err
+	}
+	if narrow != nil {
+		narrow(s, q)
 	}
 	before := store.DeliveryKey{Event: store.Seq(from.first), Webhook: from.second}
 	found, last, more, err := a.findDeliveries(ctx, s, before, q.Limit, lookedAt)
@@ -242,7 +246,7 @@ func (a *api) deliveriesPage(ctx context.Context, q *client.DeliveryQuery) (foun
 }
 
 func (a *api) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*output[client.DeliveryPage], error) {
-	found, out, err := a.deliveriesPage(ctx, &in.DeliveryQuery)
+	found, out, err := a.deliveriesPage(ctx, &in.DeliveryQuery, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -17,10 +17,16 @@ import (
 func newDelivery(r *rig, class string) string {
 	r.t.Helper()
 	r.must(201, admin, "POST", "/v1/webhooks", hookBody)
+	return settled(r, store.Outcome{Kind: store.Exhausted, Class: class})
+}
+
+// settled publishes an event for the one webhook that there is, and has its attempt end so.
+func settled(r *rig, o store.Outcome) string {
+	r.t.Helper()
 	r.must(202, admin, "POST", "/v1/events", eventBody)
 	id := r.must(200, viewer, "GET", "/v1/deliveries", "").items()[0]["id"].(string)
-	key, _ := DecodeDeliveryID(id)
-	o := store.Outcome{Tenant: "default", DeliveryKey: key, Attempt: 1, Kind: store.Exhausted, At: time.Now(), Class: class, Stored: true}
+	o.DeliveryKey, _ = DecodeDeliveryID(id)
+	o.Tenant, o.Attempt, o.At, o.Stored = "default", 1, time.Now(), true
 	if err := r.store.Commit(r.t.Context(), &store.Batch{Outcomes: []store.Outcome{o}}); err != nil {
 		r.t.Fatal(err)
 	}
@@ -59,6 +65,30 @@ func TestRetryNamed(t *testing.T) {
 	}
 	if len(r.engine.retry) != 3 {
 		t.Errorf("the engine was asked %d times, want 3", len(r.engine.retry))
+	}
+}
+
+// TestRetryByFilter: nothing is sent again because a filter was forgotten, and what is delivered only when it is asked for.
+func TestRetryByFilter(t *testing.T) {
+	r := newRig(t)
+	newDelivery(r, attempt.ClassTimeout)
+	done := settled(r, store.Outcome{Kind: store.Delivered, Status: 200})
+	for _, none := range []string{"", "{}", `{"all":false}`} {
+		if p := r.must(422, admin, "POST", "/v1/deliveries/retry?limit=10", none); p.locations() != "all" {
+			t.Errorf("retry %q = %s, want a violation of all", none, p.body)
+		}
+	}
+	r.must(422, admin, "POST", "/v1/deliveries/retry", `{"all":true,"ids":["`+done+`"]}`)
+	for _, x := range []struct {
+		query, body string
+		want        float64
+	}{
+		{"", `{"all":true}`, 1}, {"?since=1h", "", 1}, {"?event_type=**", "{}", 1}, {"?status=delivered", "", 1}, {"?status=waiting", "", 0},
+		{"?last_status=2xx", "", 0}, {"?last_status=200&status=delivered", "", 1}, {"", `{"ids":["` + done + `"]}`, 1},
+	} {
+		if p := r.must(202, admin, "POST", "/v1/deliveries/retry"+x.query, x.body); p.json["retried"] != x.want {
+			t.Errorf("retry %s %s = %s, want %v retried", x.query, x.body, p.body, x.want)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/quantfolio/qhook/client"
+	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -30,27 +31,16 @@ func (a *api) registerRetryMany() {
 	a.registerCount()
 	register(a, operation{
 		id: "retry-deliveries", method: http.MethodPost, path: "/v1/deliveries/retry", tag: "Deliveries", summary: "Try many deliveries again now",
-		text:   "Those with the IDs in the body, or a page of those that the query's filter selects, as in the list. Go on with next until it is absent, or stop.",
+		text: "Those with the IDs in the body, or a page of those that the query's filter selects, as in the list. Go on with next " +
+			"until it is absent, or stop. Those that are delivered are tried again only if they are asked for: by ID, or by status.",
 		status: http.StatusAccepted, roles: admins, bound: true, body: client.RetryDeliveries{}, bodyOptional: true, errors: []int{http.StatusServiceUnavailable, http.StatusTooManyRequests},
 	}, a.retryDeliveries)
 }
 
 func (a *api) retryDeliveries(ctx context.Context, in *retryManyInput) (*output[client.RetriedMany], error) {
-	var ids []string
-	named := false // an empty list names none; it does not stand for all
-	if len(in.RawBody) > 0 {
-		o, err := parseObject(in.RawBody, "a retry of many")
-		if err != nil {
-			return nil, err
-		}
-		ids, named, _ = take[[]string](o, "ids", "a list of deliveries' IDs")
-		o.finish()
-		if len(ids) > maxRetryMany {
-			o.v.Add("ids", fmt.Sprintf("must be at most %d", maxRetryMany))
-		}
-		if err := o.v.Err(); err != nil {
-			return nil, err
-		}
+	ids, named, all, err := readRetryMany(in.RawBody)
+	if err != nil {
+		return nil, err
 	}
 	if named {
 		slices.Sort(ids)
@@ -62,13 +52,49 @@ func (a *api) retryDeliveries(ctx context.Context, in *retryManyInput) (*output[
 		out.Skipped += gone
 		return &output[client.RetriedMany]{out}, err
 	}
-	found, page, err := a.deliveriesPage(ctx, &in.DeliveryQuery)
+	filter := in.DeliveryQuery
+	filter.Cursor, filter.Limit = "", 0
+	if filter == (client.DeliveryQuery{}) && !all {
+		return nil, event.Violations{{Field: "all", Message: "must be true to retry all that are not delivered; or give ids, or a filter " +
+			"in the query, such as ?status=exhausted&since=2h"}}
+	}
+	found, page, err := a.deliveriesPage(ctx, &in.DeliveryQuery, (*selection).withoutDelivered)
 	if err != nil {
 		return nil, err
 	}
 	out, err := a.retryAll(ctx, found)
 	out.Next = page.Next
 	return &output[client.RetriedMany]{out}, err
+}
+
+// readRetryMany reads the body. An empty list of IDs names none; it does not stand for all.
+func readRetryMany(raw []byte) (ids []string, named, all bool, err error) {
+	if len(raw) == 0 {
+		return nil, false, false, nil
+	}
+	o, err := parseObject(raw, "a retry of many")
+	if err != nil {
+		return nil, false, false, err
+	}
+	ids, named, _ = take[[]string](o, "ids", "a list of deliveries' IDs")
+	all, _, _ = take[bool](o, "all", "true or false")
+	o.finish()
+	if len(ids) > maxRetryMany {
+		o.v.Add("ids", fmt.Sprintf("must be at most %d", maxRetryMany))
+	}
+	if named && all {
+		o.v.Add("all", "must be left out when ids is given")
+	}
+	return ids, named, all, o.v.Err()
+}
+
+// withoutDelivered leaves out what is delivered, unless that is asked for by name.
+func (s *selection) withoutDelivered(q *client.DeliveryQuery) {
+	if q.Status != "" {
+		return
+	}
+	s.statuses = slices.DeleteFunc([]store.Status{store.StatusWaiting, store.StatusExhausted, store.StatusCancelled},
+		func(x store.Status) bool { return s.statuses[0] != "" && !slices.Contains(s.statuses, x) })
 }
 
 // namedDeliveries finds deliveries by ID; gone counts those that the caller cannot see.

@@ -109,9 +109,18 @@ func (u *UI) confirmRetry(v *visit) error {
 		p.Done, _ = strconv.Atoi(done)
 		delete(p.Filter, "done")
 	}
-	var err error
-	if p.Count, err = v.c.CountDeliveries(v.r.Context(), deliveryQuery(p.Filter)); err != nil {
-		return err
+	q := deliveryQuery(p.Filter)
+	statuses := []string{q.Status}
+	if q.Status == "" { // what is delivered is retried only if it is asked for
+		statuses = []string{client.StatusWaiting, client.StatusExhausted, client.StatusCancelled}
+	}
+	for _, q.Status = range statuses {
+		n, err := v.c.CountDeliveries(v.r.Context(), q)
+		if err != nil {
+			return err
+		}
+		p.Count.Count += n.Count
+		p.Count.More = p.Count.More || n.More
 	}
 	u.show(v, http.StatusOK, "retry", "Retry deliveries", p)
 	return nil
@@ -130,7 +139,7 @@ func (u *UI) retryMany(v *visit) error {
 	p.Back = v.base() + "/deliveries" + with(p.Filter.Values(), "cursor", "")
 	q := deliveryQuery(p.Filter)
 	q.Cursor, q.Limit = v.r.PostFormValue("cursor"), 200
-	step, err := v.c.RetryDeliveries(v.r.Context(), client.RetryMany{Query: q})
+	step, err := v.c.RetryDeliveries(v.r.Context(), client.RetryMany{Query: q, All: true})
 	if err != nil {
 		return err
 	}
