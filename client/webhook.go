@@ -90,6 +90,7 @@ type WebhookPatch struct {
 	GenerateSigningKey *bool       `json:"generate_signing_key,omitempty" doc:"The answer shows the key, once."`
 	SigningKeySwitchAt *time.Time  `json:"signing_key_switch_at,omitempty" doc:"When the new key takes over; now."`
 	SigningKeyOverlap  *Duration   `json:"signing_key_overlap,omitempty" doc:"Both keys sign so long after; 24h."`
+	Force              *bool       `json:"force,omitempty" doc:"Rotate although an older key is still promised."`
 	Description        *string     `json:"description,omitempty"`
 	Enabled            *bool       `json:"enabled,omitempty"`
 	Timeout            *Duration   `json:"timeout,omitempty" doc:"Of one attempt."`

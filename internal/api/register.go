@@ -191,6 +191,7 @@ type object struct {
 	prefix  string // of the members' names in violations
 	what    string // the object's name in violations
 	members map[string]json.RawMessage
+	names   []string // of all members, in their order
 	known   []string // members that were asked for
 	v       *event.Violations
 }
@@ -233,6 +234,8 @@ func takeApart(raw []byte, prefix, what string, v *event.Violations) (*object, b
 		}
 		if _, twice := o.members[name]; twice {
 			v.Add(prefix+name, "is given twice")
+		} else {
+			o.names = append(o.names, name)
 		}
 		o.members[name] = value
 	}

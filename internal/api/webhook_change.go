@@ -1,8 +1,11 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +30,7 @@ func newWebhook(tenant string, now time.Time) *webhook.Webhook {
 }
 
 // merge applies a JSON merge patch (RFC 7396) to w: what is absent stays, null is the default. It returns the signing
-// key if one was generated. Its error is event.Violations, with all broken rules; w is then half changed.
+// key if one was generated. Its error is event.Violations, with all broken rules, or else a 409; w is then half changed.
 func merge(w *webhook.Webhook, raw []byte, now time.Time) (generated string, err error) {
 	o, err := parseObject(raw, "a webhook")
 	if err != nil {
@@ -59,11 +62,11 @@ func merge(w *webhook.Webhook, raw []byte, now time.Time) (generated string, err
 	}
 	mergeAuth(o, w)
 	mergeHeaders(o, w)
-	generated = mergeSigningKey(o, w, now)
+	generated, conflict := mergeSigningKey(o, w, now)
 	o.finish()
 	w.UpdatedAt = now
 	addViolations(o.v, w.Check())
-	return generated, o.v.Err()
+	return generated, cmp.Or(o.v.Err(), conflict)
 }
 
 // moved tells whether the requests would go to another origin (RFC 6454, section 4) than before.
@@ -207,8 +210,20 @@ func secretOf(o *object, name string, old webhook.Secret, same bool) webhook.Sec
 	return webhook.Secret{}
 }
 
+// mergeHeaders reads a list of headers, or an object that has their values by name.
 func mergeHeaders(o *object, w *webhook.Webhook) {
-	list, given, _ := take[[]json.RawMessage](o, "headers", `a list such as [{"name":"X-Team","value":"…"}]`)
+	raw, given := o.members["headers"]
+	if object, ok := takeApart(raw, "headers.", "headers", o.v); given && ok {
+		delete(o.members, "headers")
+		old := w.Headers
+		w.Headers = nil
+		for _, name := range object.names {
+			w.Headers = append(w.Headers, webhook.Header{Name: name, Value: headerValue(object, name, name, old)})
+		}
+		return
+	}
+	list, given, _ := take[[]json.RawMessage](o, "headers", `an object such as {"X-Team":"…"}, or a list such as `+
+		`[{"name":"X-Team","value":"…"}]`)
 	if !given {
 		return
 	}
@@ -223,26 +238,37 @@ func mergeHeaders(o *object, w *webhook.Webhook) {
 		}
 		h := webhook.Header{}
 		h.Name, _, _ = take[string](in, "name", "a string")
-		var before webhook.Secret
-		found := false
-		for _, x := range old {
-			if strings.EqualFold(x.Name, h.Name) {
-				before, found = x.Value, true
-			}
-		}
-		h.Value = secretOf(in, "value", before, found)
+		h.Value = headerValue(in, "value", h.Name, old)
 		in.finish()
 		w.Headers = append(w.Headers, h)
 	}
 }
 
+// headerValue reads the value of a header, which may be left out if there was one of its name.
+func headerValue(o *object, member, name string, old []webhook.Header) webhook.Secret {
+	i := slices.IndexFunc(old, func(x webhook.Header) bool { return strings.EqualFold(x.Name, name) })
+	if i < 0 {
+		return secretOf(o, member, webhook.Secret{}, false)
+	}
+	return secretOf(o, member, old[i].Value, true)
+}
+
 // maxHeaderList is how many headers are looked at; the rule that allows fewer is Check's.
 const maxHeaderList = 100
 
-func mergeSigningKey(o *object, w *webhook.Webhook, now time.Time) (generated string) {
+// mergeSigningKey reads a signing key. Its error is a 409: a rotation under way is not cut short by the next.
+func mergeSigningKey(o *object, w *webhook.Webhook, now time.Time) (generated string, err error) {
 	typed, given, _ := take[string](o, "signing_key", "a string")
 	generate, _, _ := take[bool](o, "generate_signing_key", "true or false")
+	force, _, _ := take[bool](o, "force", "true or false")
 	switchAt, overlap, rotation := mergeRotation(o, now)
+	if force {
+		rotation = cmp.Or(rotation, "force")
+	}
+	if old := w.Promised(now); old != nil && (generate || typed != "") && !force {
+		err = newProblem(http.StatusConflict, fmt.Sprintf("A rotation is under way: the key %s is promised until %s, and this one would "+
+			"end it now. Wait until then, or send force: true.", old.ID, event.FormatTime(old.ExpiresAt)))
+	}
 	switch {
 	case given && generate:
 		o.v.Add("generate_signing_key", "must be left out when signing_key is given")
@@ -259,7 +285,7 @@ func mergeSigningKey(o *object, w *webhook.Webhook, now time.Time) (generated st
 	case given:
 		w.SigningKeys = nil
 	}
-	return generated
+	return generated, err
 }
 
 // mergeRotation reads how a rotation goes; name is a member that was given for it.

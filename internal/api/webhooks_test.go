@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -178,6 +179,63 @@ func TestWebhookTest(t *testing.T) {
 	}
 }
 
+// TestRotationUnderWay: a rotation does not end the key that another has just promised, unless that is wanted.
+func TestRotationUnderWay(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	first := r.must(201, admin, "POST", "/v1/webhooks", strings.Replace(hookBody, "{", `{"generate_signing_key":true,`, 1))
+	path, old := first.header.Get("Location"), keyIDs(first)[0]
+	second := r.must(200, admin, "PATCH", path, `{"generate_signing_key":true}`)
+	for _, body := range []string{`{"generate_signing_key":true}`, `{"signing_key":"another-key-of-enough-bytes","force":false}`} {
+		if p := r.must(409, admin, "PATCH", path, body); !strings.Contains(p.str("detail"), old+" is promised until ") {
+			t.Errorf("PATCH %s = %s, want the key %s named", body, p.body, old)
+		}
+	}
+	if got := keyIDs(r.must(200, admin, "GET", path, "")); !slices.Equal(got, keyIDs(second)) || len(got) != 2 || got[1] != old {
+		t.Errorf("keys after refusals are %q, want %q", got, keyIDs(second))
+	}
+	if got := keyIDs(r.must(200, admin, "PATCH", path, `{"generate_signing_key":true,"force":true}`)); slices.Contains(got, old) {
+		t.Errorf("keys after a forced rotation are %q, want %s gone", got, old)
+	}
+	r.must(200, admin, "PATCH", path, `{"signing_key":null}`)
+	r.must(200, admin, "PATCH", path, `{"generate_signing_key":true}`)
+	r.must(200, admin, "PATCH", path, `{"generate_signing_key":true,"signing_key_overlap":"0s"}`) // promises nothing
+	r.must(200, admin, "PATCH", path, `{"generate_signing_key":true}`)
+	if p := r.must(422, admin, "PATCH", path, `{"force":true}`); p.locations() != "force" {
+		t.Errorf("force alone = %s, want a violation of it", p.body)
+	}
+}
+
+func keyIDs(p reply) (ids []string) {
+	for _, k := range p.json["signing_keys"].([]any) {
+		ids = append(ids, k.(map[string]any)["id"].(string))
+	}
+	return ids
+}
+
+// TestHeadersAsAnObject: headers are taken as people write them, too.
+func TestHeadersAsAnObject(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	p := r.must(201, admin, "POST", "/v1/webhooks", strings.Replace(hookBody, "{", `{"headers":{"X-Team":"blue","X-Two":"2"},`, 1))
+	if want := `"headers":[{"name":"X-Team","value":"[secret]"},{"name":"X-Two","value":"[secret]"}]`; !strings.Contains(p.body, want) {
+		t.Errorf("the webhook is %s, want %s", p.body, want)
+	}
+	path := p.header.Get("Location")
+	p = r.must(200, admin, "PATCH", path, `{"headers":{"x-two":null,"X-Three":"3"}}`)
+	if want := `"headers":[{"name":"x-two","value":"[secret]"},{"name":"X-Three","value":"[secret]"}]`; !strings.Contains(p.body, want) {
+		t.Errorf("the webhook is %s, want %s", p.body, want)
+	}
+	for body, want := range map[string]string{
+		`{"headers":{"X-New":null}}`: "headers.X-New", `{"headers":{"X-A":1}}`: "headers.X-A", `{"headers":{"X-A":"1","X-A":"2"}}`: "headers.X-A",
+		`{"headers":"X-A: 1"}`: "headers", `{"headers":{"a b":"1"}}`: "headers[0].name",
+	} {
+		if p := r.must(422, admin, "PATCH", path, body); p.locations() != want {
+			t.Errorf("PATCH %s = %s, want a violation of %s", body, p.body, want)
+		}
+	}
+}
+
 // TestCanary writes a secret into every field that takes one, and looks for it in every answer and in the log.
 func TestCanary(t *testing.T) {
 	t.Parallel()
@@ -185,7 +243,7 @@ func TestCanary(t *testing.T) {
 	ok := strings.Replace(fullHook, `"2m","retry`, `"30s","retry`, 1)
 	path := r.must(201, admin, "POST", "/v1/webhooks", ok).header.Get("Location")
 	for _, auth := range []string{`{"type":"bearer","token":"canary-token"}`, `{"type":"api_key","header":"X-Key","value":"canary-value"}`} {
-		r.must(200, admin, "PATCH", path, `{"auth":`+auth+`,"signing_key":"canary-signing-key-2"}`)
+		r.must(200, admin, "PATCH", path, `{"auth":`+auth+`,"signing_key":"canary-signing-key-2","force":true}`)
 		r.must(200, admin, "POST", path+"/test", "")
 	}
 	for _, bad := range []string{

@@ -21,8 +21,18 @@ func (w *Webhook) Rotate(key Secret, now, switchAt time.Time, overlap time.Durat
 	w.SigningKeys = keys
 }
 
+// Promised is the key that a rotation under way keeps good until it expires, since a receiver may have no other; nil: none.
+func (w *Webhook) Promised(now time.Time) *SigningKey {
+	for i := range w.SigningKeys {
+		if k := &w.SigningKeys[i]; now.Before(k.ExpiresAt) {
+			return k
+		}
+	}
+	return nil
+}
+
 // KeysAt tells which keys sign at a time: one for X-Quantfolio-Signature-256, nil when the webhook has none, and those
-// for webhook-signature, newest first.
+// for webhook-signature, that one first: a receiver may look at the first only.
 func (w *Webhook) KeysAt(now time.Time) (*SigningKey, []SigningKey) {
 	var one *SigningKey
 	var all []SigningKey
@@ -38,6 +48,9 @@ func (w *Webhook) KeysAt(now time.Time) (*SigningKey, []SigningKey) {
 	}
 	if one == nil && len(all) > 0 {
 		one = &w.SigningKeys[len(all)-1] // all switch later: the oldest
+	}
+	if len(all) == 2 && all[1].ID == one.ID {
+		all[0], all[1] = all[1], all[0]
 	}
 	return one, all
 }

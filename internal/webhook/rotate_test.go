@@ -17,8 +17,8 @@ func TestRotateKeepsTheKeyThatSigns(t *testing.T) {
 		one   string
 		all   []string
 	}{
-		{0, "a", []string{"c", "a"}},
-		{2*time.Hour - 1, "a", []string{"c", "a"}},
+		{0, "a", []string{"a", "c"}},
+		{2*time.Hour - 1, "a", []string{"a", "c"}},
 		{2 * time.Hour, "c", []string{"c", "a"}},
 		{3*time.Hour - 1, "c", []string{"c", "a"}},
 		{3 * time.Hour, "c", []string{"c"}},
@@ -28,6 +28,8 @@ func TestRotateKeepsTheKeyThatSigns(t *testing.T) {
 		for i := 0; ok && i < len(all); i++ {
 			ok = all[i].Key.Reveal() == c.all[i]
 		}
+		promised := w.Promised(now.Add(c.after))
+		ok = ok && (promised != nil) == (len(c.all) == 2) && (promised == nil || promised.Key.Reveal() == "a")
 		if !ok {
 			t.Errorf("KeysAt(+%v) = %v and %d keys, want %s and %v", c.after, one, len(all), c.one, c.all)
 		}
