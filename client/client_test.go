@@ -87,7 +87,7 @@ func TestCalls(t *testing.T) {
 			`whsec_x"3"1m0s`},
 		{"Webhooks", `{"items":[{"id":"w1"}]}`,
 			func(c *client.Client) (any, error) {
-				p, err := c.Webhooks(t.Context(), "")
+				p, err := c.Webhooks(t.Context(), client.WebhookQuery{})
 				return p.Webhooks[0].ID, err
 			},
 			seen{method: "GET", target: "/v1/webhooks"}, "w1"},

@@ -97,6 +97,15 @@ type WebhookPatch struct {
 	RetrySchedule      *[]Duration `json:"retry_schedule,omitempty" doc:"One delay per retry, like 5s, 2m or 12h."`
 }
 
+// WebhookQuery selects webhooks; zero fields select all.
+type WebhookQuery struct {
+	Text      string `query:"text" maxLength:"256" doc:"In the ID, URL, description or owner ID, whatever its case."`
+	State     string `query:"state" enum:"switched_off,failing,unsteady,ok,idle,paused"`
+	EventType string `query:"event_type" maxLength:"256" doc:"An event type that the webhook asks for."`
+	Cursor    string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
+	Limit     int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items."`
+}
+
 // WebhookPage is one page of webhooks; Next is empty on the last.
 type WebhookPage struct {
 	Webhooks []Webhook `json:"items"`
@@ -143,10 +152,10 @@ func (c *Client) CreateWebhook(ctx context.Context, w NewWebhook) (Webhook, erro
 	return c.webhook(ctx, request{method: http.MethodPost, path: "/v1/webhooks", in: w})
 }
 
-// Webhooks lists webhooks, a page from cursor on ("": the first).
-func (c *Client) Webhooks(ctx context.Context, cursor string) (WebhookPage, error) {
+// Webhooks lists webhooks, oldest first. A page may have few, or none, although there is a next: much was looked at.
+func (c *Client) Webhooks(ctx context.Context, q WebhookQuery) (WebhookPage, error) {
 	var out WebhookPage
-	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/webhooks", query: Values(Paging{Cursor: cursor}), out: &out})
+	_, err := c.do(ctx, request{method: http.MethodGet, path: "/v1/webhooks", query: Values(q), out: &out})
 	return out, err
 }
 

@@ -56,6 +56,8 @@ type Engine interface {
 	Consent(ctx context.Context, w *webhook.Webhook, sender string) (attempt.Result, error)
 	// Webhooks is how many a tenant has.
 	Webhooks(tenant string) int
+	// SameTarget has the IDs of the tenant's other webhooks with the webhook's URL and method.
+	SameTarget(w *webhook.Webhook) []string
 }
 
 // Guard judges a webhook's target when it is saved; *netguard.Guard is one.

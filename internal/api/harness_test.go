@@ -116,6 +116,17 @@ func (e *fakeEngine) Webhooks(tenant string) (n int) {
 	return n
 }
 
+func (e *fakeEngine) SameTarget(w *webhook.Webhook) (ids []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, o := range e.hooks {
+		if o.Tenant == w.Tenant && !o.Deleted() && o.ID != w.ID && o.Method == w.Method && o.URL == w.URL {
+			ids = append(ids, o.ID)
+		}
+	}
+	return ids
+}
+
 func (e *fakeEngine) RetryNow(_ context.Context, key store.DeliveryKey) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

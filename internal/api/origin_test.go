@@ -130,8 +130,10 @@ func TestSigningKeysOfTheStandard(t *testing.T) {
 	}
 	for key, warnings := range map[string]int{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw": 0, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw": 1,
 		"not base64, a sentence": 0} {
-		if p := given(key); p.code != 201 || len(p.json["warnings"].([]any)) != warnings {
+		p := given(key)
+		if p.code != 201 || len(p.json["warnings"].([]any)) != warnings {
 			t.Errorf("signing key %s = %d %s, want %d warnings", key, p.code, p.body, warnings)
 		}
+		r.must(204, admin, "DELETE", p.header.Get("Location"), "")
 	}
 }

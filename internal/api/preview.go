@@ -49,7 +49,7 @@ func (a *api) previewWebhook(ctx context.Context, in *bodyInput) (*output[client
 	if err != nil {
 		return nil, fmt.Errorf("preview a webhook: %w", err)
 	}
-	out := client.Preview{Matches: []string{}, Errors: []client.FieldError{}, Warnings: []string{}}
+	out := client.Preview{Matches: []string{}, Errors: []client.FieldError{}}
 	var wrong event.Violations
 	if _, err := merge(w, rest, now); err != nil && !errors.As(err, &wrong) {
 		return nil, err
@@ -58,7 +58,7 @@ func (a *api) previewWebhook(ctx context.Context, in *bodyInput) (*output[client
 		out.Errors = append(out.Errors, client.FieldError{Location: v.Field, Message: v.Message})
 	}
 	out.Matches = append(out.Matches, event.Resolve(patternsOf(w))...)
-	out.Warnings = append(out.Warnings, w.Warnings()...)
+	out.Warnings = a.warnings(c, w)
 	if name == "" && len(out.Matches) > 0 {
 		name = out.Matches[0]
 	}

@@ -11,13 +11,13 @@ import (
 const secretText = "[secret]"
 
 // viewWebhook shows everything but secrets.
-func viewWebhook(w *webhook.Webhook) client.Webhook {
+func (a *api) viewWebhook(c *caller, w *webhook.Webhook) client.Webhook {
 	v := client.Webhook{
 		ID: w.ID, URL: w.URL, Method: string(w.Method), EventTypes: append([]string{}, w.EventTypes...), OwnerID: w.OwnerID,
 		Auth: viewAuth(&w.Auth), Headers: make([]client.Header, 0, len(w.Headers)),
 		SigningKeys: make([]client.SigningKey, 0, len(w.SigningKeys)), Description: w.Description, Enabled: w.Enabled,
 		DisabledReason: w.DisabledReason, Timeout: client.Duration(w.Timeout),
-		RetrySchedule: make([]client.Duration, 0, len(w.RetrySchedule)), Warnings: append([]string{}, w.Warnings()...),
+		RetrySchedule: make([]client.Duration, 0, len(w.RetrySchedule)), Warnings: a.warnings(c, w),
 		CreatedAt: client.At(w.CreatedAt), UpdatedAt: client.At(w.UpdatedAt), ETag: etag(w),
 	}
 	for _, h := range w.Headers {
@@ -30,6 +30,18 @@ func viewWebhook(w *webhook.Webhook) client.Webhook {
 		v.RetrySchedule = append(v.RetrySchedule, client.Duration(d))
 	}
 	return v
+}
+
+// warnings are what is allowed of a webhook but unwise.
+func (a *api) warnings(c *caller, w *webhook.Webhook) []string {
+	list := append([]string{}, w.Warnings()...)
+	if c.key.Webhook != "" {
+		return list // sees no other
+	}
+	if others := a.engine.SameTarget(w); len(others) > 0 {
+		list = append(list, "Webhook "+others[0]+" has the same URL: its receiver may get events twice.")
+	}
+	return list
 }
 
 func viewAuth(a *webhook.Auth) client.Auth {

@@ -50,7 +50,7 @@ func (a *api) registerWebhooks() {
 		errors: []int{http.StatusConflict, http.StatusTooManyRequests}, limit: testDeadline,
 	}, a.createWebhook)
 	register(a, operation{
-		id: "list-webhooks", method: http.MethodGet, path: "/v1/webhooks", tag: tag, summary: "List webhooks",
+		id: "list-webhooks", method: http.MethodGet, path: "/v1/webhooks", tag: tag, summary: "List webhooks, oldest first",
 		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusBadRequest},
 	}, a.listWebhooks)
 	register(a, operation{
@@ -94,46 +94,9 @@ func (a *api) createWebhook(ctx context.Context, in *bodyInput) (*webhookOutput,
 		return nil, fmt.Errorf("put webhook %s to work: %w", w.ID, err)
 	}
 	a.log.InfoContext(ctx, "webhook made", "webhook", w.ID, "tenant", w.Tenant)
-	out := answer(w)
+	out := a.answer(ctx, w)
 	out.Location, out.Body.SigningKey = "/v1/webhooks/"+w.ID, generated
 	return out, nil
-}
-
-func (a *api) listWebhooks(ctx context.Context, in *pageInput) (*output[client.WebhookPage], error) {
-	tenant := callerOf(ctx).tenant
-	hash := listHash("webhooks", tenant, in.Paging)
-	from, err := decodeCursor(hash, in.Cursor)
-	if err != nil {
-		return nil, err
-	}
-	found, err := a.listOf(ctx, from.first, in.Limit+1)
-	if err != nil {
-		return nil, fmt.Errorf("list webhooks: %w", err)
-	}
-	out := client.WebhookPage{Webhooks: make([]client.Webhook, 0, len(found))}
-	if len(found) > in.Limit {
-		found = found[:in.Limit]
-		out.Next = encodeCursor(hash, cursor{first: found[in.Limit-1].Num})
-	}
-	for _, w := range found {
-		out.Webhooks = append(out.Webhooks, viewWebhook(w))
-	}
-	return &output[client.WebhookPage]{out}, nil
-}
-
-// listOf lists the webhooks that the caller may see.
-func (a *api) listOf(ctx context.Context, after int64, limit int) ([]*webhook.Webhook, error) {
-	c := callerOf(ctx)
-	if c.key.Webhook == "" {
-		return a.store.ListWebhooks(ctx, c.tenant, after, limit)
-	}
-	w, err := a.store.WebhookByID(ctx, c.tenant, c.key.Webhook)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	return []*webhook.Webhook{w}, nil
 }
 
 func (a *api) getWebhook(ctx context.Context, in *byID) (*webhookOutput, error) {
@@ -141,7 +104,7 @@ func (a *api) getWebhook(ctx context.Context, in *byID) (*webhookOutput, error) 
 	if err != nil {
 		return nil, missing("webhook", err)
 	}
-	return answer(w), nil
+	return a.answer(ctx, w), nil
 }
 
 func (a *api) updateWebhook(ctx context.Context, in *changeInput) (*webhookOutput, error) {
@@ -163,7 +126,7 @@ func (a *api) updateWebhook(ctx context.Context, in *changeInput) (*webhookOutpu
 		a.log.WarnContext(ctx, "webhook moved to another origin", "webhook", w.ID, "tenant", w.Tenant, "from", from, "to", to,
 			"by", callerOf(ctx).key.ID)
 	}
-	out := answer(w)
+	out := a.answer(ctx, w)
 	out.Body.SigningKey = generated
 	return out, nil
 }
@@ -218,8 +181,8 @@ func matches(ifMatch, tag string) bool {
 	return false
 }
 
-func answer(w *webhook.Webhook) *webhookOutput {
-	return &webhookOutput{ETag: etag(w), Body: viewWebhook(w)}
+func (a *api) answer(ctx context.Context, w *webhook.Webhook) *webhookOutput {
+	return &webhookOutput{ETag: etag(w), Body: a.viewWebhook(callerOf(ctx), w)}
 }
 
 // checkTarget adds to the violations in err that the target must not be dialled, unless it is as it was.

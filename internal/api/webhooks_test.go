@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -233,6 +234,70 @@ func TestHeadersAsAnObject(t *testing.T) {
 		if p := r.must(422, admin, "PATCH", path, body); p.locations() != want {
 			t.Errorf("PATCH %s = %s, want a violation of %s", body, p.body, want)
 		}
+	}
+}
+
+// TestFindWebhooks: the list finds webhooks by text, state and event type, page by page.
+func TestFindWebhooks(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	make := func(url, description, pattern, more string) string {
+		return r.must(201, admin, "POST", "/v1/webhooks", fmt.Sprintf(`{"url":%q,"description":%q,"event_types":[%q]%s}`,
+			url, description, pattern, more)).str("id")
+	}
+	crm := make("https://crm.example.com/hook", "The CRM's", "qap.investor.*", "")
+	risk := make("https://risk.example.com/hook", "Risk desk", "qap.investor.advice.**", `,"enabled":false`)
+	all := make("https://all.example.com/crm", "", "**", `,"owner_id":"Desk 7"`)
+	for query, want := range map[string][]string{
+		"": {crm, risk, all}, "text=CRM": {crm, all}, "text=desk": {risk, all}, "text=" + risk[3:20]: {risk}, "text=nothing": {},
+		"state=paused": {risk}, "state=idle": {crm, all}, "state=idle&text=all": {all}, "state=failing": {},
+		"event_type=qap.investor.created": {crm, all}, "event_type=qap.investor.advice.created": {risk, all},
+		"event_type=qap.investor.advice.created&state=paused&text=risk": {risk},
+	} {
+		var got []string
+		for next, pages := "", 0; pages == 0 || next != ""; pages++ {
+			p := r.must(200, viewer, "GET", "/v1/webhooks?limit=1&"+query+"&cursor="+next, "")
+			for _, w := range p.items() {
+				got = append(got, w["id"].(string))
+			}
+			if next, _ = p.json["next"].(string); pages > 5 {
+				t.Fatalf("%q does not end", query)
+			}
+		}
+		if !slices.Equal(got, want) && len(got)+len(want) > 0 {
+			t.Errorf("%q finds %q, want %q", query, got, want)
+		}
+	}
+	r.must(422, viewer, "GET", "/v1/webhooks?state=lost", "")
+	if p := r.must(422, viewer, "GET", "/v1/webhooks?event_type=qap.investor.create", ""); !strings.Contains(p.body, "qap.investor.created") {
+		t.Errorf("a wrong event type = %s, want the nearest named", p.body)
+	}
+}
+
+// TestSameTargetIsTold: who makes a second webhook with one URL is told, and who sees one webhook only is not.
+func TestSameTargetIsTold(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	one := r.must(201, admin, "POST", "/v1/webhooks", hookBody)
+	two := r.must(201, admin, "POST", "/v1/webhooks", hookBody)
+	r.must(201, "other/admin", "POST", "/v1/webhooks", hookBody)
+	told := func(p reply, id string) bool {
+		return strings.Contains(fmt.Sprint(p.json["warnings"]), "Webhook "+id+" has the same URL")
+	}
+	if told(one, two.str("id")) || !told(two, one.str("id")) {
+		t.Errorf("the first is warned of %v, the second of %v", one.json["warnings"], two.json["warnings"])
+	}
+	if p := r.must(200, viewer, "GET", one.header.Get("Location"), ""); !told(p, two.str("id")) {
+		t.Errorf("the first, read again, is warned of %v, want the second", p.json["warnings"])
+	}
+	r.link("link", admin, `{"role":"viewer","webhook_id":"`+one.str("id")+`"}`)
+	r.keys["bound"] = r.must(201, "link", "POST", "/v1/sign-in", "").str("key")
+	if p := r.must(200, "bound", "GET", one.header.Get("Location"), ""); told(p, two.str("id")) {
+		t.Errorf("who sees the first only is told of the second: %s", p.body)
+	}
+	r.must(200, admin, "PATCH", two.header.Get("Location"), `{"method":"GET"}`)
+	if p := r.must(200, viewer, "GET", one.header.Get("Location"), ""); told(p, two.str("id")) {
+		t.Errorf("another method is no same target: %v", p.json["warnings"])
 	}
 }
 

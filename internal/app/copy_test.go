@@ -210,7 +210,7 @@ func look(t *testing.T, c *client.Client, x content) string {
 	for _, d := range still(must(c.Deliveries(ctx, client.DeliveryQuery{Limit: 100}))(t).Deliveries) {
 		all = append(all, must(c.Delivery(ctx, d.ID))(t))
 	}
-	all = append(all, events, must(c.Events(ctx, client.EventQuery{ObjectID: x.investor.ID}))(t), must(c.Webhooks(ctx, ""))(t), keys,
+	all = append(all, events, must(c.Events(ctx, client.EventQuery{ObjectID: x.investor.ID}))(t), must(c.Webhooks(ctx, client.WebhookQuery{}))(t), keys,
 		must(c.Advisors(ctx, ""))(t), must(c.Investors(ctx, client.InvestorQuery{}))(t), must(c.Investors(ctx, client.InvestorQuery{Deleted: true}))(t),
 		must(c.AdviceSessions(ctx, x.investor.ID, client.AdviceSessionQuery{}))(t), must(c.Reports(ctx, x.session.ID, ""))(t), must(c.Report(ctx, x.session.ID, x.report.ID))(t),
 		// The same key gives the same investor.

@@ -42,6 +42,9 @@ func (e *engines) SetWebhook(w *webhook.Webhook) error { return e.Load().SetWebh
 // Webhooks is the engine's.
 func (e *engines) Webhooks(tenant string) int { return e.Load().Webhooks(tenant) }
 
+// SameTarget is the engine's.
+func (e *engines) SameTarget(w *webhook.Webhook) []string { return e.Load().SameTarget(w) }
+
 // RetryNow is the engine's.
 func (e *engines) RetryNow(ctx context.Context, key store.DeliveryKey) error {
 	return e.Load().RetryNow(ctx, key)

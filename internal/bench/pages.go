@@ -117,7 +117,7 @@ func (g *rig) filledNode(ctx context.Context) (*node, error) {
 
 // pagesOf are the pages that read the history, in every form that asks something else of the store.
 func pagesOf(ctx context.Context, c *client.Client) ([]string, error) {
-	hooks, err := c.Webhooks(ctx, "")
+	hooks, err := c.Webhooks(ctx, client.WebhookQuery{})
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/quantfolio/qhook/internal/event"
+	"github.com/quantfolio/qhook/internal/webhook"
 )
 
 // table finds the webhooks that want an event. What is in a tenant's part is never changed: a new part replaces it, which
@@ -130,6 +131,17 @@ func (e *Engine) Webhooks(tenant string) (n int) {
 		}
 	}
 	return n
+}
+
+// SameTarget has the IDs of the tenant's other webhooks with the webhook's URL and method.
+func (e *Engine) SameTarget(w *webhook.Webhook) (ids []string) {
+	for _, h := range e.table.Load().of(w.Tenant) {
+		o := h.conf.Load().webhook
+		if !o.Deleted() && o.ID != w.ID && o.Method == w.Method && o.URL == w.URL {
+			ids = append(ids, o.ID)
+		}
+	}
+	return ids
 }
 
 // of are the webhooks of a tenant, those that were deleted too.

@@ -44,7 +44,7 @@ func TestIntegrator(t *testing.T) {
 		chromedp.WaitNotPresent(`//label[contains(., "qap.investor.advice.created")]/span[text()="sent"]`),
 		chromedp.Click(`//summary[text()="Headers, owner, times"]`), fill("retry_schedule", "1h, 1h"), // only a hand retries below
 		press("Make the webhook"), says("shown this once"), chromedp.WaitVisible(`//code[starts-with(., "whsec_")]`))
-	hooks := must(r.operator.Webhooks(t.Context(), ""))(t).Webhooks
+	hooks := must(r.operator.Webhooks(t.Context(), client.WebhookQuery{}))(t).Webhooks
 	if len(hooks) != 1 || len(hooks[0].SigningKeys) != 1 {
 		t.Fatalf("there are %d webhooks, want one with a signing key", len(hooks))
 	}

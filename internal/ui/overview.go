@@ -95,7 +95,7 @@ func nameOf(description, url string) string {
 func (v *visit) webhookNames() (ids []string, names map[string]string, err error) {
 	names = map[string]string{}
 	for cursor := ""; ; {
-		page, err := v.c.Webhooks(v.r.Context(), cursor)
+		page, err := v.c.Webhooks(v.r.Context(), client.WebhookQuery{Cursor: cursor, Limit: 200})
 		if err != nil {
 			return nil, nil, err
 		}
