@@ -112,6 +112,14 @@ func IsStatus(err error, status int) bool {
 	return errors.As(err, &p) && p.Status == status
 }
 
+type onceKey struct{}
+
+// Once is a context for a call that makes something: with the same key the same call makes nothing new for 24 hours, so that
+// it can be repeated when there was no answer.
+func Once(ctx context.Context, idempotencyKey string) context.Context {
+	return context.WithValue(ctx, onceKey{}, idempotencyKey)
+}
+
 // request is one call; out is decoded from the answer's JSON unless nil.
 type request struct {
 	method, path string
@@ -152,6 +160,9 @@ func (c *Client) newRequest(ctx context.Context, q request) (*http.Request, erro
 	}
 	if q.ifMatch != "" {
 		r.Header.Set("If-Match", q.ifMatch)
+	}
+	if once, _ := ctx.Value(onceKey{}).(string); once != "" && q.once == "" && q.method == http.MethodPost {
+		q.once = once
 	}
 	if q.once != "" {
 		r.Header.Set("Idempotency-Key", q.once)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -264,5 +265,26 @@ func TestBadBaseURL(t *testing.T) {
 	t.Parallel()
 	if _, err := client.New("http://[", "k").APIKeys(t.Context(), "", ""); err == nil {
 		t.Error("APIKeys with a broken base URL = nil, want an error")
+	}
+}
+
+func TestOnce(t *testing.T) {
+	t.Parallel()
+	var got []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Method+" "+r.Header.Get("Idempotency-Key"))
+		_, _ = w.Write([]byte("{}"))
+	}))
+	defer s.Close()
+	c, ctx := client.New(s.URL, "k"), client.Once(t.Context(), "once")
+	_, err1 := c.CreateTenant(ctx, client.NewTenant{ID: "a"})
+	_, err2 := c.CreateAdvisor(ctx, client.NewAdvisor{Name: "n"}, "its own")
+	_, err3 := c.Caller(ctx)
+	_, err4 := c.CreateTenant(t.Context(), client.NewTenant{ID: "a"})
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"POST once", "POST its own", "GET ", "POST "}; !slices.Equal(got, want) {
+		t.Errorf("the requests are %q, want %q", got, want)
 	}
 }

@@ -18,8 +18,8 @@ const (
 	// MaxSessions is how many advice sessions an investor can have, so that deleting them all is one bounded commit.
 	MaxSessions = 1000
 
-	keyLife     = 24 * time.Hour // how long an idempotency key is remembered
-	tick        = time.Minute    // how often expired objects are looked for
+	keyLife     = store.IdempotencyLife
+	tick        = time.Minute // how often expired objects are looked for
 	expireBatch = 100
 	tries       = 10 // of a change that others get in the way of
 )

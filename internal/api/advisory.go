@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"strconv"
 
 	"github.com/quantfolio/qhook/client"
@@ -36,21 +34,12 @@ func (m IfMatch) match() advisory.Match {
 // versionTag is the strong entity tag of a version.
 func versionTag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
-// Idempotency is how a POST is made to count once.
-type Idempotency struct {
-	Key string `header:"Idempotency-Key" maxLength:"255" pattern:"^[ -~]*$" doc:"The same key with the same request does nothing new for 24 hours; the answer is the object as it is by then. With another request it is a 422."`
-}
-
 // once identifies the request by everything that it asks.
 func (i Idempotency) once(parts ...string) advisory.Once {
 	if i.Key == "" {
 		return advisory.Once{}
 	}
-	h := sha256.New()
-	for _, p := range parts {
-		_, _ = fmt.Fprintf(h, "%d:%s,", len(p), p)
-	}
-	return advisory.Once{Key: i.Key, Request: [32]byte(h.Sum(nil))}
+	return advisory.Once{Key: i.Key, Request: i.request(parts...)}
 }
 
 // The inputs of calls on one object.
@@ -77,11 +66,6 @@ type (
 		IfMatch
 		ID        string `path:"id" maxLength:"64"`
 		Permanent bool   `query:"permanent" doc:"For good, soft-deleted or not."`
-	}
-	createInput struct {
-		Scope
-		Idempotency
-		RawBody []byte
 	}
 	createInInput struct {
 		Scope

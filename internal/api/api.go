@@ -135,6 +135,7 @@ type api struct {
 
 	docsNeedKey bool
 	sender      string
+	underWay    sync.Map // slots of requests that make something
 	tenants     sync.Map // IDs of tenants that were found
 	limits      *limits
 	bodies      *budget.Budget

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -47,8 +48,20 @@ func (a *api) registerDirectory() {
 	a.registerKeys()
 }
 
-func (a *api) createTenant(ctx context.Context, in *bodyInput) (*output[client.Tenant], error) {
-	o, err := parseObject(in.RawBody, "a tenant")
+func (a *api) createTenant(ctx context.Context, in *createInput) (*output[client.Tenant], error) {
+	return makeOnce(ctx, a, in, "tenant", func(string) (*output[client.Tenant], error) {
+		// The tenant's ID is the caller's, so that the body has it: the request is the same.
+		var asked client.NewTenant
+		if err := json.Unmarshal(in.RawBody, &asked); err != nil {
+			return nil, fmt.Errorf("read a tenant: %w", err)
+		}
+		t, err := a.store.TenantByID(ctx, asked.ID)
+		return &output[client.Tenant]{viewTenant(t)}, err
+	}, func(m making) (*output[client.Tenant], error) { return a.makeTenant(ctx, in.RawBody, m) })
+}
+
+func (a *api) makeTenant(ctx context.Context, raw []byte, m making) (*output[client.Tenant], error) {
+	o, err := parseObject(raw, "a tenant")
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +74,14 @@ func (a *api) createTenant(ctx context.Context, in *bodyInput) (*output[client.T
 	if err := o.v.Err(); err != nil {
 		return nil, err
 	}
-	err = a.store.CreateTenant(context.WithoutCancel(ctx), t)
+	if _, err = a.store.TenantByID(ctx, t.ID); err == nil {
+		err = store.ErrExists // another's, which the key must not stand for
+	} else if errors.Is(err, store.ErrNotFound) {
+		if err = m.reserve(); err != nil {
+			return nil, err
+		}
+		err = a.store.CreateTenant(context.WithoutCancel(ctx), t)
+	}
 	if errors.Is(err, store.ErrExists) {
 		return nil, newProblem(http.StatusConflict, "There is a tenant with this id.")
 	} else if err != nil {

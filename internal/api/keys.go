@@ -73,12 +73,19 @@ func (a *api) mayMint(c *caller) error {
 		"after signing in. Call the API with an API key, or sign in anew.")
 }
 
-func (a *api) createKey(ctx context.Context, in *bodyInput) (*output[client.APIKey], error) {
-	c := callerOf(ctx)
-	if err := a.mayMint(c); err != nil {
+func (a *api) createKey(ctx context.Context, in *createInput) (*output[client.APIKey], error) {
+	if err := a.mayMint(callerOf(ctx)); err != nil {
 		return nil, err
 	}
-	asked, err := a.readKey(c, in.RawBody)
+	return makeOnce(ctx, a, in, "API key", func(id string) (*output[client.APIKey], error) {
+		k, err := a.store.APIKeyByID(ctx, id)
+		return &output[client.APIKey]{viewKey(&k)}, err
+	}, func(m making) (*output[client.APIKey], error) { return a.makeKey(ctx, in.RawBody, m) })
+}
+
+func (a *api) makeKey(ctx context.Context, raw []byte, m making) (*output[client.APIKey], error) {
+	c := callerOf(ctx)
+	asked, err := a.readKey(c, raw)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +98,11 @@ func (a *api) createKey(ctx context.Context, in *bodyInput) (*output[client.APIK
 		return nil, err
 	}
 	plain, k := NewAPIKey(asked.Tenant, asked.Role, asked.Name, a.now())
-	k.Advisor, k.ExpiresAt, k.Networks, k.Maker = asked.Advisor, asked.ExpiresAt, asked.Networks, c.parent()
+	k.ID, k.Maker = m.id, c.parent()
+	k.Advisor, k.ExpiresAt, k.Networks = asked.Advisor, asked.ExpiresAt, asked.Networks
+	if err := m.reserve(); err != nil {
+		return nil, err
+	}
 	if err := a.store.CreateAPIKey(context.WithoutCancel(ctx), k); err != nil {
 		return nil, missing("advisor", err) // a tenant that was found stays
 	}

@@ -34,7 +34,8 @@ func (a *api) registerPublish() {
 	codes := []int{http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusInsufficientStorage}
 	a.document(operation{
 		id: "publish-event", method: http.MethodPost, path: publishPath, tag: "Events", summary: "Publish an event",
-		text:   "A 202 means: committed and flushed. The same id again with the same content is answered as before and delivers nothing new; with other content it is a 409.",
+		text: "A 202 means: committed and flushed. The same id again with the same content is answered as before and delivers nothing " +
+			"new; with other content it is a 409. An Idempotency-Key gives an event without an id one that is made of it.",
 		status: http.StatusAccepted, body: NewEvent{}, errors: codes,
 	}, client.Published{})
 	a.document(operation{
@@ -91,10 +92,14 @@ func (a *api) acceptOne(r *http.Request, c *caller, buf *buffer) (err error) {
 		p, _ := problemOf(err)
 		return p.refuse(ev.ID)
 	}
+	evs := []event.Event{ev}
+	if err := nameEvents(r, c, evs); err != nil {
+		return err
+	}
 	if err := a.limits.published(c.tenant, 1, len(buf.b), a.clock()); err != nil {
 		return err
 	}
-	receipts, err := a.engine.Accept(r.Context(), c.tenant, []event.Event{ev})
+	receipts, err := a.engine.Accept(r.Context(), c.tenant, evs)
 	if err != nil {
 		return fmt.Errorf("accept an event: %w", err)
 	}
@@ -126,6 +131,9 @@ func (a *api) acceptBatch(r *http.Request, c *caller, buf *buffer) (err error) {
 	}
 	evs, err := event.ParseBatch(buf.b)
 	if err != nil {
+		return err
+	}
+	if err := nameEvents(r, c, evs); err != nil {
 		return err
 	}
 	if err := a.limits.published(c.tenant, len(evs), len(buf.b), a.clock()); err != nil {

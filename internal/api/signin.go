@@ -41,9 +41,16 @@ func (a *api) registerSignIn() {
 	}, a.signOut)
 }
 
-func (a *api) createLink(ctx context.Context, in *bodyInput) (*output[client.Link], error) {
+func (a *api) createLink(ctx context.Context, in *createInput) (*output[client.Link], error) {
+	return makeOnce(ctx, a, in, "link", func(string) (*output[client.Link], error) {
+		return nil, newProblem(http.StatusConflict, "The link was made already, and its token is shown once. Make another with a new "+
+			"Idempotency-Key.")
+	}, func(m making) (*output[client.Link], error) { return a.makeLink(ctx, in.RawBody, m) })
+}
+
+func (a *api) makeLink(ctx context.Context, raw []byte, m making) (*output[client.Link], error) {
 	c := callerOf(ctx)
-	k, life, err := a.readLink(ctx, c, in.RawBody)
+	k, life, err := a.readLink(ctx, c, raw)
 	if err != nil {
 		return nil, err
 	}
@@ -51,8 +58,11 @@ func (a *api) createLink(ctx context.Context, in *bodyInput) (*output[client.Lin
 		return nil, err
 	}
 	plain, made := NewLink(c.parent(), k, life, a.now())
-	made.Maker, made.Networks, made.EndsAt = c.key.ID, c.key.Networks, c.key.ExpiresAt
+	made.ID, made.Maker, made.Networks, made.EndsAt = m.id, c.key.ID, c.key.Networks, c.key.ExpiresAt
 	made.ExpiresAt = earlier(made.ExpiresAt, made.EndsAt)
+	if err := m.reserve(); err != nil {
+		return nil, err
+	}
 	if err := a.store.CreateAPIKey(context.WithoutCancel(ctx), made); errors.Is(err, store.ErrNotFound) {
 		return nil, errUnauthorized("The API key was deleted.")
 	} else if err != nil {

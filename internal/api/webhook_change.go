@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/webhook"
 	"github.com/quantfolio/qhook/signature"
@@ -24,7 +22,7 @@ const (
 // newWebhook is a webhook before its creator said anything.
 func newWebhook(tenant string, now time.Time) *webhook.Webhook {
 	return &webhook.Webhook{
-		ID: uuid.NewString(), Tenant: tenant, Method: webhook.POST, Auth: webhook.Auth{Type: webhook.AuthNone}, Enabled: true,
+		Tenant: tenant, Method: webhook.POST, Auth: webhook.Auth{Type: webhook.AuthNone}, Enabled: true,
 		Timeout: webhook.DefaultTimeout, RetrySchedule: webhook.DefaultRetrySchedule(), CreatedAt: now,
 	}
 }

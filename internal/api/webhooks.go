@@ -73,12 +73,30 @@ func (a *api) registerWebhooks() {
 	a.registerReceiver(tag, one+"/receiver")
 }
 
-func (a *api) createWebhook(ctx context.Context, in *bodyInput) (*webhookOutput, error) {
+func (a *api) createWebhook(ctx context.Context, in *createInput) (*webhookOutput, error) {
+	return makeOnce(ctx, a, in, "webhook", func(id string) (*webhookOutput, error) {
+		w, err := a.store.WebhookByID(ctx, callerOf(ctx).tenant, id)
+		if err != nil {
+			return nil, err
+		}
+		return a.made(ctx, w, ""), nil
+	}, func(m making) (*webhookOutput, error) { return a.makeWebhook(ctx, in.RawBody, m) })
+}
+
+// made is the answer to the making of a webhook, with its signing key if one was generated.
+func (a *api) made(ctx context.Context, w *webhook.Webhook, generated string) *webhookOutput {
+	out := a.answer(ctx, w)
+	out.Location, out.Body.SigningKey = "/v1/webhooks/"+w.ID, generated
+	return out
+}
+
+func (a *api) makeWebhook(ctx context.Context, raw []byte, m making) (*webhookOutput, error) {
 	w := newWebhook(callerOf(ctx).tenant, a.now())
+	w.ID = m.id
 	if err := a.limits.counted(w.Tenant, "webhooks", a.engine.Webhooks(w.Tenant), a.limits.of.Webhooks, a.clock()); err != nil {
 		return nil, err
 	}
-	generated, err := merge(w, in.RawBody, w.CreatedAt)
+	generated, err := merge(w, raw, w.CreatedAt)
 	if err := a.checkTarget(w, "", err); err != nil {
 		return nil, err
 	}
@@ -87,6 +105,9 @@ func (a *api) createWebhook(ctx context.Context, in *bodyInput) (*webhookOutput,
 			return nil, err
 		}
 	}
+	if err := m.reserve(); err != nil {
+		return nil, err
+	}
 	if err := a.store.CreateWebhook(context.WithoutCancel(ctx), w); err != nil {
 		return nil, fmt.Errorf("write webhook %s: %w", w.ID, err)
 	}
@@ -94,9 +115,7 @@ func (a *api) createWebhook(ctx context.Context, in *bodyInput) (*webhookOutput,
 		return nil, fmt.Errorf("put webhook %s to work: %w", w.ID, err)
 	}
 	a.log.InfoContext(ctx, "webhook made", "webhook", w.ID, "tenant", w.Tenant)
-	out := a.answer(ctx, w)
-	out.Location, out.Body.SigningKey = "/v1/webhooks/"+w.ID, generated
-	return out, nil
+	return a.made(ctx, w, generated), nil
 }
 
 func (a *api) getWebhook(ctx context.Context, in *byID) (*webhookOutput, error) {

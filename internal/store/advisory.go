@@ -70,6 +70,9 @@ type Report struct {
 	Content   []byte // a PDF; lists leave it out
 }
 
+// IdempotencyLife is how long a caller's key is remembered.
+const IdempotencyLife = 24 * time.Hour
+
 // IdempotencyKey remembers what a caller's key stood for, so that a repetition does nothing new.
 type IdempotencyKey struct {
 	Caller    string   // keys of different callers of a tenant do not meet
@@ -179,6 +182,9 @@ type Advisory interface {
 	ListExpired(ctx context.Context, before time.Time, limit int) ([]Expired, error)
 	// IdempotencyKey finds what a caller's key stood for. Errors: ErrNotFound.
 	IdempotencyKey(ctx context.Context, tenant, caller, key string) (IdempotencyKey, error)
+	// AddIdempotencyKey writes a key for what is made outside the journal, and forgets those that are IdempotencyLife older.
+	// Errors: ErrExists.
+	AddIdempotencyKey(ctx context.Context, tenant string, k IdempotencyKey) error
 	// DropIdempotencyKeys forgets the keys from before the time.
 	DropIdempotencyKeys(ctx context.Context, before time.Time) error
 }

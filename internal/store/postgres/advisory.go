@@ -169,6 +169,16 @@ func (db *DB) IdempotencyKey(ctx context.Context, tenant, caller, key string) (s
 	}, `SELECT request, object, created_at FROM idempotency_keys WHERE tenant = $1 AND caller = $2 AND key = $3`, tenant, caller, key)
 }
 
+// AddIdempotencyKey writes a key; see store.Advisory.
+func (db *DB) AddIdempotencyKey(ctx context.Context, tenant string, k store.IdempotencyKey) error {
+	if err := db.DropIdempotencyKeys(ctx, k.CreatedAt.Add(-store.IdempotencyLife)); err != nil {
+		return err
+	}
+	_, err := execute(ctx, db.pool, `INSERT INTO idempotency_keys (tenant, caller, key, request, object, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6)`, tenant, k.Caller, k.Key, k.Request[:], k.ObjectID, k.CreatedAt)
+	return wrap(constraint(err), "write an idempotency key")
+}
+
 // DropIdempotencyKeys forgets the keys from before the time; see store.Advisory.
 func (db *DB) DropIdempotencyKeys(ctx context.Context, before time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, loadTime)

@@ -208,6 +208,19 @@ func (db *DB) IdempotencyKey(ctx context.Context, tenant, caller, key string) (s
 	return k, wrap(notFound(err), "idempotency key")
 }
 
+// AddIdempotencyKey writes a key; see store.Advisory.
+func (db *DB) AddIdempotencyKey(ctx context.Context, tenant string, k store.IdempotencyKey) error {
+	return db.change(ctx, "write an idempotency key", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM idempotency_keys WHERE created_at < ?`,
+			k.CreatedAt.Add(-store.IdempotencyLife).UnixMilli())
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, insertKey, tenant, k.Caller, k.Key, k.Request[:], k.ObjectID, k.CreatedAt.UnixMilli())
+		return constraint(err)
+	})
+}
+
 // DropIdempotencyKeys forgets the keys from before the time; see store.Advisory.
 func (db *DB) DropIdempotencyKeys(ctx context.Context, before time.Time) error {
 	return db.change(ctx, "drop idempotency keys", func(tx *sql.Tx) error {

@@ -227,6 +227,27 @@ func testIdempotencyKeys(t *testing.T, s store.Store) {
 	if list[0].Err != nil || !errors.Is(list[1].Err, store.ErrVersion) {
 		t.Errorf("Err, Err = %v, %v, want nil, ErrVersion", list[0].Err, list[1].Err)
 	}
+	// One that is written by itself counts like any other.
+	alone := store.IdempotencyKey{Caller: "e", Key: k.Key, Request: [32]byte{3}, ObjectID: "made", CreatedAt: epoch.Add(time.Minute)}
+	if err := s.AddIdempotencyKey(ctx, "a", alone); err != nil {
+		t.Fatalf("AddIdempotencyKey = %v, want nil", err)
+	}
+	want("a", alone)
+	for _, taken := range []store.IdempotencyKey{k, alone} {
+		if err := s.AddIdempotencyKey(ctx, "a", taken); !errors.Is(err, store.ErrExists) {
+			t.Errorf("AddIdempotencyKey of one that is there = %v, want ErrExists", err)
+		}
+		want("a", taken)
+	}
+	wantStale(t, s, "a", "a key that was written by itself", with(alone, &store.Change{}))
+	late := store.IdempotencyKey{Caller: "e", Key: "late", ObjectID: "x", CreatedAt: epoch.Add(store.IdempotencyLife + time.Second)}
+	if err := s.AddIdempotencyKey(ctx, "a", late); err != nil {
+		t.Fatalf("AddIdempotencyKey a day later = %v, want nil", err)
+	}
+	want("a", alone)
+	if _, err := s.IdempotencyKey(ctx, "a", k.Caller, k.Key); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a key of a day before is %v, want ErrNotFound", err)
+	}
 	if err := s.DropIdempotencyKeys(ctx, epoch.Add(time.Hour)); err != nil {
 		t.Errorf("DropIdempotencyKeys = %v, want nil", err)
 	}
