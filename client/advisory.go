@@ -9,78 +9,82 @@ import (
 
 // Advisor advises investors.
 type Advisor struct {
-	ID        string `json:"id" format:"uuid"`
-	Name      string `json:"name"`
-	Email     string `json:"email,omitempty"`
-	CreatedAt Time   `json:"created_at"`
-	UpdatedAt Time   `json:"updated_at"`
+	ID        string `json:"id" format:"uuid" doc:"Its ID."`
+	Name      string `json:"name" doc:"For people: what it is called."`
+	Email     string `json:"email,omitempty" doc:"An email address."`
+	CreatedAt Time   `json:"created_at" doc:"When it was made."`
+	UpdatedAt Time   `json:"updated_at" doc:"When it was changed last."`
 	ETag      string `json:"-"` // names this version
 }
 
 // NewAdvisor is what an advisor is made with.
 type NewAdvisor struct {
-	Name  string `json:"name" maxLength:"200"`
-	Email string `json:"email,omitempty" maxLength:"254"`
+	Name  string `json:"name" maxLength:"200" doc:"For people: what it is called."`
+	Email string `json:"email,omitempty" maxLength:"254" doc:"An email address."`
 }
 
 // Investor is a person or a company that is advised.
 type Investor struct {
-	ID        string `json:"id" format:"uuid"`
-	AdvisorID string `json:"advisor_id" format:"uuid"`
-	Type      string `json:"investor_type" enum:"person,company"`
-	Name      string `json:"investor_name"`
-	Email     string `json:"email,omitempty"`
+	ID        string `json:"id" format:"uuid" doc:"Its ID."`
+	AdvisorID string `json:"advisor_id" format:"uuid" doc:"The advisor that it belongs to."`
+	Type      string `json:"investor_type" enum:"person,company" doc:"Whether it is a person or a company."`
+	Name      string `json:"investor_name" doc:"The name of the person or the company."`
+	Email     string `json:"email,omitempty" doc:"An email address."`
 	Country   string `json:"country,omitempty" doc:"ISO 3166-1, two letters." example:"CH"`
 	Reference string `json:"reference,omitempty" doc:"The firm's own, for example a customer number."`
-	CreatedAt Time   `json:"created_at"`
-	UpdatedAt Time   `json:"updated_at"`
+	CreatedAt Time   `json:"created_at" doc:"When it was made."`
+	UpdatedAt Time   `json:"updated_at" doc:"When it was changed last."`
 	DeletedAt Time   `json:"deleted_at,omitzero" doc:"When it was soft-deleted."`
 	ETag      string `json:"-"` // names this version
 }
 
 // NewInvestor is what an investor is made with.
 type NewInvestor struct {
-	Type      string `json:"investor_type" enum:"person,company"`
-	Name      string `json:"investor_name" maxLength:"200"`
+	Type      string `json:"investor_type" enum:"person,company" doc:"Whether it is a person or a company."`
+	Name      string `json:"investor_name" maxLength:"200" doc:"The name of the person or the company."`
 	AdvisorID string `json:"advisor_id,omitempty" doc:"Whose it is; an advisor's key makes its own."`
-	Email     string `json:"email,omitempty" maxLength:"254"`
+	Email     string `json:"email,omitempty" maxLength:"254" doc:"An email address."`
 	Country   string `json:"country,omitempty" doc:"ISO 3166-1, two letters." example:"CH"`
 	Reference string `json:"reference,omitempty" maxLength:"100" doc:"The firm's own, for example a customer number."`
 }
 
 // AdviceSession is one session of advice to an investor.
 type AdviceSession struct {
-	ID             string `json:"id" format:"uuid"`
-	InvestorID     string `json:"investor_id" format:"uuid"`
-	Title          string `json:"title"`
-	Objective      string `json:"objective,omitempty"`
-	RiskProfile    string `json:"risk_profile,omitempty" enum:"conservative,moderate,balanced,growth,aggressive"`
-	HorizonYears   int    `json:"horizon_years,omitempty"`
-	Recommendation string `json:"recommendation,omitempty"`
-	Status         string `json:"status" enum:"open,completed"`
-	CreatedAt      Time   `json:"created_at"`
-	UpdatedAt      Time   `json:"updated_at"`
-	CompletedAt    Time   `json:"completed_at,omitzero"`
+	ID         string `json:"id" format:"uuid" doc:"Its ID."`
+	InvestorID string `json:"investor_id" format:"uuid" doc:"The investor that it belongs to."`
+	Title      string `json:"title" doc:"At most 200 characters."`
+	Objective  string `json:"objective,omitempty" doc:"What is to be reached."`
+
+	RiskProfile string `json:"risk_profile,omitempty" enum:"conservative,moderate,balanced,growth,aggressive" doc:"Of risk."`
+
+	HorizonYears   int    `json:"horizon_years,omitempty" doc:"For how long."`
+	Recommendation string `json:"recommendation,omitempty" doc:"What is advised."`
+	Status         string `json:"status" enum:"open,completed" doc:"Whether it is completed."`
+	CreatedAt      Time   `json:"created_at" doc:"When it was made."`
+	UpdatedAt      Time   `json:"updated_at" doc:"When it was changed last."`
+	CompletedAt    Time   `json:"completed_at,omitzero" doc:"When it was completed."`
 	DeletedAt      Time   `json:"deleted_at,omitzero" doc:"When it was soft-deleted by itself."`
 	ETag           string `json:"-"` // names this version
 }
 
 // NewAdviceSession is what an advice session is made with.
 type NewAdviceSession struct {
-	Title          string `json:"title" maxLength:"200"`
-	Objective      string `json:"objective,omitempty" maxLength:"20000"`
-	RiskProfile    string `json:"risk_profile,omitempty" enum:"conservative,moderate,balanced,growth,aggressive"`
-	HorizonYears   int    `json:"horizon_years,omitempty" minimum:"0" maximum:"100"`
-	Recommendation string `json:"recommendation,omitempty" maxLength:"20000"`
+	Title     string `json:"title" maxLength:"200" doc:"At most 200 characters."`
+	Objective string `json:"objective,omitempty" maxLength:"20000" doc:"What is to be reached."`
+
+	RiskProfile string `json:"risk_profile,omitempty" enum:"conservative,moderate,balanced,growth,aggressive" doc:"Of risk."`
+
+	HorizonYears   int    `json:"horizon_years,omitempty" minimum:"0" maximum:"100" doc:"For how long."`
+	Recommendation string `json:"recommendation,omitempty" maxLength:"20000" doc:"What is advised."`
 }
 
 // Report is a document made from a completed advice session.
 type Report struct {
-	ID          string `json:"id" format:"uuid"`
-	SessionID   string `json:"advice_session_id" format:"uuid"`
-	ContentType string `json:"content_type"`
+	ID          string `json:"id" format:"uuid" doc:"Its ID."`
+	SessionID   string `json:"advice_session_id" format:"uuid" doc:"The advice session that it is of."`
+	ContentType string `json:"content_type" doc:"A media type."`
 	Size        int    `json:"size" doc:"Bytes."`
-	CreatedAt   Time   `json:"created_at"`
+	CreatedAt   Time   `json:"created_at" doc:"When it was made."`
 	URL         string `json:"url" doc:"Where the document is, with the same API key."`
 }
 
@@ -90,7 +94,7 @@ type Patch map[string]any
 
 // Page is one page of a list; Next is empty on the last.
 type Page[T any] struct {
-	Items []T    `json:"items"`
+	Items []T    `json:"items" doc:"Those of this page."`
 	Next  string `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
 }
 
@@ -107,8 +111,8 @@ func All[T any](read func(cursor string) (Page[T], error)) (list []T, err error)
 
 // InvestorQuery selects investors; zero fields select all.
 type InvestorQuery struct {
-	AdvisorID string `query:"advisor_id" maxLength:"64"`
-	Type      string `query:"investor_type" enum:"person,company"`
+	AdvisorID string `query:"advisor_id" maxLength:"64" doc:"Whose they are."`
+	Type      string `query:"investor_type" enum:"person,company" doc:"Whether it is a person or a company."`
 	Reference string `query:"reference" maxLength:"100" doc:"The firm's own."`
 	Deleted   bool   `query:"deleted" doc:"The soft-deleted ones, in place of the others."`
 	Cursor    string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
@@ -117,8 +121,8 @@ type InvestorQuery struct {
 
 // AdviceSessionQuery selects an investor's advice sessions; zero fields select all.
 type AdviceSessionQuery struct {
-	Status  string `query:"status" enum:"open,completed"`
-	Deleted bool   `query:"deleted" doc:"The soft-deleted ones, in place of the others; also of a soft-deleted investor."`
+	Status  string `query:"status" enum:"open,completed" doc:"Whether it is completed."`
+	Deleted bool   `query:"deleted" doc:"The soft-deleted ones, in place of the others."`
 	Cursor  string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
 	Limit   int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items."`
 }

@@ -80,7 +80,7 @@ type Problem struct {
 
 // FieldError is one broken rule of a request: where, and what to do.
 type FieldError struct {
-	Location string `json:"location" doc:"The field of the body, like headers[0].name, or the parameter, like query.limit."`
+	Location string `json:"location" doc:"A field, like headers[0].name, or a parameter, like query.limit."`
 	Message  string `json:"message" doc:"What is wrong and what to do."`
 }
 

@@ -16,13 +16,13 @@ const (
 
 // Delivery is one event owed to one webhook.
 type Delivery struct {
-	ID            string `json:"id" example:"d_0190a5d27c1e0000_1"`
-	EventID       string `json:"event_id" format:"uuid"`
-	EventType     string `json:"event_type"`
-	WebhookID     string `json:"webhook_id" format:"uuid"`
-	Status        string `json:"status" enum:"waiting,delivered,exhausted,cancelled"`
-	Attempts      int    `json:"attempt_count"`
-	NextAttemptAt Time   `json:"next_at,omitzero" doc:"Of a waiting one, when it is tried next; absent: now, or under way."`
+	ID            string `json:"id" example:"d_0190a5d27c1e0000_1" doc:"Its ID."`
+	EventID       string `json:"event_id" format:"uuid" doc:"The event."`
+	EventType     string `json:"event_type" doc:"The event's type."`
+	WebhookID     string `json:"webhook_id" format:"uuid" doc:"The webhook."`
+	Status        string `json:"status" enum:"waiting,delivered,exhausted,cancelled" doc:"Its state."`
+	Attempts      int    `json:"attempt_count" doc:"How often it was tried."`
+	NextAttemptAt Time   `json:"next_at,omitzero" doc:"When it is tried next; absent: now, or under way."`
 	LastAttemptAt Time   `json:"last_at,omitzero" doc:"When it was tried last."`
 	LastStatus    int    `json:"last_status,omitempty" doc:"The last response's HTTP status."`
 	LastClass     string `json:"last_class,omitempty" doc:"The last attempt's class of error."`
@@ -31,7 +31,7 @@ type Delivery struct {
 // DeliveryDetail is a delivery with its event and every attempt.
 type DeliveryDetail struct {
 	Delivery
-	Event      Event     `json:"event"`
+	Event      Event     `json:"event" doc:"The event."`
 	Request    *Request  `json:"request,omitempty" doc:"What is sent, built from the webhook as it is now."`
 	AttemptLog []Attempt `json:"attempts" doc:"Oldest first."`
 }
@@ -39,10 +39,10 @@ type DeliveryDetail struct {
 // Attempt is one HTTP request made for a delivery.
 type Attempt struct {
 	Number         int      `json:"number" doc:"1 for the first; 0 for a test."`
-	At             Time     `json:"at"`
-	DurationMS     int64    `json:"duration_ms"`
+	At             Time     `json:"at" doc:"When it began."`
+	DurationMS     int64    `json:"duration_ms" doc:"Milliseconds from its beginning to its end."`
 	Sent           bool     `json:"sent" doc:"Whether a request left for the receiver."`
-	Outcome        string   `json:"outcome" enum:"delivered,retry,exhausted,cancelled"`
+	Outcome        string   `json:"outcome" enum:"delivered,retry,exhausted,cancelled" doc:"What came of it."`
 	Status         int      `json:"status,omitempty" doc:"The response's HTTP status; absent when there was none."`
 	Class          string   `json:"class,omitempty" doc:"The class of error; absent when delivered."`
 	Response       string   `json:"response,omitempty" doc:"The start of the response's body, when it is UTF-8."`
@@ -51,28 +51,28 @@ type Attempt struct {
 	SigningKeyID   string   `json:"signing_key_id,omitempty" doc:"Which signing key signed it."`
 	NextAt         Time     `json:"next_at,omitzero" doc:"When the next attempt is due."`
 	Headers        []Header `json:"headers,omitempty" doc:"Of the request, built from the webhook as it is now."`
-	Changed        bool     `json:"changed,omitempty" doc:"The webhook was changed since; the request may have been other."`
+	Changed        bool     `json:"changed,omitempty" doc:"The webhook was changed since: it may be other."`
 }
 
 // Timings are the phases of an attempt in milliseconds; 0 for those that did not happen, as on a connection used again.
 type Timings struct {
 	DNS       float64 `json:"dns_ms" doc:"Milliseconds; 0 when the phase did not happen."`
-	Connect   float64 `json:"connect_ms"`
-	TLS       float64 `json:"tls_ms"`
-	FirstByte float64 `json:"first_byte_ms"`
+	Connect   float64 `json:"connect_ms" doc:"The connection."`
+	TLS       float64 `json:"tls_ms" doc:"The handshake."`
+	FirstByte float64 `json:"first_byte_ms" doc:"From the request to the first byte of the answer."`
 }
 
 // Request is a request as it is sent; the values of secret headers are [secret].
 type Request struct {
-	Method  string   `json:"method"`
-	URL     string   `json:"url"`
+	Method  string   `json:"method" doc:"With a JSON body, or a query."`
+	URL     string   `json:"url" doc:"Where to."`
 	Headers []Header `json:"headers" doc:"Secrets are shown as [secret]."`
-	Body    string   `json:"body,omitempty"`
+	Body    string   `json:"body,omitempty" doc:"The request's body; absent for GET."`
 }
 
 // Response is a receiver's answer.
 type Response struct {
-	Status     int      `json:"status"`
+	Status     int      `json:"status" doc:"The HTTP status."`
 	Headers    []Header `json:"headers,omitempty" doc:"As received, up to 100."`
 	Body       string   `json:"body,omitempty" doc:"The start of the body, when it is UTF-8."`
 	BodyBase64 string   `json:"body_base64,omitempty" doc:"The start of the body, when it is not UTF-8."`
@@ -80,30 +80,32 @@ type Response struct {
 
 // DeliveryQuery selects deliveries; zero fields select all.
 type DeliveryQuery struct {
-	WebhookID  string `query:"webhook_id" maxLength:"64"`
-	EventID    string `query:"event_id" maxLength:"64"`
-	EventType  string `query:"event_type" maxLength:"256" doc:"A pattern, like qap.investor.* or **."`
-	Status     string `query:"status" enum:"waiting,delivered,exhausted,cancelled"`
-	LastStatus string `query:"last_status" pattern:"^[1-5]([0-9][0-9]|xx)$" patternDescription:"like 503 or 5xx"`
-	LastClass  string `query:"last_class" maxLength:"32" doc:"The last attempt's class of error."`
-	Since      string `query:"since" maxLength:"64" doc:"Accepted from this RFC 3339 time on, or this long ago: 24h."`
-	Until      string `query:"until" maxLength:"64" doc:"Accepted before this RFC 3339 time, or this long ago: 1h."`
-	Cursor     string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
-	Limit      int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items."`
+	WebhookID string `query:"webhook_id" maxLength:"64" doc:"The webhook."`
+	EventID   string `query:"event_id" maxLength:"64" doc:"The event."`
+	EventType string `query:"event_type" maxLength:"256" doc:"A pattern, like qap.investor.* or **."`
+	Status    string `query:"status" enum:"waiting,delivered,exhausted,cancelled" doc:"The state of the delivery."`
+
+	LastStatus string `query:"last_status" pattern:"^[1-5](\\d\\d|xx)$" patternDescription:"like 503 or 5xx" doc:"503, 5xx"`
+
+	LastClass string `query:"last_class" maxLength:"32" doc:"The last attempt's class of error."`
+	Since     string `query:"since" maxLength:"64" doc:"Accepted from this RFC 3339 time on, or so long ago: 24h."`
+	Until     string `query:"until" maxLength:"64" doc:"Accepted before this RFC 3339 time, or so long ago: 1h."`
+	Cursor    string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
+	Limit     int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items."`
 }
 
 // DeliveryPage is one page of deliveries, newest first; Next is empty on the last.
 type DeliveryPage struct {
-	Deliveries []Delivery `json:"items"`
+	Deliveries []Delivery `json:"items" doc:"Those of this page."`
 	Next       string     `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
 	Since      Time       `json:"since,omitzero" doc:"What a since that was so long ago came to, for all pages."`
 	Until      Time       `json:"until,omitzero" doc:"Likewise."`
-	SearchedTo Time       `json:"searched_to,omitzero" doc:"Of a page that is not full: how far was looked. Next goes on."`
+	SearchedTo Time       `json:"searched_to,omitzero" doc:"How far was looked, if not all. Next goes on."`
 }
 
 // DeliveryCount is how many deliveries there are; More: at least so many.
 type DeliveryCount struct {
-	Count int  `json:"count"`
+	Count int  `json:"count" doc:"How many there are."`
 	More  bool `json:"more,omitempty" doc:"There are at least so many."`
 }
 
@@ -123,7 +125,7 @@ type RetryDeliveries struct {
 
 // RetriedMany is what a step of retrying many came to.
 type RetriedMany struct {
-	Retried int    `json:"retried"`
+	Retried int    `json:"retried" doc:"How many are tried again."`
 	Skipped int    `json:"skipped" doc:"Of webhooks that were deleted, or gone."`
 	Next    string `json:"next,omitempty" doc:"The cursor to go on with; absent when that was all."`
 }

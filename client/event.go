@@ -10,7 +10,7 @@ import (
 
 // Event is something that happened, as it is published and as it is read back.
 type Event struct {
-	ID            string          `json:"id,omitempty" required:"true" format:"uuid" doc:"Your idempotency key; left out: one is made."`
+	ID            string          `json:"id,omitempty" required:"true" format:"uuid" doc:"Yours, or made."`
 	Type          string          `json:"type" example:"qap.investor.created" doc:"One of the catalogue."`
 	ObjectID      string          `json:"object_id" doc:"The affected advice session or investor."`
 	ObjectOwnerID string          `json:"object_owner_id" doc:"An advice session's investor; an investor's advisor."`
@@ -21,27 +21,27 @@ type Event struct {
 
 // Published is the answer to one published event.
 type Published struct {
-	ID         string `json:"id" format:"uuid"`
-	Type       string `json:"type"`
-	Time       Time   `json:"time"`
+	ID         string `json:"id" format:"uuid" doc:"The event's ID."`
+	Type       string `json:"type" doc:"An event type of the catalogue."`
+	Time       Time   `json:"time" doc:"When it happened."`
 	Deliveries int    `json:"deliveries" doc:"How many webhooks it goes to."`
 }
 
 // PublishedBatch is the answer to a batch, in its order.
 type PublishedBatch struct {
-	Events []PublishedItem `json:"events"`
+	Events []PublishedItem `json:"events" doc:"In their order."`
 }
 
 // PublishedItem is the answer to one event of a batch.
 type PublishedItem struct {
-	ID         string `json:"id" format:"uuid"`
+	ID         string `json:"id" format:"uuid" doc:"The event's ID."`
 	Deliveries int    `json:"deliveries" doc:"How many webhooks it goes to."`
 }
 
 // StoredEvent is an event on record.
 type StoredEvent struct {
 	Event
-	AcceptedAt    Time `json:"accepted_at"`
+	AcceptedAt    Time `json:"accepted_at" doc:"When it was accepted."`
 	DeliveryCount int  `json:"delivery_count" doc:"How many webhooks it goes to."`
 }
 
@@ -53,12 +53,12 @@ type EventDetail struct {
 
 // EventType is one type of the catalogue.
 type EventType struct {
-	Type          string          `json:"type"`
-	Description   string          `json:"description"`
+	Type          string          `json:"type" doc:"Its name."`
+	Description   string          `json:"description" doc:"What such an event says."`
 	ObjectID      string          `json:"object_id" doc:"What the ID means in events of this type."`
 	ObjectOwnerID string          `json:"object_owner_id" doc:"What the ID means in events of this type."`
 	OwnerID       string          `json:"owner_id" doc:"What the ID means in events of this type."`
-	Example       Event           `json:"example"`
+	Example       Event           `json:"example" doc:"An event of this type."`
 	DataSchema    json.RawMessage `json:"data_schema" doc:"The JSON Schema of data."`
 }
 
@@ -68,15 +68,15 @@ type EventQuery struct {
 	ObjectID      string `query:"object_id" maxLength:"256" doc:"Of the affected advice session or investor."`
 	ObjectOwnerID string `query:"object_owner_id" maxLength:"256" doc:"Of whom the object belongs to."`
 	OwnerID       string `query:"owner_id" maxLength:"256" doc:"Of the advisor or client."`
-	Since         string `query:"since" maxLength:"64" doc:"Accepted from this RFC 3339 time on, or this long ago: 24h."`
-	Until         string `query:"until" maxLength:"64" doc:"Accepted before this RFC 3339 time, or this long ago: 1h."`
+	Since         string `query:"since" maxLength:"64" doc:"Accepted from this RFC 3339 time on, or so long ago: 24h."`
+	Until         string `query:"until" maxLength:"64" doc:"Accepted before this RFC 3339 time, or so long ago: 1h."`
 	Cursor        string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
 	Limit         int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items."`
 }
 
 // EventPage is one page of events, newest first; Next is empty on the last.
 type EventPage struct {
-	Events []StoredEvent `json:"items"`
+	Events []StoredEvent `json:"items" doc:"Those of this page."`
 	Next   string        `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
 	Since  Time          `json:"since,omitzero" doc:"What a since that was so long ago came to, for all pages."`
 	Until  Time          `json:"until,omitzero" doc:"Likewise."`

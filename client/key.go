@@ -19,10 +19,10 @@ const (
 
 // Tenant is an advisory firm on the platform.
 type Tenant struct {
-	ID        string `json:"id"`
-	Name      string `json:"name"`
+	ID        string `json:"id" doc:"A short name."`
+	Name      string `json:"name" doc:"For people: what it is called."`
 	Consent   bool   `json:"consent" doc:"Webhooks are enabled only where their targets consent."`
-	CreatedAt Time   `json:"created_at"`
+	CreatedAt Time   `json:"created_at" doc:"When it was made."`
 
 	LimitsMet  []string `json:"limits_met,omitempty" doc:"Limits met at this node within the last hour; in lists."`
 	LimitsNear []string `json:"limits_near,omitempty" doc:"Those of which it only used four fifths, likewise."`
@@ -30,29 +30,29 @@ type Tenant struct {
 
 // NewTenant is what a tenant is created with.
 type NewTenant struct {
-	ID      string `json:"id" pattern:"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"`
-	Name    string `json:"name,omitempty" maxLength:"256"`
+	ID      string `json:"id" pattern:"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$" doc:"A short name."`
+	Name    string `json:"name,omitempty" maxLength:"256" doc:"For people: what it is called."`
 	Consent bool   `json:"consent,omitempty" doc:"Webhooks are enabled only where their targets consent."`
 }
 
 // TenantPatch is a change of a tenant, a JSON merge patch (RFC 7396): fields that are nil stay as they are.
 type TenantPatch struct {
-	Name    *string `json:"name,omitempty" maxLength:"256"`
+	Name    *string `json:"name,omitempty" maxLength:"256" doc:"For people: what it is called."`
 	Consent *bool   `json:"consent,omitempty" doc:"Webhooks are enabled only where their targets consent."`
 }
 
 // APIKey is the record of an API key, a link or a sign-in.
 type APIKey struct {
-	ID        string   `json:"id" format:"uuid"`
-	Kind      string   `json:"kind" enum:"api_key,link,sign_in"`
+	ID        string   `json:"id" format:"uuid" doc:"Its ID."`
+	Kind      string   `json:"kind" enum:"api_key,link,sign_in" doc:"An API key, a link or a sign-in."`
 	Tenant    string   `json:"tenant,omitempty" doc:"Absent for an operator's key."`
-	Role      string   `json:"role" enum:"publisher,viewer,admin,advisor,operator"`
+	Role      string   `json:"role" enum:"publisher,viewer,admin,advisor,operator" doc:"What it may do."`
 	WebhookID string   `json:"webhook_id,omitempty" doc:"If given, only this webhook."`
 	AdvisorID string   `json:"advisor_id,omitempty" doc:"Of role advisor: whose key it is."`
 	Name      string   `json:"name,omitempty" doc:"What it is for."`
-	CreatedAt Time     `json:"created_at"`
+	CreatedAt Time     `json:"created_at" doc:"When it was made."`
 	MadeBy    string   `json:"made_by,omitempty" format:"uuid" doc:"The key that it was made with, and ends with."`
-	ExpiresAt Time     `json:"expires_at,omitzero"`
+	ExpiresAt Time     `json:"expires_at,omitzero" doc:"When it ends."`
 	Networks  []string `json:"networks,omitempty" doc:"If given, it is good from there only."`
 	UsedAt    Time     `json:"last_used_at,omitzero" doc:"To the minute."`
 	UsedFrom  string   `json:"last_used_from,omitempty" doc:"The address of that use."`
@@ -69,7 +69,7 @@ const (
 // APIKeyChange is what may be changed of an API key, a JSON merge patch: nil fields stay as they are. A zero ExpiresAt is no
 // end of its own, no Networks is anywhere; where the key that does it has an end or networks, those count.
 type APIKeyChange struct {
-	Name      *string    `json:"name,omitempty" maxLength:"256"`
+	Name      *string    `json:"name,omitempty" maxLength:"256" doc:"For people: what it is called."`
 	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"null: never, or with the key that does it."`
 	Networks  *[]string  `json:"networks,omitempty" doc:"Prefixes like 192.0.2.0/24 or 2001:db8::/32; empty: anywhere."`
 }
@@ -96,7 +96,7 @@ type KeyQuery struct {
 // NewAPIKey is what an API key is created with. Tenant is for the operator; a tenant's admin makes keys of its own tenant.
 type NewAPIKey struct {
 	Tenant    string    `json:"tenant,omitempty" doc:"For operators: the same as the header X-Tenant."`
-	Role      string    `json:"role" enum:"publisher,viewer,admin,advisor,operator"`
+	Role      string    `json:"role" enum:"publisher,viewer,admin,advisor,operator" doc:"What it may do."`
 	AdvisorID string    `json:"advisor_id,omitempty" doc:"Of role advisor: whose key it is."`
 	Name      string    `json:"name,omitempty" maxLength:"256" doc:"What it is for."`
 	ExpiresAt time.Time `json:"expires_at,omitzero" doc:"Left out: never, or with the key that makes it."`

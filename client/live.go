@@ -14,17 +14,17 @@ import (
 
 // LiveQuery selects attempts as they happen; zero fields select all.
 type LiveQuery struct {
-	WebhookID string `query:"webhook_id" maxLength:"64"`
+	WebhookID string `query:"webhook_id" maxLength:"64" doc:"The webhook."`
 	EventType string `query:"event_type" maxLength:"256" doc:"A pattern, like qap.investor.* or **."`
-	Outcome   string `query:"outcome" enum:"delivered,retry,exhausted"`
+	Outcome   string `query:"outcome" enum:"delivered,retry,exhausted" doc:"What came of the attempt."`
 }
 
 // LiveAttempt is an attempt that was just made.
 type LiveAttempt struct {
-	DeliveryID string `json:"delivery_id"`
-	EventID    string `json:"event_id" format:"uuid"`
-	EventType  string `json:"event_type"`
-	WebhookID  string `json:"webhook_id" format:"uuid"`
+	DeliveryID string `json:"delivery_id" doc:"The delivery."`
+	EventID    string `json:"event_id" format:"uuid" doc:"The event."`
+	EventType  string `json:"event_type" doc:"The event's type."`
+	WebhookID  string `json:"webhook_id" format:"uuid" doc:"The webhook."`
 	Attempt           // without response, timings and headers
 	Missed     int    `json:"missed,omitempty" doc:"Attempts before it that are left out: there were too many."`
 }

@@ -19,21 +19,21 @@ type NewLink struct {
 type Link struct {
 	Token     string `json:"token" doc:"Shown this once."`
 	Path      string `json:"path" doc:"On the server, of the page that the link opens."`
-	ExpiresAt Time   `json:"expires_at"`
+	ExpiresAt Time   `json:"expires_at" doc:"When it ends."`
 }
 
 // SignedIn is a key of limited life, as a signed-in person's browser has it.
 type SignedIn struct {
 	Key       string `json:"key" doc:"To be used like an API key; shown this once."`
-	Role      string `json:"role" enum:"publisher,viewer,admin,advisor,operator"`
+	Role      string `json:"role" enum:"publisher,viewer,admin,advisor,operator" doc:"What it may do."`
 	Tenant    string `json:"tenant,omitempty" doc:"Absent for an operator."`
 	WebhookID string `json:"webhook_id,omitempty" doc:"If given, only this webhook."`
-	ExpiresAt Time   `json:"expires_at"`
+	ExpiresAt Time   `json:"expires_at" doc:"When it ends."`
 }
 
 // Caller is who a key belongs to and what it may do.
 type Caller struct {
-	Role      string `json:"role" enum:"publisher,viewer,admin,advisor,operator"`
+	Role      string `json:"role" enum:"publisher,viewer,admin,advisor,operator" doc:"What it may do."`
 	Tenant    string `json:"tenant" doc:"That the call is for."`
 	WebhookID string `json:"webhook_id,omitempty" doc:"If given, only this webhook."`
 	AdvisorID string `json:"advisor_id,omitempty" doc:"Of role advisor: whose key it is."`

@@ -15,10 +15,10 @@ const (
 
 // Counts are what attempts came to, and how long deliveries took from the event's acceptance to the receiver's 2xx.
 type Counts struct {
-	Delivered int64    `json:"delivered"`
+	Delivered int64    `json:"delivered" doc:"Attempts that were answered 2xx."`
 	Retried   int64    `json:"retried" doc:"Failed attempts that are followed by another."`
-	Exhausted int64    `json:"exhausted"`
-	Cancelled int64    `json:"cancelled"`
+	Exhausted int64    `json:"exhausted" doc:"Attempts after which no other follows."`
+	Cancelled int64    `json:"cancelled" doc:"Deliveries that were given up with their webhook."`
 	P50       *float64 `json:"p50_ms,omitempty" doc:"From acceptance to the 2xx, half took at most so long."`
 	P95       *float64 `json:"p95_ms,omitempty" doc:"The same for 95 of 100. Absent: nothing was delivered."`
 }
@@ -38,9 +38,9 @@ type Backlog struct {
 
 // Stats are the numbers of a tenant, or of one of its webhooks, over a period.
 type Stats struct {
-	Period string   `json:"period" enum:"1h,24h,7d,30d"`
-	Since  Time     `json:"since"`
-	Until  Time     `json:"until"`
+	Period string   `json:"period" enum:"1h,24h,7d,30d" doc:"That the numbers are of."`
+	Since  Time     `json:"since" doc:"Its beginning."`
+	Until  Time     `json:"until" doc:"Its end."`
 	Step   Duration `json:"step" doc:"Between points, like 15m."`
 	Counts
 	Backlog
@@ -59,13 +59,15 @@ const (
 
 // WebhookStats are a webhook's state and its numbers over a period.
 type WebhookStats struct {
-	ID          string   `json:"id" format:"uuid"`
-	URL         string   `json:"url"`
-	Method      string   `json:"method" enum:"POST,GET"`
-	Description string   `json:"description,omitempty"`
+	ID          string   `json:"id" format:"uuid" doc:"Its ID."`
+	URL         string   `json:"url" doc:"Where requests go."`
+	Method      string   `json:"method" enum:"POST,GET" doc:"With a JSON body, or a query."`
+	Description string   `json:"description,omitempty" doc:"For people: what it is."`
 	EventTypes  []string `json:"event_types" doc:"Patterns."`
-	State       string   `json:"state" enum:"switched_off,failing,unsteady,ok,idle,paused"`
-	Since       Time     `json:"since,omitzero" doc:"Failing: since when, to the minute or hour."`
+
+	State string `json:"state" enum:"switched_off,failing,unsteady,ok,idle,paused" doc:"Of all, the worst first."`
+
+	Since Time `json:"since,omitzero" doc:"Failing: since when, to the minute or hour."`
 	Counts
 	Backlog
 	LastAt     Time         `json:"last_at,omitzero" doc:"The last attempt of the newest event that was tried."`
@@ -76,13 +78,13 @@ type WebhookStats struct {
 
 // WebhookStatsPage has the webhooks in trouble first.
 type WebhookStatsPage struct {
-	Items []WebhookStats `json:"items"`
+	Items []WebhookStats `json:"items" doc:"Those of this page."`
 	More  bool           `json:"more,omitempty" doc:"There are more webhooks; the newest are left out."`
 }
 
 // SparkPoint is an hour of a webhook.
 type SparkPoint struct {
-	Delivered int64 `json:"delivered"`
+	Delivered int64 `json:"delivered" doc:"Attempts that were answered 2xx."`
 	Failed    int64 `json:"failed" doc:"Retried and exhausted."`
 }
 

@@ -18,7 +18,7 @@ const (
 // Auth is the static authentication of a webhook's requests. Password, Token and Value can be written and are never read
 // back: "[secret]" stands for them, and sent back it means: as before.
 type Auth struct {
-	Type     string `json:"type" enum:"none,basic,bearer,api_key"`
+	Type     string `json:"type" enum:"none,basic,bearer,api_key" doc:"Which of the kinds."`
 	Username string `json:"username,omitempty" doc:"Of basic."`
 	Password string `json:"password,omitempty" doc:"Of basic. Read back as [secret]; left out in a change: as before."`
 	Token    string `json:"token,omitempty" doc:"Of bearer. Read back as [secret]; left out in a change: as before."`
@@ -28,7 +28,7 @@ type Auth struct {
 
 // Header is a custom header, whose value can be written and is never read back, or one of a request or a response.
 type Header struct {
-	Name  string `json:"name" example:"X-Team"`
+	Name  string `json:"name" example:"X-Team" doc:"Its name."`
 	Value string `json:"value,omitempty" doc:"A webhook's is read back as [secret]; left out in a change: as before."`
 }
 
@@ -41,58 +41,60 @@ type SigningKey struct {
 
 // NewWebhook is what a webhook is created with. URL and EventTypes are needed.
 type NewWebhook struct {
-	URL                string     `json:"url" example:"https://example.com/hooks"`
-	Method             string     `json:"method,omitempty" enum:"POST,GET" default:"POST"`
+	URL string `json:"url" example:"https://example.com/hooks" doc:"Where requests go."`
+
+	Method string `json:"method,omitempty" enum:"POST,GET" default:"POST" doc:"With a JSON body, or a query."`
+
 	EventTypes         []string   `json:"event_types" doc:"Patterns, like qap.investor.* or **."`
-	OwnerID            string     `json:"owner_id,omitempty" doc:"Only events whose owner_id or object_owner_id it is."`
-	Auth               *Auth      `json:"auth,omitempty"`
+	OwnerID            string     `json:"owner_id,omitempty" doc:"Only events of this owner, or object owner."`
+	Auth               *Auth      `json:"auth,omitempty" doc:"The static authentication of its requests."`
 	Headers            []Header   `json:"headers,omitempty" doc:"Values are secrets."`
 	SigningKey         string     `json:"signing_key,omitempty" doc:"Left out: unsigned, unless one is generated."`
 	GenerateSigningKey bool       `json:"generate_signing_key,omitempty" doc:"The answer shows the key, once."`
-	Description        string     `json:"description,omitempty"`
-	Enabled            *bool      `json:"enabled,omitempty" default:"true"`
+	Description        string     `json:"description,omitempty" doc:"For people: what it is."`
+	Enabled            *bool      `json:"enabled,omitempty" default:"true" doc:"false: paused."`
 	Timeout            Duration   `json:"timeout,omitzero" doc:"Of one attempt; left out: 15s."`
 	RetrySchedule      []Duration `json:"retry_schedule,omitempty" doc:"One delay per retry, like 5s, 2m or 12h."`
 }
 
 // Webhook is a registration as it is read back.
 type Webhook struct {
-	ID             string       `json:"id" format:"uuid"`
-	URL            string       `json:"url"`
-	Method         string       `json:"method" enum:"POST,GET"`
+	ID             string       `json:"id" format:"uuid" doc:"Its ID."`
+	URL            string       `json:"url" doc:"Where requests go."`
+	Method         string       `json:"method" enum:"POST,GET" doc:"With a JSON body, or a query."`
 	EventTypes     []string     `json:"event_types" doc:"Patterns."`
-	OwnerID        string       `json:"owner_id,omitempty" doc:"Only events whose owner_id or object_owner_id it is."`
-	Auth           Auth         `json:"auth"`
-	Headers        []Header     `json:"headers"`
+	OwnerID        string       `json:"owner_id,omitempty" doc:"Only events of this owner, or object owner."`
+	Auth           Auth         `json:"auth" doc:"The static authentication of its requests."`
+	Headers        []Header     `json:"headers" doc:"Its custom headers."`
 	SigningKeys    []SigningKey `json:"signing_keys" doc:"Newest first; none: unsigned; two during a rotation."`
 	SigningKey     string       `json:"signing_key,omitempty" doc:"In the answer to the call that generated it only."`
-	Description    string       `json:"description,omitempty"`
-	Enabled        bool         `json:"enabled"`
+	Description    string       `json:"description,omitempty" doc:"For people: what it is."`
+	Enabled        bool         `json:"enabled" doc:"false: paused."`
 	DisabledReason string       `json:"disabled_reason,omitempty" doc:"Why the product disabled it itself."`
 	Timeout        Duration     `json:"timeout" doc:"Of one attempt, like 15s."`
 	RetrySchedule  []Duration   `json:"retry_schedule" doc:"One delay per retry, before jitter."`
 	Warnings       []string     `json:"warnings" doc:"What is allowed but unwise."`
-	CreatedAt      Time         `json:"created_at"`
-	UpdatedAt      Time         `json:"updated_at"`
+	CreatedAt      Time         `json:"created_at" doc:"When it was made."`
+	UpdatedAt      Time         `json:"updated_at" doc:"When it was changed last."`
 	ETag           string       `json:"-"` // names this version, for UpdateWebhook and DeleteWebhook
 }
 
 // WebhookPatch is a change, a JSON merge patch (RFC 7396): fields that are nil stay as they are. On the wire null is the
 // default.
 type WebhookPatch struct {
-	URL                *string     `json:"url,omitempty"`
-	Method             *string     `json:"method,omitempty" enum:"POST,GET"`
+	URL                *string     `json:"url,omitempty" doc:"Where requests go."`
+	Method             *string     `json:"method,omitempty" enum:"POST,GET" doc:"With a JSON body, or a query."`
 	EventTypes         *[]string   `json:"event_types,omitempty" doc:"Patterns, like qap.investor.* or **."`
-	OwnerID            *string     `json:"owner_id,omitempty" doc:"Only events whose owner_id or object_owner_id it is."`
+	OwnerID            *string     `json:"owner_id,omitempty" doc:"Only events of this owner, or object owner."`
 	Auth               *Auth       `json:"auth,omitempty" doc:"Replaced as a whole; secrets may be left out."`
 	Headers            *[]Header   `json:"headers,omitempty" doc:"Replaced as a whole; values may be left out."`
-	SigningKey         *string     `json:"signing_key,omitempty" doc:"Rotates to this key; empty: unsigned from now on."`
+	SigningKey         *string     `json:"signing_key,omitempty" doc:"Rotates to this; empty: unsigned from now on."`
 	GenerateSigningKey *bool       `json:"generate_signing_key,omitempty" doc:"The answer shows the key, once."`
 	SigningKeySwitchAt *time.Time  `json:"signing_key_switch_at,omitempty" doc:"When the new key takes over; now."`
 	SigningKeyOverlap  *Duration   `json:"signing_key_overlap,omitempty" doc:"Both keys sign so long after; 24h."`
 	Force              *bool       `json:"force,omitempty" doc:"Rotate although an older key is still promised."`
-	Description        *string     `json:"description,omitempty"`
-	Enabled            *bool       `json:"enabled,omitempty"`
+	Description        *string     `json:"description,omitempty" doc:"For people: what it is."`
+	Enabled            *bool       `json:"enabled,omitempty" doc:"false: paused."`
 	Timeout            *Duration   `json:"timeout,omitempty" doc:"Of one attempt."`
 	RetrySchedule      *[]Duration `json:"retry_schedule,omitempty" doc:"One delay per retry, like 5s, 2m or 12h."`
 }
@@ -100,7 +102,7 @@ type WebhookPatch struct {
 // WebhookQuery selects webhooks; zero fields select all.
 type WebhookQuery struct {
 	Text      string `query:"text" maxLength:"256" doc:"In the ID, URL, description or owner ID, whatever its case."`
-	State     string `query:"state" enum:"switched_off,failing,unsteady,ok,idle,paused"`
+	State     string `query:"state" enum:"switched_off,failing,unsteady,ok,idle,paused" doc:"Worst first."`
 	EventType string `query:"event_type" maxLength:"256" doc:"An event type that the webhook asks for."`
 	Cursor    string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
 	Limit     int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items."`
@@ -108,7 +110,7 @@ type WebhookQuery struct {
 
 // WebhookPage is one page of webhooks; Next is empty on the last.
 type WebhookPage struct {
-	Webhooks []Webhook `json:"items"`
+	Webhooks []Webhook `json:"items" doc:"Those of this page."`
 	Next     string    `json:"next,omitempty" doc:"The cursor of the next page; absent on the last."`
 }
 
@@ -119,21 +121,21 @@ type TestWebhook struct {
 
 // TestResult is what a test send came to: the attempt, the request and the response in full.
 type TestResult struct {
-	Attempt  Attempt   `json:"attempt"`
-	Request  Request   `json:"request"`
+	Attempt  Attempt   `json:"attempt" doc:"What came of it."`
+	Request  Request   `json:"request" doc:"What was sent."`
 	Response *Response `json:"response" doc:"null when there was none."`
 }
 
 // PreviewWebhook is a webhook that may be half filled in, and the type of the event to show it with.
 type PreviewWebhook struct {
 	NewWebhook
-	ID   string `json:"id,omitempty" format:"uuid" doc:"Of a webhook that is changed: what is left out is as it has it."`
+	ID   string `json:"id,omitempty" format:"uuid" doc:"Of a webhook: what is left out is as it has it."`
 	Type string `json:"type,omitempty" doc:"Of the event; left out: the first that the webhook asks for."`
 }
 
 // Preview is the request that a webhook would send, and what is wrong with the webhook.
 type Preview struct {
-	Type     string       `json:"type"`
+	Type     string       `json:"type" doc:"Of the event that it is shown with."`
 	Request  *Request     `json:"request,omitempty" doc:"Absent when it cannot be built."`
 	Matches  []string     `json:"matches" doc:"The event types that its patterns match."`
 	Errors   []FieldError `json:"errors" doc:"What is wrong with the webhook. The target's address is not looked at."`
@@ -142,7 +144,7 @@ type Preview struct {
 
 // ReceiverCode is a program that receives and verifies a webhook's requests.
 type ReceiverCode struct {
-	Language string `json:"language"`
+	Language string `json:"language" doc:"Of the program."`
 	File     string `json:"file" doc:"The name that the program's file has to have."`
 	Code     string `json:"code" doc:"Secrets are read from the environment; none is in it."`
 }

@@ -46,31 +46,31 @@ func (i Idempotency) once(parts ...string) advisory.Once {
 type (
 	readInput struct {
 		Scope
-		ID      string `path:"id" maxLength:"64"`
+		ID      string `path:"id" maxLength:"64" doc:"Of what the path names."`
 		Deleted bool   `query:"deleted" doc:"Also if it is soft-deleted."`
 	}
 	actInput struct {
 		Scope
 		IfMatch
 		Idempotency
-		ID string `path:"id" maxLength:"64"`
+		ID string `path:"id" maxLength:"64" doc:"Of what the path names."`
 	}
 	patchInput struct {
 		Scope
 		IfMatch
-		ID      string `path:"id" maxLength:"64"`
+		ID      string `path:"id" maxLength:"64" doc:"Of what the path names."`
 		RawBody []byte
 	}
 	removeInput struct {
 		Scope
 		IfMatch
-		ID        string `path:"id" maxLength:"64"`
+		ID        string `path:"id" maxLength:"64" doc:"Of what the path names."`
 		Permanent bool   `query:"permanent" doc:"For good, soft-deleted or not."`
 	}
 	createInInput struct {
 		Scope
 		Idempotency
-		ID      string `path:"id" maxLength:"64"`
+		ID      string `path:"id" maxLength:"64" doc:"Of what the path names."`
 		RawBody []byte
 	}
 )

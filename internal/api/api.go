@@ -157,7 +157,7 @@ func New(cfg Config) (http.Handler, error) {
 	a.limits = newLimits(*cfg.Limits, cfg.Limited, func(tenant, limit string) {
 		a.log.Warn("a tenant met a limit", "tenant", tenant, "limit", limit)
 	})
-	a.doc = humago.New(a.mux, documentConfig(cfg.Version))
+	a.doc = humago.New(a.mux, documentConfig())
 	a.registerPublish()
 	a.registerEvents()
 	a.registerWebhooks()
@@ -175,16 +175,18 @@ func New(cfg Config) (http.Handler, error) {
 
 func init() { huma.DefaultArrayNullable = false } // no list is null here
 
-func documentConfig(version string) huma.Config {
+func documentConfig() huma.Config {
 	schemas := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	schemas.RegisterTypeAlias(reflect.TypeFor[client.Time](), reflect.TypeFor[time.Time]())
 	doc := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{
 			Title:       "Quantfolio Webhooks",
-			Version:     version,
+			Version:     apiVersion,
 			Description: "Publish an event, and every webhook that asked for it gets one signed HTTP request about it. Errors are RFC 9457 problem documents.",
 		},
+		Servers: []*huma.Server{{URL: "/", Description: "This server."}},
+		Tags:    tags,
 		Components: &huma.Components{
 			Schemas: schemas,
 			SecuritySchemes: map[string]*huma.SecurityScheme{
@@ -294,7 +296,11 @@ func (s *sink) Write(b []byte) (int, error) { return len(b), nil }
 // registerDocument serves the OpenAPI document and the page that lists the operations, made when they are first asked
 // for: few nodes ever are, and making them takes 5 MB. Nothing may be registered after.
 func (a *api) registerDocument() {
-	spec := sync.OnceValues(func() ([]byte, error) { return json.MarshalIndent(a.doc.OpenAPI(), "", "  ") })
+	finish := sync.OnceFunc(a.finishDocument)
+	spec := sync.OnceValues(func() ([]byte, error) {
+		finish()
+		return json.MarshalIndent(a.doc.OpenAPI(), "", "  ")
+	})
 	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
 		b, err := spec()
 		if err != nil {
@@ -304,7 +310,10 @@ func (a *api) registerDocument() {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(b)
 	})
-	page := sync.OnceValues(func() ([]byte, error) { return docsPage(a.doc.OpenAPI()) })
+	page := sync.OnceValues(func() ([]byte, error) {
+		finish()
+		return docsPage(a.doc.OpenAPI())
+	})
 	a.mux.HandleFunc("GET /docs", func(w http.ResponseWriter, r *http.Request) {
 		b, err := page()
 		if err != nil {

@@ -224,7 +224,7 @@ func TestWrongNames(t *testing.T) {
 	r := newRig(t)
 	for target, want := range map[string]string{
 		"/v1/events?typ=x": "", "/v1/events?event_typ=x": "event_type", "/v1/events?sinse=1h": "since", "/v1/events?x=1": "",
-		"/v1/deliveries?webhook=1": "webhook_id", "/v1/deliveries?Status=waiting": "status", "/v1/webhooks?limt=1": "limit",
+		"/v1/deliveries?webhook=1": "webhook_id", "/v1/attempts/live?webhook_idd=1": "webhook_id", "/v1/deliveries?Status=waiting": "status", "/v1/webhooks?limt=1": "limit",
 	} {
 		p := r.must(422, viewer, "GET", target, "")
 		if meant := strings.Contains(p.body, "did you mean"); meant != (want != "") || !strings.Contains(p.body, want) {
@@ -511,6 +511,69 @@ func BenchmarkPublish(b *testing.B) {
 		w := httptest.NewRecorder()
 		if h.ServeHTTP(w, req); w.Code != http.StatusAccepted {
 			b.Fatal(w.Body)
+		}
+	}
+}
+
+// TestEverythingIsDescribed: each property, parameter, tag and operation of the document says what it is.
+func TestEverythingIsDescribed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	type described struct{ Description, Summary string }
+	var doc struct {
+		Tags       []struct{ Name, Description string }
+		Servers    []struct{ URL string }
+		Components struct {
+			Schemas map[string]struct{ Properties map[string]described }
+		}
+		Paths, Webhooks map[string]map[string]struct {
+			Tags        []string
+			Summary     string
+			Parameters  []struct{ Name, Description string }
+			OperationID string
+		}
+	}
+	if err := json.Unmarshal([]byte(r.must(200, "", "GET", "/openapi.json", "").body), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if len(doc.Servers) != 1 || len(doc.Webhooks) != 9 {
+		t.Errorf("the document has %d servers and %d webhooks, want 1 and 9", len(doc.Servers), len(doc.Webhooks))
+	}
+	tags := map[string]bool{}
+	for _, tag := range doc.Tags {
+		if tags[tag.Name] = true; tag.Description == "" {
+			t.Errorf("tag %s has no description", tag.Name)
+		}
+	}
+	for name, s := range doc.Components.Schemas {
+		for property, p := range s.Properties {
+			if p.Description == "" {
+				t.Errorf("%s.%s has no description", name, property)
+			}
+		}
+	}
+	for _, paths := range []map[string]map[string]struct {
+		Tags        []string
+		Summary     string
+		Parameters  []struct{ Name, Description string }
+		OperationID string
+	}{doc.Paths, doc.Webhooks} {
+		for path, methods := range paths {
+			for method, op := range methods {
+				for _, tag := range op.Tags {
+					if !tags[tag] {
+						t.Errorf("%s %s has the tag %s, which the document lacks", method, path, tag)
+					}
+				}
+				if op.Summary == "" || op.OperationID == "" {
+					t.Errorf("%s %s has no summary, or no ID", method, path)
+				}
+				for _, p := range op.Parameters {
+					if p.Description == "" {
+						t.Errorf("%s %s: the parameter %s has no description", method, path, p.Name)
+					}
+				}
+			}
 		}
 	}
 }

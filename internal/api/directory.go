@@ -21,7 +21,7 @@ const (
 
 type tenantChange struct {
 	Scope
-	ID      string `path:"id" maxLength:"64"`
+	ID      string `path:"id" maxLength:"64" doc:"Of what the path names."`
 	RawBody []byte
 }
 

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"html/template"
@@ -33,7 +32,7 @@ var docsTemplate = template.Must(template.New("docs").Parse(`<!doctype html>
 <p>{{.Description}}</p>
 <p>Everything below <code>/v1</code> takes the header <code>Authorization: Bearer &lt;API key&gt;</code>.
 The full description, with every field, is the OpenAPI 3.1 document <a href="/openapi.json">/openapi.json</a>.</p>
-{{range .Tags}}<h2>{{.Name}}</h2>
+{{range .Tags}}<h2>{{.Name}}</h2><p>{{.Text}}</p>
 <table><thead><tr><th>Call</th><th>Does</th><th>Parameters</th><th>Answers</th></tr></thead><tbody>
 {{range .Operations}}<tr id="{{.ID}}"><td><code>{{.Method}} {{.Path}}</code></td><td>{{.Summary}}.{{with .Text}} {{.}}{{end}}</td>
 <td>{{range $i, $p := .Parameters}}{{if $i}}, {{end}}<code>{{$p}}</code>{{end}}</td><td>{{range $i, $c := .Codes}}{{if $i}}, {{end}}{{$c}}{{end}}</td></tr>
@@ -47,7 +46,7 @@ type docsOperation struct {
 }
 
 type docsTag struct {
-	Name       string
+	Name, Text string
 	Operations []docsOperation
 }
 
@@ -75,11 +74,10 @@ func docsPage(doc *huma.OpenAPI) ([]byte, error) {
 		Title, Description string
 		Tags               []docsTag
 	}{doc.Info.Title, doc.Info.Description, nil}
-	order := []string{"Events", "Webhooks", "Deliveries", "Tenants and keys"}
-	for _, name := range slices.SortedFunc(maps.Keys(byTag), func(a, b string) int {
-		return cmp.Compare(slices.Index(order, a), slices.Index(order, b))
-	}) {
-		data.Tags = append(data.Tags, docsTag{name, byTag[name]})
+	for _, t := range tags {
+		if list := byTag[t.Name]; list != nil {
+			data.Tags = append(data.Tags, docsTag{t.Name, t.Description, list})
+		}
 	}
 	var b bytes.Buffer
 	err := docsTemplate.Execute(&b, data)

@@ -91,7 +91,7 @@ func (a *api) listEvents(ctx context.Context, in *listEventsInput) (*output[clie
 
 type byID struct {
 	Scope
-	ID string `path:"id" maxLength:"64"`
+	ID string `path:"id" maxLength:"64" doc:"Of what the path names."`
 }
 
 // maxEventDeliveries bounds the deliveries shown with one event; the list of deliveries has them all.

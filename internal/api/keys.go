@@ -26,13 +26,13 @@ type listKeysInput struct {
 
 type deleteKeyInput struct {
 	Scope
-	ID       string `path:"id" maxLength:"64"`
+	ID       string `path:"id" maxLength:"64" doc:"Of what the path names."`
 	KeepKeys bool   `query:"keep_keys" doc:"The API keys that were made with it stay."`
 }
 
 type changeKeyInput struct {
 	Scope
-	ID      string `path:"id" maxLength:"64"`
+	ID      string `path:"id" maxLength:"64" doc:"Of what the path names."`
 	RawBody []byte
 }
 

@@ -25,7 +25,7 @@ func (p reply) refusedFor(q parameter) bool {
 	for _, x := range list {
 		e := x.(map[string]any)
 		text := e["message"].(string)
-		if e["location"] == q.In+"."+q.Name && (strings.HasPrefix(text, "must have at most ") || strings.HasPrefix(text, "must be at ")) {
+		if e["location"] == q.In+"."+q.Name && (strings.HasPrefix(text, "must have ") || strings.HasPrefix(text, "must be at ")) {
 			return true
 		}
 	}

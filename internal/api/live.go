@@ -21,11 +21,11 @@ const (
 
 // registerLive documents the stream and puts it on the mux: it is no call with an answer.
 func (a *api) registerLive() {
-	a.document(operation{
+	a.documentStream(operation{
 		id: "watch-attempts", method: http.MethodGet, path: livePath, tag: "Deliveries", summary: "Attempts as they happen",
-		text:   "Of the node that answers. Server-sent events: each line that begins with data: has an attempt as JSON. Parameters: webhook_id, event_type (a pattern), outcome (delivered, retry or exhausted).",
+		text:   "Of the node that answers. Server-sent events: each line that begins with data: has an attempt as JSON.",
 		status: http.StatusOK, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
-	}, client.LiveAttempt{})
+	}, client.LiveQuery{}, client.LiveAttempt{})
 	a.mux.HandleFunc("GET "+livePath, func(w http.ResponseWriter, r *http.Request) {
 		if err := a.watchAttempts(w, r); err != nil {
 			a.fail(w, r, err)
@@ -105,10 +105,22 @@ func (s *stream) run(ctx context.Context, stopping <-chan struct{}) {
 	}
 }
 
+// liveParams are those of the stream.
+var liveParams = []string{"webhook_id", "event_type", "outcome", "tenant"}
+
 // liveFilter reads what is watched. ids names webhooks.
 func (a *api) liveFilter(r *http.Request, c *caller) (want func(*live.Attempt) bool, ids func(int64) string, err error) {
 	q := r.URL.Query()
 	var v event.Violations
+	for name := range q {
+		if !slices.Contains(liveParams, name) {
+			v.Add("query."+name, unknownParam+didYouMean(name, liveParams))
+		}
+	}
+	hook := q.Get("webhook_id")
+	if len(hook) > 64 {
+		v.Add("query.webhook_id", "must have at most 64 characters")
+	}
 	types := typesOf(q.Get("event_type"), &v)
 	outcome := store.OutcomeKind(q.Get("outcome"))
 	if !slices.Contains([]store.OutcomeKind{"", store.Delivered, store.Retry, store.Exhausted}, outcome) {
@@ -118,7 +130,6 @@ func (a *api) liveFilter(r *http.Request, c *caller) (want func(*live.Attempt) b
 		return nil, nil, err
 	}
 	var num int64
-	hook := q.Get("webhook_id")
 	if hook == "" {
 		hook = c.key.Webhook
 	}

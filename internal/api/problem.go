@@ -227,6 +227,8 @@ func init() {
 	validation.MsgExpectedBePattern = "must be %s"
 }
 
+const unknownParam = "is not a parameter of this call"
+
 // paramText words what huma says of a parameter.
 func paramText(ctx huma.Context, e *huma.ErrorDetail) string {
 	switch e.Message {
@@ -241,7 +243,7 @@ func paramText(ctx huma.Context, e *huma.ErrorDetail) string {
 				known = append(known, p.Name)
 			}
 		}
-		return "is not a parameter of this call" + didYouMean(strings.TrimPrefix(e.Location, "query."), known)
+		return unknownParam + didYouMean(strings.TrimPrefix(e.Location, "query."), known)
 	}
 	return e.Message
 }

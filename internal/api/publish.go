@@ -25,7 +25,7 @@ type NewEvent client.Event
 
 // NewEvents is the document's form of a batch.
 type NewEvents struct {
-	Events []NewEvent `json:"events" minItems:"1" maxItems:"1000"`
+	Events []NewEvent `json:"events" minItems:"1" maxItems:"1000" doc:"All are taken, or none."`
 }
 
 // registerPublish documents the two publishing calls, and puts them on the mux for its list of methods: ServeHTTP calls

@@ -11,8 +11,8 @@ import (
 
 type receiverInput struct {
 	Scope
-	ID       string `path:"id" maxLength:"64"`
-	Language string `query:"language" enum:"go,node,python,java,csharp,php" default:"go"`
+	ID       string `path:"id" maxLength:"64" doc:"Of what the path names."`
+	Language string `query:"language" enum:"go,node,python,java,csharp,php" default:"go" doc:"Of the program."`
 }
 
 func (a *api) registerReceiver(tag, path string) {

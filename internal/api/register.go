@@ -130,7 +130,7 @@ func (a *api) patchSchema(v any) *huma.Schema {
 	patch.Required, patch.Properties = nil, maps.Clone(patch.Properties)
 	for name, p := range patch.Properties {
 		if p.Ref != "" {
-			patch.Properties[name] = &huma.Schema{AnyOf: []*huma.Schema{p, {Type: "null"}}}
+			patch.Properties[name] = &huma.Schema{AnyOf: []*huma.Schema{{Ref: p.Ref}, {Type: "null"}}, Description: p.Description}
 			continue
 		}
 		null := *p

@@ -23,13 +23,13 @@ func reportPath(r *store.Report) string {
 type listReportsInput struct {
 	Scope
 	client.Paging
-	ID string `path:"id" maxLength:"64"`
+	ID string `path:"id" maxLength:"64" doc:"Of what the path names."`
 }
 
 type readReportInput struct {
 	Scope
-	ID     string `path:"id" maxLength:"64"`
-	Report string `path:"report" maxLength:"64"`
+	ID     string `path:"id" maxLength:"64" doc:"Of what the path names."`
+	Report string `path:"report" maxLength:"64" doc:"Of the report."`
 }
 
 // fileOutput is a document to download.
@@ -62,7 +62,7 @@ func (a *api) registerReports() {
 type createReportInput struct {
 	Scope
 	Idempotency
-	ID string `path:"id" maxLength:"64"`
+	ID string `path:"id" maxLength:"64" doc:"Of what the path names."`
 }
 
 func (a *api) createReport(ctx context.Context, in *createReportInput) (*objectOutput[client.Report], error) {

@@ -40,7 +40,7 @@ func mergeSession(x *store.AdviceSession, raw []byte) error {
 type listSessionsInput struct {
 	Scope
 	client.AdviceSessionQuery
-	ID string `path:"id" maxLength:"64"`
+	ID string `path:"id" maxLength:"64" doc:"Of what the path names."`
 }
 
 func (a *api) registerSessions() {

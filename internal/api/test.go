@@ -27,7 +27,7 @@ const (
 
 type testCallInput struct {
 	Scope
-	ID      string `path:"id" maxLength:"64"`
+	ID      string `path:"id" maxLength:"64" doc:"Of what the path names."`
 	RawBody []byte
 }
 

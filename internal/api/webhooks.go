@@ -31,14 +31,14 @@ type pageInput struct {
 
 type changeInput struct {
 	Scope
-	ID      string `path:"id" maxLength:"64"`
+	ID      string `path:"id" maxLength:"64" doc:"Of what the path names."`
 	IfMatch string `header:"If-Match" maxLength:"256" doc:"The ETag of the version to change; without it, whichever it is."`
 	RawBody []byte
 }
 
 type deleteInput struct {
 	Scope
-	ID      string `path:"id" maxLength:"64"`
+	ID      string `path:"id" maxLength:"64" doc:"Of what the path names."`
 	IfMatch string `header:"If-Match" maxLength:"256" doc:"The ETag of the version to delete; without it, whichever it is."`
 }
 

@@ -60,6 +60,10 @@ const (
 	ClassLocal          = "local"           // this machine had no descriptor, port or memory for it; nothing was sent
 )
 
+// Classes are all of them.
+var Classes = []string{ClassHTTPStatus, ClassRedirect, ClassTimeout, ClassConnect, ClassSilent, ClassDNS, ClassTLS,
+	ClassConnectionLost, ClassBadResponse, ClassTooLarge, ClassRefused, ClassCancelled, ClassLocal}
+
 // Result is what is known of an attempt.
 type Result struct {
 	At         time.Time
