@@ -15,8 +15,8 @@ test: ## every test, the crash test included; those of the API and the platform 
 	$(GO) test ./...
 	QHOOK_TEST_STORE=postgres $(GO) test ./internal/api ./internal/advisory
 
-test-tools: ## what the dashboard's pages are judged by: axe-core and html-validate, by npm
-	cd internal/ui/testdata && npm install --no-package-lock --no-audit --no-fund --silent
+test-tools: ## what pages and the OpenAPI document are judged by: axe-core, html-validate, redocly and others, by npm
+	for d in internal/ui/testdata internal/api/testdata/tools; do (cd $$d && npm install --no-package-lock --no-audit --no-fund --silent) || exit 1; done
 
 screenshots: ## a picture of every page of the dashboard, to docs/screenshots/all (needs Chromium)
 	QHOOK_SCREENSHOTS=$(CURDIR)/docs/screenshots/all $(GO) test -count=1 -run TestScreenshots ./internal/ui

@@ -43,7 +43,7 @@ type SigningKey struct {
 type NewWebhook struct {
 	URL string `json:"url" example:"https://example.com/hooks" doc:"Where requests go."`
 
-	Method string `json:"method,omitempty" enum:"POST,GET" default:"POST" doc:"With a JSON body, or a query."`
+	Method string `json:"method,omitempty" enum:"POST,GET" doc:"POST, with JSON, when left out."`
 
 	EventTypes         []string   `json:"event_types" doc:"Patterns, like qap.investor.* or **."`
 	OwnerID            string     `json:"owner_id,omitempty" doc:"Only events of this owner, or object owner."`
@@ -52,7 +52,7 @@ type NewWebhook struct {
 	SigningKey         string     `json:"signing_key,omitempty" doc:"Left out: unsigned, unless one is generated."`
 	GenerateSigningKey bool       `json:"generate_signing_key,omitempty" doc:"The answer shows the key, once."`
 	Description        string     `json:"description,omitempty" doc:"For people: what it is."`
-	Enabled            *bool      `json:"enabled,omitempty" default:"true" doc:"false: paused."`
+	Enabled            *bool      `json:"enabled,omitempty" doc:"false: paused."`
 	Timeout            Duration   `json:"timeout,omitzero" doc:"Of one attempt; left out: 15s."`
 	RetrySchedule      []Duration `json:"retry_schedule,omitempty" doc:"One delay per retry, like 5s, 2m or 12h."`
 }

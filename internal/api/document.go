@@ -35,22 +35,28 @@ var tags = []*huma.Tag{
 // get.
 func (a *api) finishDocument() {
 	doc := a.doc.OpenAPI()
-	types := make([]any, 0, len(event.Catalogue()))
+	named := func(name, description string, values []string) *huma.Schema {
+		s := &huma.Schema{Type: "string", Description: description}
+		for _, v := range values {
+			s.Enum = append(s.Enum, v)
+		}
+		doc.Components.Schemas.Map()[name] = s
+		return &huma.Schema{Ref: "#/components/schemas/" + name}
+	}
+	var types []string
 	for _, t := range event.Catalogue() {
 		types = append(types, t.Name)
 	}
-	classes := []any{}
-	for _, c := range outsideClasses() {
-		classes = append(classes, c)
-	}
+	typeName := named("TypeName", "The name of an event type.", types)
+	class := named("ErrorClass", "Why an attempt failed.", outsideClasses())
 	for name, s := range doc.Components.Schemas.Map() {
 		for property, p := range s.Properties {
 			switch {
 			case property == "class", property == "last_class":
-				p.Enum = classes
+				s.Properties[property] = &huma.Schema{Ref: class.Ref, Description: p.Description}
 			case property == "event_type", property == "type" && slices.Contains(
 				[]string{"Event", "NewEvent", "StoredEvent", "EventDetail", "Published", "EventType"}, name):
-				p.Enum = types
+				s.Properties[property] = &huma.Schema{Ref: typeName.Ref, Description: p.Description}
 			}
 		}
 	}
@@ -61,7 +67,7 @@ func (a *api) finishDocument() {
 			}
 			for _, p := range op.Parameters {
 				if p.Name == "last_class" {
-					p.Schema.Enum = classes
+					p.Schema = class
 				}
 				p.Schema.PatternDescription = "" // huma's own, and no part of OpenAPI
 			}
