@@ -221,6 +221,11 @@ func TestPatterns(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "qap.investor.created") {
 		t.Errorf("ParsePattern(qap.investor.create) = %v, want one that names qap.investor.created", err)
 	}
+	for few, meant := range map[string]string{"qap.*": "qap.**?", "*": "**?", "*.created": "**.created?"} {
+		if _, err := ParsePattern(few); err == nil || !strings.Contains(err.Error(), "exactly one segment") || !strings.Contains(err.Error(), meant) {
+			t.Errorf("ParsePattern(%s) = %v, want one that explains * and names %s", few, err, meant)
+		}
+	}
 }
 
 // slowMatch is the definition of a pattern, word for word.

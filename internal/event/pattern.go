@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -29,12 +30,19 @@ func ParsePattern(s string) (Pattern, error) {
 			return Pattern{}, fmt.Errorf("has a segment that is neither a name (a-z, 0-9, _) nor * nor **")
 		}
 	}
-	for i := range catalogue {
-		if p.Match(catalogue[i].Name) {
-			return p, nil
-		}
+	if p.matchesAny() {
+		return p, nil
+	}
+	wider := Pattern{segments: strings.Split(strings.ReplaceAll(strings.ReplaceAll(s, "**", "*"), "*", "**"), ".")}
+	if wider.matchesAny() {
+		return Pattern{}, fmt.Errorf("matches no event type, since * is exactly one segment, and ** is one or more; did you mean %s?",
+			strings.Join(wider.segments, "."))
 	}
 	return Pattern{}, fmt.Errorf("matches no event type; did you mean %s?", strings.Join(Nearest(s), ", "))
+}
+
+func (p Pattern) matchesAny() bool {
+	return slices.ContainsFunc(catalogue, func(t Type) bool { return p.Match(t.Name) })
 }
 
 // String is the pattern as written.
