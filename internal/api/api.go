@@ -129,6 +129,7 @@ type api struct {
 
 	mux     *http.ServeMux
 	doc     huma.API
+	ops     map[string]operation // by ID
 	keys    *keyCache
 	guesses *guesses
 	uses    uses
@@ -142,15 +143,21 @@ type api struct {
 	large       chan struct{} // has a value for each large body that is on its way through
 }
 
-// New makes the handler of /v1, /openapi.json and /docs.
-func New(cfg Config) (http.Handler, error) {
+// API answers /v1, /openapi.json and /docs, and makes the calls of a key within the process.
+type API interface {
+	http.Handler
+	Session(key, tenant, remote string) client.API
+}
+
+// New makes the API.
+func New(cfg Config) (API, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
 	a := &api{
 		engine: cfg.Engine, store: cfg.Store, guard: cfg.Guard, log: cfg.Logger, clock: cfg.Now,
 		advisory: cfg.Advisory, version: cfg.Version, live: cfg.Live, stopping: cfg.Stopping,
-		mux: http.NewServeMux(), keys: newKeyCache(cfg.Store), guesses: newGuesses(), uses: uses{store: cfg.Store, log: cfg.Logger, background: cfg.Background},
+		mux: http.NewServeMux(), ops: map[string]operation{}, keys: newKeyCache(cfg.Store), guesses: newGuesses(), uses: uses{store: cfg.Store, log: cfg.Logger, background: cfg.Background},
 		bodies: cfg.Bodies, large: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 	}
 	a.docsNeedKey, a.sender = cfg.DocsNeedKey, cfg.Sender

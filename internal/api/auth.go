@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,21 @@ func (a *api) authenticate(r *http.Request, c *caller) error {
 	if !ok || !strings.EqualFold(scheme, "Bearer") || text == "" || len(text) > maxKeyText {
 		return errUnauthorized("Send a header of the form Authorization: Bearer <API key>.")
 	}
-	key, err := a.findKey(r, HashKey(text))
+	opens := r.Method == http.MethodPost && r.URL.Path == "/v1/sign-in"
+	if err := a.admit(r.Context(), c, text, r.RemoteAddr, opens); err != nil {
+		return err
+	}
+	tenant, err := tenantOf(r)
+	if err != nil {
+		return err
+	}
+	return a.chooseTenant(r.Context(), c, tenant)
+}
+
+// admit finds out whose key it is, and whether it is good for a call from an address, as in http.Request.RemoteAddr; opens:
+// the call is one for which a link is good. It writes to c.
+func (a *api) admit(ctx context.Context, c *caller, text, remote string, opens bool) error {
+	key, err := a.findKey(ctx, HashKey(text), remote)
 	if errors.Is(err, store.ErrNotFound) {
 		return errUnauthorized("The API key is not known here.")
 	}
@@ -98,47 +113,52 @@ func (a *api) authenticate(r *http.Request, c *caller) error {
 	switch {
 	case key.Expired(a.now()):
 		return errUnauthorized("The time of this API key, sign-in or link is over.")
-	case !key.goodFrom(r.RemoteAddr):
+	case !key.goodFrom(remote):
 		return newProblem(http.StatusForbidden, "This API key is not good from the address that the request comes from.")
-	case key.Kind == store.KindLink && (r.Method != http.MethodPost || r.URL.Path != "/v1/sign-in"):
+	case key.Kind == store.KindLink && !opens:
 		return errUnauthorized("A link's token is good for signing in only.")
 	}
-	a.uses.note(key.ID, r.RemoteAddr, a.clock())
-	c.key, c.tenant, c.remote = key.APIKey, key.Tenant, r.RemoteAddr
-	return a.chooseTenant(r, c)
+	a.uses.note(key.ID, remote, a.clock())
+	c.key, c.tenant, c.remote = key.APIKey, key.Tenant, remote
+	return nil
 }
 
-// findKey finds the key of a request; one that is not known yet counts as a guess.
-func (a *api) findKey(r *http.Request, hash [32]byte) (foundKey, error) {
+// findKey finds the key of a call; one that is not known yet counts as a guess.
+func (a *api) findKey(ctx context.Context, hash [32]byte, remote string) (foundKey, error) {
 	now := a.clock()
 	guess := !a.keys.knows(hash)
 	if guess {
-		unknown, err := a.guesses.try(hash, r.RemoteAddr, now)
+		unknown, err := a.guesses.try(hash, remote, now)
 		if err == nil && unknown {
-			a.guesses.failed(hash, r.RemoteAddr, now)
+			a.guesses.failed(hash, remote, now)
 			err = store.ErrNotFound
 		}
 		if err != nil {
 			return foundKey{}, err
 		}
 	}
-	key, err := a.keys.find(r.Context(), hash, now)
+	key, err := a.keys.find(ctx, hash, now)
 	if guess && errors.Is(err, store.ErrNotFound) {
-		a.guesses.failed(hash, r.RemoteAddr, now)
+		a.guesses.failed(hash, remote, now)
 	}
 	return key, err
 }
 
-func (a *api) chooseTenant(r *http.Request, c *caller) error {
+// tenantOf is the tenant that a request names; empty: none.
+func tenantOf(r *http.Request) (string, error) {
 	want := r.Header.Get(TenantHeader)
-	if r.URL.RawQuery != "" {
-		if q := r.URL.Query().Get("tenant"); q != "" {
-			if want != "" && want != q {
-				return newProblem(http.StatusBadRequest, "The header "+TenantHeader+" and the parameter tenant name different tenants.")
-			}
-			want = q
-		}
+	if r.URL.RawQuery == "" {
+		return want, nil
 	}
+	q := r.URL.Query().Get("tenant")
+	if want != "" && q != "" && want != q {
+		return "", newProblem(http.StatusBadRequest, "The header "+TenantHeader+" and the parameter tenant name different tenants.")
+	}
+	return cmp.Or(q, want), nil
+}
+
+// chooseTenant has the call be for a tenant; empty: the key's own, or the default one.
+func (a *api) chooseTenant(ctx context.Context, c *caller, want string) error {
 	if !c.operator() {
 		if want != "" && want != c.tenant {
 			return errNotFound("tenant")
@@ -149,7 +169,7 @@ func (a *api) chooseTenant(r *http.Request, c *caller) error {
 	if c.tenant = want; want == "" {
 		c.tenant = DefaultTenant
 	}
-	return a.knowTenant(r.Context(), c.tenant)
+	return a.knowTenant(ctx, c.tenant)
 }
 
 // knowTenant fails when there is no such tenant. Tenants are never removed, so one that was found stays known.

@@ -20,17 +20,17 @@ import (
 func (a *api) registerDeliveries() {
 	register(a, operation{
 		id: "list-deliveries", method: http.MethodGet, path: "/v1/deliveries", tag: "Deliveries", summary: "List deliveries, newest event first",
-		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusBadRequest},
+		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusBadRequest},
 	}, a.listDeliveries)
 	a.registerRetryMany()
 	register(a, operation{
 		id: "get-delivery", method: http.MethodGet, path: "/v1/deliveries/{id}", tag: "Deliveries", summary: "Read a delivery with every attempt",
-		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusNotFound},
+		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusNotFound},
 	}, a.getDelivery)
 	register(a, operation{
 		id: "retry-delivery", method: http.MethodPost, path: "/v1/deliveries/{id}/retry", tag: "Deliveries", summary: "Try a delivery again now",
 		text:   "Whatever its state. The receiver may get the event a second time.",
-		status: http.StatusAccepted, roles: admins, bound: true, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable, http.StatusTooManyRequests},
+		status: http.StatusAccepted, roles: admins, toBound: true, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable, http.StatusTooManyRequests},
 	}, a.retryDelivery)
 }
 

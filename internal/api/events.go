@@ -23,11 +23,11 @@ func (a *api) registerEvents() {
 	}, a.listEvents)
 	register(a, operation{
 		id: "get-event", method: http.MethodGet, path: "/v1/events/{id}", tag: "Events", summary: "Read an event with its deliveries",
-		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusNotFound},
+		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusNotFound},
 	}, a.getEvent)
 	register(a, operation{
 		id: "list-event-types", method: http.MethodGet, path: "/v1/event-types", tag: "Events", summary: "The catalogue of event types",
-		status: http.StatusOK, roles: readers, bound: true,
+		status: http.StatusOK, roles: readers, toBound: true,
 	}, a.listEventTypes)
 }
 

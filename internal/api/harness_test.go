@@ -189,7 +189,7 @@ func (s *safeBuffer) String() string {
 type rig struct {
 	remote string // the address that requests come from; empty: httptest's
 	t      testing.TB
-	h      http.Handler
+	h      API
 	store  store.Store
 	engine *fakeEngine
 	log    *safeBuffer

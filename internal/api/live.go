@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -35,11 +36,45 @@ func (a *api) registerLive() {
 
 // watchAttempts streams until the caller leaves or the server stops. An error says that nothing was written yet.
 func (a *api) watchAttempts(w http.ResponseWriter, r *http.Request) error {
-	c := callerOf(r.Context())
+	q := r.URL.Query()
+	var v event.Violations
+	for name := range q {
+		if !slices.Contains(liveParams, name) {
+			v.Add("query."+name, unknownParam+didYouMean(name, liveParams))
+		}
+	}
+	if err := v.Err(); err != nil {
+		return err
+	}
+	rc := http.NewResponseController(w)
+	send := func(text string) bool {
+		_, err := fmt.Fprint(w, text)
+		return err == nil && rc.Flush() == nil
+	}
+	begin := func() bool { // where the deadlines cannot be lifted, the caller connects again
+		_, _ = rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("X-Accel-Buffering", "no") // nginx passes on what has come, and does not wait for more
+		return send(": connected\n\n")
+	}
+	want := client.LiveQuery{WebhookID: q.Get("webhook_id"), EventType: q.Get("event_type"), Outcome: q.Get("outcome")}
+	return a.watch(r.Context(), callerOf(r.Context()), want, begin, func() bool { return send(": \n\n") }, func(x client.LiveAttempt) bool {
+		b, err := json.Marshal(x)
+		return err == nil && send("data: "+string(b)+"\n\n")
+	})
+}
+
+// liveParams are those of the stream.
+var liveParams = []string{"webhook_id", "event_type", "outcome", "tenant"}
+
+// watch gives attempts as they happen: until ctx ends, the server stops, the caller's key is no longer good, or begin, idle or
+// give returns false. An error says that it has not begun.
+func (a *api) watch(ctx context.Context, c *caller, q client.LiveQuery, begin, idle func() bool,
+	give func(client.LiveAttempt) bool) error {
 	if !c.may(readers) {
 		return errForbidden(c.key.Role)
 	}
-	want, ids, err := a.liveFilter(r, c)
+	want, id, err := a.liveFilter(ctx, q, c)
 	if err != nil {
 		return err
 	}
@@ -48,81 +83,52 @@ func (a *api) watchAttempts(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer end()
-	rc := http.NewResponseController(w) // where the deadlines cannot be lifted, the caller connects again
-	_, _ = rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // nginx passes on what has come, and does not wait for more
-	s := stream{w: w, watcher: a.live.Watch(c.tenant, want), id: ids, may: func() bool {
-		key, err := a.keys.find(context.WithoutCancel(r.Context()), c.key.Hash, a.clock())
+	may := func() bool {
+		key, err := a.keys.find(context.WithoutCancel(ctx), c.key.Hash, a.clock())
 		return err == nil && !key.Expired(a.now()) && key.goodFrom(c.remote)
-	}}
-	s.run(r.Context(), a.stopping)
+	}
+	watcher := a.live.Watch(c.tenant, want)
+	defer watcher.Close()
+	silent, check := time.NewTicker(liveIdle), time.NewTicker(keyCheck)
+	defer silent.Stop()
+	defer check.Stop()
+	for ok := begin(); ok; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.stopping:
+			return nil
+		case <-check.C:
+			ok = may()
+		case <-silent.C:
+			ok = may() && idle()
+		case x := <-watcher.C:
+			ok = may() && give(viewLive(&x, id(x.Webhook)))
+		}
+	}
 	return nil
 }
 
-// stream writes attempts to one who watches.
-type stream struct {
-	w       http.ResponseWriter
-	watcher *live.Watcher
-	id      func(num int64) string // of a webhook
-	may     func() bool            // the key is still good
-}
-
-// run writes until ctx ends, stopping is closed, the caller has gone, or their key is no longer good.
-func (s *stream) run(ctx context.Context, stopping <-chan struct{}) {
-	defer s.watcher.Close()
-	rc := http.NewResponseController(s.w)
-	send := func(text string) bool {
-		_, err := fmt.Fprint(s.w, text)
-		return err == nil && rc.Flush() == nil
+func viewLive(x *live.Attempt, webhook string) client.LiveAttempt {
+	if outsideClass(x.Class) == classAddress {
+		x.Duration = 0
 	}
-	idle, check := time.NewTicker(liveIdle), time.NewTicker(keyCheck)
-	defer idle.Stop()
-	defer check.Stop()
-	for ok := send(": connected\n\n"); ok; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-stopping:
-			return
-		case <-check.C:
-			ok = s.may()
-		case <-idle.C:
-			ok = s.may() && send(": \n\n")
-		case x := <-s.watcher.C:
-			if outsideClass(x.Class) == classAddress {
-				x.Duration = 0
-			}
-			v := client.LiveAttempt{
-				DeliveryID: EncodeDeliveryID(x.DeliveryKey), EventID: x.EventID.String(), EventType: x.EventType,
-				WebhookID: s.id(x.Webhook), Missed: x.Missed,
-				Attempt: client.Attempt{Number: x.Attempt, At: client.At(x.At), DurationMS: int64(x.Duration / time.Millisecond),
-					Sent: x.Sent, Outcome: string(x.Kind), Status: x.Status, Class: outsideClass(x.Class)},
-			}
-			b, err := json.Marshal(v)
-			ok = err == nil && s.may() && send("data: "+string(b)+"\n\n")
-		}
+	return client.LiveAttempt{
+		DeliveryID: EncodeDeliveryID(x.DeliveryKey), EventID: x.EventID.String(), EventType: x.EventType, WebhookID: webhook,
+		Attempt: client.Attempt{Number: x.Attempt, At: client.At(x.At), DurationMS: int64(x.Duration / time.Millisecond),
+			Sent: x.Sent, Outcome: string(x.Kind), Status: x.Status, Class: outsideClass(x.Class)},
+		Missed: x.Missed,
 	}
 }
 
-// liveParams are those of the stream.
-var liveParams = []string{"webhook_id", "event_type", "outcome", "tenant"}
-
-// liveFilter reads what is watched. ids names webhooks.
-func (a *api) liveFilter(r *http.Request, c *caller) (want func(*live.Attempt) bool, ids func(int64) string, err error) {
-	q := r.URL.Query()
+// liveFilter resolves what is watched. ids names webhooks.
+func (a *api) liveFilter(ctx context.Context, q client.LiveQuery, c *caller) (want func(*live.Attempt) bool,
+	ids func(int64) string, err error) {
 	var v event.Violations
-	for name := range q {
-		if !slices.Contains(liveParams, name) {
-			v.Add("query."+name, unknownParam+didYouMean(name, liveParams))
-		}
-	}
-	hook := q.Get("webhook_id")
-	if len(hook) > 64 {
+	if len(q.WebhookID) > 64 {
 		v.Add("query.webhook_id", "must have at most 64 characters")
 	}
-	types := typesOf(q.Get("event_type"), &v)
-	outcome := store.OutcomeKind(q.Get("outcome"))
+	types, outcome := typesOf(q.EventType, &v), store.OutcomeKind(q.Outcome)
 	if !slices.Contains([]store.OutcomeKind{"", store.Delivered, store.Retry, store.Exhausted}, outcome) {
 		v.Add("query.outcome", "must be delivered, retry or exhausted")
 	}
@@ -130,11 +136,8 @@ func (a *api) liveFilter(r *http.Request, c *caller) (want func(*live.Attempt) b
 		return nil, nil, err
 	}
 	var num int64
-	if hook == "" {
-		hook = c.key.Webhook
-	}
-	if hook != "" {
-		w, err := a.webhookSoon(r.Context(), c.tenant, hook)
+	if hook := cmp.Or(q.WebhookID, c.key.Webhook); hook != "" {
+		w, err := a.webhookSoon(ctx, c.tenant, hook)
 		if err != nil {
 			return nil, nil, missing("webhook", err)
 		}
@@ -146,7 +149,7 @@ func (a *api) liveFilter(r *http.Request, c *caller) (want func(*live.Attempt) b
 	names := map[int64]string{}
 	ids = func(num int64) string {
 		if _, ok := names[num]; !ok {
-			ctx, cancel := context.WithTimeout(r.Context(), storeTime)
+			ctx, cancel := context.WithTimeout(ctx, storeTime)
 			defer cancel()
 			list, err := a.store.ListWebhooks(ctx, c.tenant, num-1, 1) // the one after the number before
 			if err == nil && len(list) == 1 && list[0].Num == num {
@@ -156,6 +159,7 @@ func (a *api) liveFilter(r *http.Request, c *caller) (want func(*live.Attempt) b
 		return names[num]
 	}
 	return func(x *live.Attempt) bool {
-		return (num == 0 || x.Webhook == num) && (outcome == "" || x.Kind == outcome) && (types == nil || slices.Contains(types, x.EventType)) && x.Kind != store.Cancelled
+		return (num == 0 || x.Webhook == num) && (outcome == "" || x.Kind == outcome) &&
+			(types == nil || slices.Contains(types, x.EventType)) && x.Kind != store.Cancelled
 	}, ids, nil
 }

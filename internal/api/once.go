@@ -16,7 +16,7 @@ import (
 
 // Idempotency is how a POST is made to count once: draft-ietf-httpapi-idempotency-key-header.
 type Idempotency struct {
-	Key string `header:"Idempotency-Key" maxLength:"255" pattern:"^[ -~]*$" doc:"The same key and request make nothing new for 24 hours."`
+	Key string `header:"Idempotency-Key" maxLength:"255" pattern:"^[ -~]*$" patternDescription:"text in ASCII" doc:"The same key and request make nothing new for 24 hours."`
 }
 
 // request identifies a request by everything that it asks.
@@ -92,8 +92,7 @@ var eventIDs = uuid.MustParse("5e3a2c52-6a5f-4c0c-9d0e-0d1a6a0d6f5b")
 
 // nameEvents gives events without an ID one that is made of the request's Idempotency-Key, if it has one: the same request
 // again then has the same IDs.
-func nameEvents(r *http.Request, c *caller, evs []event.Event) error {
-	key := r.Header.Get("Idempotency-Key")
+func nameEvents(c *caller, key string, evs []event.Event) error {
 	if key == "" {
 		return nil
 	}

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -81,30 +83,55 @@ func (a *api) publish(w http.ResponseWriter, r *http.Request, c *caller) {
 
 // acceptOne leaves the answer in buf.
 func (a *api) acceptOne(r *http.Request, c *caller, buf *buffer) (err error) {
-	if !c.may(publishers) || c.key.Webhook != "" {
-		return errForbidden(c.key.Role)
+	if err := mayPublish(c); err != nil {
+		return err
 	}
 	if buf.b, err = buf.readBody(r, buf.b, event.MaxSize); err != nil {
 		return err
 	}
-	ev, err := event.Parse(buf.b)
+	receipts, err := a.acceptEvents(r.Context(), c, buf.b, false, r.Header.Get("Idempotency-Key"))
 	if err != nil {
-		p, _ := problemOf(err)
-		return p.refuse(ev.ID)
-	}
-	evs := []event.Event{ev}
-	if err := nameEvents(r, c, evs); err != nil {
 		return err
-	}
-	if err := a.limits.published(c.tenant, 1, len(buf.b), a.clock()); err != nil {
-		return err
-	}
-	receipts, err := a.engine.Accept(r.Context(), c.tenant, evs)
-	if err != nil {
-		return fmt.Errorf("accept an event: %w", err)
 	}
 	buf.b = appendReceipt(buf.b[:0], &receipts[0])
 	return nil
+}
+
+func mayPublish(c *caller) error {
+	if !c.may(publishers) || c.key.Webhook != "" {
+		return errForbidden(c.key.Role)
+	}
+	return nil
+}
+
+// acceptEvents has the events of a body accepted: of a batch, or the one that it is.
+func (a *api) acceptEvents(ctx context.Context, c *caller, body []byte, batch bool, once string) ([]engine.Receipt, error) {
+	var evs []event.Event
+	if batch {
+		list, err := event.ParseBatch(body)
+		if err != nil {
+			return nil, err
+		}
+		evs = list
+	} else {
+		ev, err := event.Parse(body)
+		if err != nil {
+			p, _ := problemOf(err)
+			return nil, p.refuse(ev.ID)
+		}
+		evs = []event.Event{ev}
+	}
+	if err := nameEvents(c, once, evs); err != nil {
+		return nil, err
+	}
+	if err := a.limits.published(c.tenant, len(evs), len(body), a.clock()); err != nil {
+		return nil, err
+	}
+	receipts, err := a.engine.Accept(ctx, c.tenant, evs)
+	if err != nil {
+		return nil, fmt.Errorf("accept %d events: %w", len(evs), err)
+	}
+	return receipts, nil
 }
 
 func (a *api) publishBatch(w http.ResponseWriter, r *http.Request, c *caller) {
@@ -119,8 +146,8 @@ func (a *api) publishBatch(w http.ResponseWriter, r *http.Request, c *caller) {
 
 // acceptBatch leaves the answer in buf.
 func (a *api) acceptBatch(r *http.Request, c *caller, buf *buffer) (err error) {
-	if !c.may(publishers) || c.key.Webhook != "" {
-		return errForbidden(c.key.Role)
+	if err := mayPublish(c); err != nil {
+		return err
 	}
 	if buf.b, err = buf.readBody(r, buf.b, MaxBatchBody); err != nil {
 		return err
@@ -129,22 +156,35 @@ func (a *api) acceptBatch(r *http.Request, c *caller, buf *buffer) (err error) {
 		a.large <- struct{}{}
 		defer func() { <-a.large }()
 	}
-	evs, err := event.ParseBatch(buf.b)
+	receipts, err := a.acceptEvents(r.Context(), c, buf.b, true, r.Header.Get("Idempotency-Key"))
 	if err != nil {
 		return err
-	}
-	if err := nameEvents(r, c, evs); err != nil {
-		return err
-	}
-	if err := a.limits.published(c.tenant, len(evs), len(buf.b), a.clock()); err != nil {
-		return err
-	}
-	receipts, err := a.engine.Accept(r.Context(), c.tenant, evs)
-	if err != nil {
-		return fmt.Errorf("accept %d events: %w", len(evs), err)
 	}
 	buf.b = appendReceipts(buf.b[:0], receipts)
 	return nil
+}
+
+// publish accepts what is published within the process.
+func (s *session) publish(ctx context.Context, in any, batch bool) ([]engine.Receipt, error) {
+	c, err := s.caller(ctx, false)
+	if err == nil {
+		err = mayPublish(c)
+	}
+	var raw []byte
+	if err == nil {
+		raw, err = json.Marshal(in)
+	}
+	if most := map[bool]int{false: event.MaxSize, true: MaxBatchBody}[batch]; err == nil && len(raw) > most {
+		err = newProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("The request's body is over %d bytes.", most))
+	}
+	var list []engine.Receipt
+	if err == nil {
+		list, err = s.a.acceptEvents(ctx, c, raw, batch, "")
+	}
+	if err != nil {
+		return nil, s.a.judge(ctx, "publish", err)
+	}
+	return list, nil
 }
 
 // largeBatch is the size of a body, bytes, from which on parsing and committing it takes so long that others would

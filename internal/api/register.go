@@ -31,7 +31,7 @@ type operation struct {
 	text             string // more than the summary; may be empty
 	status           int    // of success
 	roles            []store.Role
-	bound            bool // open to keys that are bound to one webhook; below /v1/webhooks/{id} only for that one
+	toBound          bool // open to keys that are bound to one webhook; below /v1/webhooks/{id} only for that one
 	body             any  // the zero value of the body's type, for the document; nil: no body
 	bodyOptional     bool
 	errors           []int         // beyond those of every call
@@ -54,7 +54,8 @@ func register[I, O any](a *api, op operation, handle func(context.Context, *I) (
 	h.MaxBodyBytes = -1    // it was read and bounded before
 	h.BodyReadTimeout = -1 // the server has one for all bodies; one that lasts would break off the handler
 	h.Middlewares = huma.Middlewares{a.allow(op)}
-	limit := cmp.Or(op.limit, storeTime)
+	a.ops[op.id] = op
+	limit := op.bound()
 	huma.Register(a.doc, h, func(ctx context.Context, in *I) (*O, error) {
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
@@ -158,18 +159,29 @@ func scopeParameters() []*huma.Param {
 // oneWebhook is where the operations of one webhook are.
 const oneWebhook = "/v1/webhooks/{id}"
 
+// bound is how long the handler may take.
+func (op *operation) bound() time.Duration { return cmp.Or(op.limit, storeTime) }
+
+// allows fails unless the caller may make the call; hook is the webhook's ID where the path is one webhook's.
+func (op *operation) allows(c *caller, hook string) error {
+	switch {
+	case !c.may(op.roles):
+		return errForbidden(c.key.Role)
+	case c.key.Webhook != "" && !op.toBound:
+		return newProblem(http.StatusForbidden, "This sign-in is for one webhook and may not do this.")
+	case strings.HasPrefix(op.path, oneWebhook) && !c.sees(hook):
+		return errNotFound("webhook")
+	}
+	return nil
+}
+
 // allow lets those through who may, and reads the body, if the operation has one.
 func (a *api) allow(op operation) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		c := callerOf(ctx.Context())
-		var err error
+		err := op.allows(c, ctx.Param("id"))
 		switch {
-		case !c.may(op.roles):
-			err = errForbidden(c.key.Role)
-		case c.key.Webhook != "" && !op.bound:
-			err = newProblem(http.StatusForbidden, "This sign-in is for one webhook and may not do this.")
-		case strings.HasPrefix(op.path, oneWebhook) && !c.sees(ctx.Param("id")):
-			err = errNotFound("webhook")
+		case err != nil:
 		case op.body == nil:
 			next(ctx)
 			return

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -9,12 +8,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/event"
-	"github.com/quantfolio/qhook/internal/live"
 	"github.com/quantfolio/qhook/internal/store"
 )
 
@@ -336,34 +333,4 @@ func TestLive(t *testing.T) {
 	r.must(422, viewer, "GET", livePath+"?outcome=x", "")
 	r.must(404, viewer, "GET", livePath+"?webhook_id=none", "")
 	r.must(403, publisher, "GET", livePath, "")
-}
-
-// TestLiveEndsWithTheKey: a stream is no longer given to somebody who signed out.
-func TestLiveEndsWithTheKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		gone := make(chan struct{})
-		hub := new(live.Hub)
-		w := &flushed{httptest.NewRecorder(), make(chan string, 100)}
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		watcher := hub.Watch("t", func(*live.Attempt) bool { return true })
-		s := stream{w: w, watcher: watcher, id: func(int64) string { return "w" }, may: func() bool {
-			select {
-			case <-gone:
-				return false
-			default:
-				return true
-			}
-		}}
-		ended := make(chan struct{})
-		go func() { defer close(ended); s.run(ctx, nil) }()
-		time.Sleep(time.Minute)
-		close(gone)
-		time.Sleep(liveIdle + time.Second)
-		select {
-		case <-ended:
-		default:
-			t.Error("the stream goes on")
-		}
-	})
 }

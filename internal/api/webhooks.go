@@ -51,16 +51,16 @@ func (a *api) registerWebhooks() {
 	}, a.createWebhook)
 	register(a, operation{
 		id: "list-webhooks", method: http.MethodGet, path: "/v1/webhooks", tag: tag, summary: "List webhooks, oldest first",
-		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusBadRequest},
+		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusBadRequest},
 	}, a.listWebhooks)
 	register(a, operation{
 		id: "get-webhook", method: http.MethodGet, path: one, tag: tag, summary: "Read a webhook",
-		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusNotFound},
+		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusNotFound},
 	}, a.getWebhook)
 	register(a, operation{
 		id: "update-webhook", method: http.MethodPatch, path: one, tag: tag, summary: "Change a webhook",
 		text:   "A JSON merge patch: what is left out stays as it is, null is the default. auth and headers are replaced as a whole, but secrets may be left out where they stay.",
-		status: http.StatusOK, roles: admins, bound: true, body: client.WebhookPatch{}, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusTooManyRequests},
+		status: http.StatusOK, roles: admins, toBound: true, body: client.WebhookPatch{}, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusTooManyRequests},
 		limit: testDeadline,
 	}, a.updateWebhook)
 	register(a, operation{

@@ -101,7 +101,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 		mux.Handle("GET /metrics", metrics)
 		a.metrics = server.HTTPServer(server.Recovered(log, mux))
 	}
-	sc.Dashboard, err = ui.New(ui.Config{API: server.Recovered(log, h), Logger: log, EmbedIn: cfg.EmbedIn, PublicURL: cfg.PublicURL,
+	sc.Dashboard, err = ui.New(ui.Config{API: h, Logger: log, EmbedIn: cfg.EmbedIn, PublicURL: cfg.PublicURL,
 		TLS: cfg.overTLS()})
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())

@@ -51,7 +51,7 @@ func (u *UI) liveStream(v *visit) error {
 	if err != nil {
 		return err
 	}
-	v.w.Header().Set("Content-Type", eventStream)
+	v.w.Header().Set("Content-Type", "text/event-stream")
 	v.w.Header().Set("Cache-Control", "no-store")
 	v.w.Header().Set("X-Accel-Buffering", "no") // nginx passes on what has come, and does not wait for more
 	rc := http.NewResponseController(v.w)

@@ -18,10 +18,9 @@ const (
 	maxForm = 256 << 10 // bytes of a form
 )
 
-// client makes calls of the API with a key.
-func (u *UI) client(key, tenant string) *client.Client {
-	return client.New("http://qhook", key, client.WithHTTPClient(&http.Client{Transport: local{u.cfg.API}}), client.WithTenant(tenant),
-		client.WithUserAgent("qhook-dashboard"))
+// calls makes the calls of a key; whose key is good from some networks only is judged by the visitor's address.
+func (u *UI) calls(r *http.Request, key, tenant string) client.API {
+	return u.cfg.API.Session(key, tenant, r.RemoteAddr)
 }
 
 // overTLS tells whether the browser came over TLS, here or to the proxy before. Who lies about it only loses their own cookie.
@@ -71,14 +70,14 @@ func (u *UI) signedIn(h handle) http.HandlerFunc {
 			u.askToSignIn(v)
 			return
 		}
-		c := u.client(key, v.tenant)
+		c := u.calls(r, key, v.tenant)
 		caller, err := c.Caller(r.Context())
 		if client.IsStatus(err, http.StatusUnauthorized) {
 			u.askToSignIn(v)
 			return
 		}
 		if client.IsStatus(err, http.StatusNotFound) { // of no such tenant, or another's: the page that says so is the caller's own
-			if own, e := u.client(key, "").Caller(r.Context()); e == nil {
+			if own, e := u.calls(r, key, "").Caller(r.Context()); e == nil {
 				v.c, v.caller, v.tenant = c, own, own.Tenant
 			}
 		}
@@ -119,7 +118,7 @@ func (u *UI) home(w http.ResponseWriter, r *http.Request) {
 		v.redirect("/sign-in")
 		return
 	}
-	caller, err := u.client(key, "").Caller(r.Context())
+	caller, err := u.calls(r, key, "").Caller(r.Context())
 	switch {
 	case client.IsStatus(err, http.StatusUnauthorized):
 		v.redirect("/sign-in")
@@ -177,7 +176,7 @@ func (u *UI) signIn(w http.ResponseWriter, r *http.Request) {
 	if key == "" {
 		key = strings.TrimSpace(r.PostFormValue("key"))
 	}
-	signed, err := u.client(key, "").SignIn(r.Context())
+	signed, err := u.calls(r, key, "").SignIn(r.Context())
 	var problem *client.Problem
 	switch {
 	case errors.As(err, &problem):
@@ -205,7 +204,7 @@ func (u *UI) signIn(w http.ResponseWriter, r *http.Request) {
 func (u *UI) signOut(w http.ResponseWriter, r *http.Request) {
 	v := &visit{w: w, r: r}
 	if key := u.keyOf(r); key != "" {
-		if err := u.client(key, "").SignOut(r.Context()); err != nil && !client.IsStatus(err, http.StatusUnauthorized) {
+		if err := u.calls(r, key, "").SignOut(r.Context()); err != nil && !client.IsStatus(err, http.StatusUnauthorized) {
 			u.failed(v, err)
 			return
 		}

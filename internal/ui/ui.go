@@ -15,13 +15,18 @@ import (
 
 // Config is what the dashboard is made of. API is required; the rest works as zero.
 type Config struct {
-	API    http.Handler // answers /v1, and logs its own panics
+	API    API
 	Logger *slog.Logger
 	// EmbedIn are origins, such as https://portal.example.com, whose pages may show the dashboard in a frame; none: nobody may.
 	EmbedIn []string
 	// PublicURL is what links to the dashboard begin with; empty: what the browser says.
 	PublicURL string
 	TLS       bool // browsers always come over TLS
+}
+
+// API makes the calls of a key, for a tenant that an operator names, from a visitor's address.
+type API interface {
+	Session(key, tenant, remote string) client.API
 }
 
 // UI is the dashboard. It answers every path that New's handler is given.
@@ -81,7 +86,7 @@ func (u *UI) secured(next http.Handler) http.Handler {
 		w.Header().Set("Content-Security-Policy", u.policy)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "same-origin")
-		next.ServeHTTP(w, withVisitor(r))
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -89,7 +94,7 @@ func (u *UI) secured(next http.Handler) http.Handler {
 type visit struct {
 	w      http.ResponseWriter
 	r      *http.Request
-	c      *client.Client
+	c      client.API
 	caller client.Caller
 	tenant string // that the page is about
 }
