@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"slices"
@@ -34,7 +36,10 @@ type rig struct {
 	operator  *client.Client
 	tenant    string // that filled fills; empty: default
 	receivers *httptest.Server
-	failing   atomic.Bool // /flaky answers 503
+	failing   atomic.Bool  // /flaky answers 503
+	away      atomic.Bool  // the server, for who comes through the wall
+	steps     atomic.Int32 // of retries of many, after which it goes away
+	walled    bool
 
 	mu  sync.Mutex
 	got map[string]int // requests by path
@@ -142,7 +147,7 @@ func chromium() string {
 }
 
 // browser starts a browser. What its console says of errors, and what it asks of other hosts, fails the test.
-func (r *rig) browser() context.Context {
+func (r *rig) browser(more ...chromedp.ExecAllocatorOption) context.Context {
 	r.t.Helper()
 	path := chromium()
 	if path == "" {
@@ -153,6 +158,7 @@ func (r *rig) browser() context.Context {
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.NoSandbox,
 		chromedp.WindowSize(1280, 900), chromedp.Flag("lang", "en-GB"), chromedp.Flag("disable-dev-shm-usage", true))
+	options = append(options, more...)
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	r.t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
@@ -162,6 +168,42 @@ func (r *rig) browser() context.Context {
 	}
 	r.watch(ctx)
 	return ctx
+}
+
+// wall puts something between browsers and the server, so that the server can be away: connections end without an answer.
+func (r *rig) wall() {
+	r.t.Helper()
+	to := must(url.Parse(r.url))(r.t)
+	proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
+		p.SetURL(to)
+		p.Out.Host = p.In.Host
+	}}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if r.away.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		proxy.ServeHTTP(w, q)
+		if q.Method == http.MethodPost && strings.HasSuffix(q.URL.Path, "/deliveries/retry") && r.steps.Add(-1) == 0 {
+			r.away.Store(true)
+		}
+	}))
+	r.t.Cleanup(front.Close)
+	r.link, r.url, r.walled = strings.Replace(r.link, r.url, front.URL, 1), front.URL, true
+}
+
+// send sends a form as somebody who is signed in with a key, and follows no redirection.
+func (r *rig) send(key, path string, form url.Values, header ...string) (status int, to string, body []byte) {
+	r.t.Helper()
+	q := must(http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.url+path, strings.NewReader(form.Encode())))(r.t)
+	q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for i := 0; i+1 < len(header); i += 2 {
+		q.Header.Set(header[i], header[i+1])
+	}
+	q.AddCookie(&http.Cookie{Name: "qhook", Value: key})
+	stay := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	p := must(stay.Do(q))(r.t)
+	defer p.Body.Close()
+	return p.StatusCode, p.Header.Get("Location"), must(io.ReadAll(p.Body))(r.t)
 }
 
 // stepTime is how long one step may take.

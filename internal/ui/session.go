@@ -91,13 +91,37 @@ func (u *UI) signedIn(h handle) http.HandlerFunc {
 	}
 }
 
-// askToSignIn sends the browser to the sign-in, and from there back here.
+// askToSignIn sends the browser to the sign-in, and from there back here. Of a form, or a part of a page, it says that the
+// sign-in has ended: what was typed stays in the browser, which sends it again when the page is loaded again.
 func (u *UI) askToSignIn(v *visit) {
-	to := "/sign-in"
-	if v.r.Method == http.MethodGet && v.r.URL.Path != "/" && v.r.Header.Get("HX-Request") == "" {
-		to += "?next=" + url.QueryEscape(v.r.URL.RequestURI())
+	switch {
+	case v.r.Method != http.MethodGet:
+		u.fail(v, http.StatusUnauthorized, "Your sign-in has ended, so nothing was done. Sign in in another tab and come back: "+
+			"when you reload this page, your browser sends again what you typed.")
+	case v.r.Header.Get("HX-Request") != "":
+		v.w.WriteHeader(http.StatusUnauthorized)
+	default:
+		to := "/sign-in"
+		if v.r.URL.Path != "/" {
+			to += "?next=" + url.QueryEscape(v.r.URL.RequestURI())
+		}
+		v.redirect(to)
 	}
-	v.redirect(to)
+}
+
+// signedInStill says whether the server answers, and whether the visitor is signed in.
+func (u *UI) signedInStill(w http.ResponseWriter, r *http.Request) {
+	_, err := u.client(u.keyOf(r), "").Caller(r.Context())
+	var p *client.Problem
+	w.Header().Set("Cache-Control", "no-store")
+	switch {
+	case errors.As(err, &p):
+		w.WriteHeader(p.Status)
+	case err != nil:
+		w.WriteHeader(http.StatusInternalServerError)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
 }
 
 // redirect sends the browser to another page, also when htmx asked for a part of one.

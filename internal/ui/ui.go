@@ -108,6 +108,7 @@ func (u *UI) routes() {
 	u.mux.HandleFunc("GET /sign-in", u.showSignIn)
 	u.mux.HandleFunc("POST /sign-in", u.signIn)
 	u.mux.HandleFunc("POST /sign-out", u.signOut)
+	u.mux.HandleFunc("GET /session", u.signedInStill)
 	u.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		u.fail(&visit{w: w, r: r}, http.StatusNotFound, "There is nothing at this address.")
 	})

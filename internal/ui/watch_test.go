@@ -33,6 +33,9 @@ func (r *rig) watch(ctx context.Context) {
 		case *runtime.EventExceptionThrown:
 			note("a script failed: " + e.ExceptionDetails.Text)
 		case *log.EventEntryAdded:
+			if r.walled && strings.Contains(e.Entry.Text, "net::ERR_EMPTY_RESPONSE") {
+				return // the server is away
+			}
 			if e.Entry.Level == "error" && !strings.Contains(e.Entry.Text, "the server responded with a status of") {
 				note("the console says: " + e.Entry.Text + " " + e.Entry.URL)
 			}

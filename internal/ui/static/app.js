@@ -52,6 +52,71 @@
   let resized;
   addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(redraw, 150); });
 
+  // The server and the sign-in are asked for now and then, at once when a part of a page does not come, and before a form is
+  // sent: what was typed stays in the page when there is nobody to take it.
+  const state = document.getElementById("state");
+  let heard = new Date();
+  const there = async () => {
+    if (!state) return true;
+    let status = 0;
+    try {
+      status = (await fetch(state.dataset.check, { cache: "no-store", signal: AbortSignal.timeout(8000) })).status;
+    } catch { /* no answer */ }
+    const wrong = status === 401 ? "out" : status === 0 || status >= 500 ? "away" : "";
+    if (wrong !== "away") heard = new Date();
+    state.querySelector("span").textContent = clock.format(heard);
+    state.querySelectorAll("[data-state]").forEach((p) => { p.hidden = p.dataset.state !== wrong; });
+    state.hidden = wrong === "";
+    return wrong === "";
+  };
+  setInterval(() => document.hidden || there(), 10000);
+  document.addEventListener("visibilitychange", () => document.hidden || there());
+  const missed = (e) => {
+    e.target.closest?.("#progress")?.querySelectorAll("[data-failed]").forEach((x) => { x.hidden = false; });
+    there();
+  };
+  document.addEventListener("htmx:error", missed);
+  document.addEventListener("htmx:response:error", missed);
+  let asking = false, sure = false;
+  document.addEventListener("submit", async (e) => {
+    const form = e.target;
+    if (form.dataset.plainSubmit !== undefined) e.stopImmediatePropagation(); // sent as any form; htmx has its parts only
+    else if (form.dataset.hxPost !== undefined) return;
+    if (form.getAttribute("method") !== "post" || sure) return; // a field may be called method
+    e.preventDefault();
+    if (asking) return;
+    asking = true;
+    if (await there()) {
+      sure = true;
+      form.requestSubmit(e.submitter);
+      sure = false;
+    }
+    asking = false;
+  }, true);
+
+  // Copies a text. Outside secure contexts there is no navigator.clipboard: then what the page shows of it is selected and
+  // copied as by hand. When that is not allowed either, it stays selected.
+  const copied = async (text, shown) => {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch { /* absent, or not allowed */ }
+    let given = false;
+    const give = (e) => { e.clipboardData.setData("text/plain", text); e.preventDefault(); given = true; };
+    if (shown) getSelection().selectAllChildren(shown);
+    document.addEventListener("copy", give);
+    given = document.execCommand("copy") && given;
+    document.removeEventListener("copy", give);
+    if (given) getSelection().removeAllRanges();
+    return given;
+  };
+  const copy = async (b) => {
+    const near = [b.parentElement, b.parentElement.parentElement].flatMap((x) => [...x.querySelectorAll("code, pre")]);
+    const done = await copied(b.dataset.copy, near.find((x) => x.textContent === b.dataset.copy));
+    b.textContent = document.getElementById("said").textContent = done ? "Copied" : "Not copied. It is selected: press Ctrl+C";
+    setTimeout(() => { b.textContent = "Copy"; }, done ? 1500 : 8000);
+  };
+
   // What new content needs, and what a page has at first.
   const dress = (root) => {
     each(root, "time[datetime]", tell);
@@ -62,14 +127,10 @@
   };
   const ticked = () => document.querySelectorAll("[data-needs-ticked]").forEach((b) => { b.disabled = !b.form.querySelector("input[name=ids]:checked"); });
 
-  document.addEventListener("click", async (e) => {
+  document.addEventListener("click", (e) => {
     const b = e.target.closest("button");
     if (!b) return;
-    if (b.dataset.copy !== undefined) {
-      await navigator.clipboard?.writeText(b.dataset.copy);
-      b.textContent = "Copied";
-      setTimeout(() => { b.textContent = "Copy"; }, 1500);
-    }
+    if (b.dataset.copy !== undefined) copy(b);
     if (b.dataset.tickAll !== undefined) {
       const boxes = [...b.form.querySelectorAll("input[name=ids]")], on = !boxes.every((x) => x.checked);
       boxes.forEach((x) => { x.checked = on; });
@@ -82,8 +143,6 @@
     const form = e.target.closest?.("form[data-autosubmit]");
     if (form && e.target.tagName === "SELECT") form.requestSubmit();
   });
-  // The form of a webhook is sent as any form; htmx has its parts only.
-  document.addEventListener("submit", (e) => { if (e.target.dataset.plainSubmit !== undefined) e.stopImmediatePropagation(); }, true);
   document.addEventListener("htmx:after:swap", () => dress(document.body));
   // Filters leave out of the address what is empty.
   document.addEventListener("formdata", (e) => {
