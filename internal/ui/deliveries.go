@@ -3,38 +3,39 @@ package ui
 import (
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"github.com/quantfolio/qhook/client"
 )
 
 // classes are the error classes that deliveries can be filtered by.
-var classes = []string{"http_status", "timeout", "connect", "tls", "connection_lost", "redirect", "bad_response", "too_large", "address", "cancelled"}
+var classes = []string{"http_status", "timeout", "connect", "tls", "connection_lost", "redirect", "bad_response",
+	"too_large", "address", "cancelled"}
 
 type deliveriesPage struct {
-	Filter     filter
+	Search     search
 	List       client.DeliveryPage
 	WebhookIDs []string
 	Names      map[string]string
 	Types      []client.EventType
 	Classes    []string
 	Statuses   []string
-	Spans      any
 }
 
 // deliveryQuery is the filter as a query of the API.
 func deliveryQuery(f filter) client.DeliveryQuery {
-	q := client.DeliveryQuery{WebhookID: f.Get("webhook"), EventType: f.Get("type"), Status: f.Get("status"), LastStatus: f.Get("code"),
-		LastClass: f.Get("class"), Cursor: f.Get("cursor"), Limit: 50}
-	q.Since, q.Until = f.times()
-	return q
+	return client.DeliveryQuery{WebhookID: f.Get("webhook"), EventType: f.Get("type"), Status: f.Get("status"),
+		LastStatus: f.Get("code"), LastClass: f.Get("class"), Since: f.Get("since"), Until: f.Get("until"),
+		Cursor: f.Get("cursor"), Limit: 50}
 }
 
 func (u *UI) deliveries(v *visit) error {
-	p := deliveriesPage{Filter: filter(v.r.URL.Query()), Classes: classes, Spans: spans,
-		Statuses: []string{client.StatusWaiting, client.StatusDelivered, client.StatusExhausted, client.StatusCancelled}}
-	var err error
-	if p.List, err = v.c.Deliveries(v.r.Context(), deliveryQuery(p.Filter)); err != nil {
+	p := deliveriesPage{Search: searchOf(v.r.URL.Query()), Classes: classes, Statuses: []string{client.StatusWaiting,
+		client.StatusDelivered, client.StatusExhausted, client.StatusCancelled}}
+	err := p.Search.ask(func(f filter) (err error) {
+		p.List, err = v.c.Deliveries(v.r.Context(), deliveryQuery(f))
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if p.WebhookIDs, p.Names, err = v.webhookNames(); err != nil {
@@ -43,7 +44,7 @@ func (u *UI) deliveries(v *visit) error {
 	if p.Types, err = v.c.EventTypes(v.r.Context()); err != nil {
 		return err
 	}
-	u.show(v, http.StatusOK, "deliveries", "Deliveries", p)
+	u.show(v, p.Search.status(), "deliveries", "Deliveries", p)
 	return nil
 }
 
@@ -86,82 +87,5 @@ func (u *UI) retry(v *visit) error {
 		return err
 	}
 	v.redirect(v.base() + "/deliveries/" + url.PathEscape(id))
-	return nil
-}
-
-// retryPage is the retrying of many deliveries: before it begins, and after each step. The steps are asked for by the page,
-// so that it stops when the page is left, and what was done is on record either way.
-type retryPage struct {
-	Filter  filter
-	Count   client.DeliveryCount
-	Running bool
-	Ended   bool
-	Done    int
-	Skipped int
-	Cursor  string
-	Back    string // the list that it began at
-}
-
-func (u *UI) confirmRetry(v *visit) error {
-	p := retryPage{Filter: filter(v.r.URL.Query())}
-	p.Back = v.base() + "/deliveries" + with(p.Filter.Values(), "done", "")
-	if done := p.Filter.Get("done"); done != "" { // it was stopped
-		p.Done, _ = strconv.Atoi(done)
-		delete(p.Filter, "done")
-	}
-	q := deliveryQuery(p.Filter)
-	statuses := []string{q.Status}
-	if q.Status == "" { // what is delivered is retried only if it is asked for
-		statuses = []string{client.StatusWaiting, client.StatusExhausted, client.StatusCancelled}
-	}
-	for _, q.Status = range statuses {
-		n, err := v.c.CountDeliveries(v.r.Context(), q)
-		if err != nil {
-			return err
-		}
-		p.Count.Count += n.Count
-		p.Count.More = p.Count.More || n.More
-	}
-	u.show(v, http.StatusOK, "retry", "Retry deliveries", p)
-	return nil
-}
-
-func (u *UI) retryMany(v *visit) error {
-	if err := v.r.ParseForm(); err != nil {
-		return err
-	}
-	if ids := v.r.PostForm["ids"]; len(ids) > 0 || v.r.PostForm.Has("selected") {
-		return u.retrySelected(v, ids)
-	}
-	number := func(name string) int { n, _ := strconv.Atoi(v.r.PostFormValue(name)); return max(n, 0) }
-	p := retryPage{Filter: filter(v.r.URL.Query()), Running: true, Done: number("done"), Skipped: number("skipped")}
-	p.Count = client.DeliveryCount{Count: number("count"), More: v.r.PostFormValue("more") == "true"}
-	p.Back = v.base() + "/deliveries" + with(p.Filter.Values(), "cursor", "")
-	q := deliveryQuery(p.Filter)
-	q.Cursor, q.Limit = v.r.PostFormValue("cursor"), 200
-	step, err := v.c.RetryDeliveries(v.r.Context(), client.RetryMany{Query: q, All: true})
-	if err != nil {
-		return err
-	}
-	p.Done, p.Skipped, p.Cursor = p.Done+step.Retried, p.Skipped+step.Skipped, step.Next
-	p.Ended = p.Cursor == ""
-	if v.r.Header.Get("HX-Request") != "" {
-		return u.part(v, "retry", "progress", p)
-	}
-	u.show(v, http.StatusOK, "retry", "Retry deliveries", p)
-	return nil
-}
-
-func (u *UI) retrySelected(v *visit, ids []string) error {
-	p := retryPage{Filter: filter(v.r.URL.Query()), Running: true, Ended: true, Count: client.DeliveryCount{Count: len(ids)}}
-	p.Back = v.base() + "/deliveries" + with(p.Filter.Values(), "cursor", "")
-	if len(ids) > 0 {
-		step, err := v.c.RetryDeliveries(v.r.Context(), client.RetryMany{IDs: ids})
-		if err != nil {
-			return err
-		}
-		p.Done, p.Skipped = step.Retried, step.Skipped
-	}
-	u.show(v, http.StatusOK, "retry", "Retry deliveries", p)
 	return nil
 }

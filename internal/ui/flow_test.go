@@ -78,7 +78,7 @@ func TestIntegrator(t *testing.T) {
 	r.do(ctx, press("Retry now"), says("Delivered"), says("Attempt 2"))
 
 	// The rest, all at once.
-	r.do(ctx, chromedp.Navigate(r.url+"/t/default/deliveries?status=waiting"), press("Retry all that match"), says("2 deliveries"), press("Retry 2"), says("2 made due"), says("Done."))
+	r.do(ctx, chromedp.Navigate(r.url+"/t/default/deliveries?status=waiting"), press("Retry all that match"), says("2 deliveries"), inSteps, press("Retry 2"), says("2 made due"), says("Done."))
 	eventually(t, "everything is delivered", func() bool {
 		return len(must(r.operator.Deliveries(t.Context(), client.DeliveryQuery{Status: client.StatusDelivered}))(t).Deliveries) == 4
 	})
@@ -104,7 +104,7 @@ func TestBulkRetry(t *testing.T) {
 		return must(r.operator.CountDeliveries(t.Context(), client.DeliveryQuery{Status: client.StatusWaiting}))(t).Count == 540
 	})
 	r.signIn(ctx)
-	r.do(ctx, chromedp.Navigate(r.url+"/t/default/deliveries?status=waiting"), press("Retry all that match"), says("540 deliveries"), press("Retry 540"), says("540 made due"), says("Done."))
+	r.do(ctx, chromedp.Navigate(r.url+"/t/default/deliveries?status=waiting"), press("Retry all that match"), says("540 deliveries"), inSteps, press("Retry 540"), says("540 made due"), says("Done."))
 	r.do(ctx, chromedp.Navigate(r.url+"/t/default/deliveries?status=exhausted"), when("two are ticked", `(() => { const x = [...document.querySelectorAll("input[name=ids]")].slice(0, 2); x.forEach((b) => b.click()); return x.length === 2 })()`),
 		press("Retry the selected"), says("2 made due"))
 	eventually(t, "all were tried again", func() bool {

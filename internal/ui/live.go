@@ -12,7 +12,7 @@ import (
 )
 
 type livePage struct {
-	Filter     filter
+	Search     search
 	WebhookIDs []string
 	Names      map[string]string
 	Types      []client.EventType
@@ -20,7 +20,7 @@ type livePage struct {
 }
 
 func (u *UI) live(v *visit) error {
-	p := livePage{Filter: filter(v.r.URL.Query())}
+	p := livePage{Search: searchOf(v.r.URL.Query())}
 	var err error
 	if p.WebhookIDs, p.Names, err = v.webhookNames(); err != nil {
 		return err
@@ -28,12 +28,16 @@ func (u *UI) live(v *visit) error {
 	if p.Types, err = v.c.EventTypes(v.r.Context()); err != nil {
 		return err
 	}
-	recent, err := v.c.Deliveries(v.r.Context(), client.DeliveryQuery{WebhookID: p.Filter.Get("webhook"), EventType: p.Filter.Get("type"), Limit: 20})
+	err = p.Search.ask(func(f filter) error {
+		recent, err := v.c.Deliveries(v.r.Context(), client.DeliveryQuery{WebhookID: f.Get("webhook"),
+			EventType: f.Get("type"), Limit: 20})
+		p.Recent = recent.Deliveries
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	p.Recent = recent.Deliveries
-	u.show(v, http.StatusOK, "live", "Live", p)
+	u.show(v, p.Search.status(), "live", "Live", p)
 	return nil
 }
 

@@ -131,9 +131,18 @@ func (u *UI) failed(v *visit, err error) {
 	case errors.As(err, &large):
 		u.fail(v, http.StatusRequestEntityTooLarge, "The form is too large.")
 	default:
-		u.log.ErrorContext(v.r.Context(), "a page failed", "path", v.r.URL.Path, "error", err)
-		u.fail(v, http.StatusInternalServerError, "Something went wrong here. It is in the server's log.")
+		u.fail(v, http.StatusInternalServerError, u.said(v, err))
 	}
+}
+
+// said is an error in words; what is not for visitors is in the log.
+func (u *UI) said(v *visit, err error) string {
+	var p *client.Problem
+	if errors.As(err, &p) {
+		return sentence(p)
+	}
+	u.log.ErrorContext(v.r.Context(), "a page failed", "path", v.r.URL.Path, "error", err)
+	return "Something went wrong here. It is in the server's log."
 }
 
 // problem is the API's refusal of what a form asked for, when err is one; other errors are not about the form.
