@@ -262,13 +262,7 @@ func (u *UI) createWebhook(v *visit) error {
 		v.redirect(v.base() + "/webhooks/" + made.ID)
 		return nil
 	}
-	v.r.SetPathValue("id", made.ID)
-	head, err := v.head("key")
-	if err != nil {
-		return err
-	}
-	head.Key, head.Content = made.SigningKey, keyPage{}
-	u.show(v, http.StatusOK, "webhook-key", "Signing key of "+head.Name, head)
+	u.leadToKey(v, &made)
 	return nil
 }
 

@@ -47,15 +47,23 @@ func (u *UI) publishExample(v *visit) error {
 type accessPage struct {
 	Keys  []client.APIKey
 	More  []client.APIKey // links and sign-ins
-	New   client.APIKey   // that was just made; its Key is shown once
-	Link  string          // that was just made; shown once
-	Until client.Time     // of the link
+	New   newAccess
+	Gone  bool // what was just made was shown before
 	Error string
 	Hooks []string
 	Names map[string]string
 }
 
-func (u *UI) access(v *visit) error { return u.showAccess(v, accessPage{}, http.StatusOK) }
+// newAccess is a key or a link that was just made; it is shown once.
+type newAccess struct {
+	Key, Link string
+	Until     client.Time // of the link
+}
+
+func (u *UI) access(v *visit) error {
+	made, gone := answerTo[newAccess](u, v)
+	return u.showAccess(v, accessPage{New: made, Gone: gone}, http.StatusOK)
+}
 
 func (u *UI) showAccess(v *visit, p accessPage, status int) error {
 	var err error
@@ -91,7 +99,8 @@ func (u *UI) createKey(v *visit) error {
 	} else if err != nil {
 		return err
 	}
-	return u.showAccess(v, accessPage{New: made}, http.StatusOK)
+	u.answerAt(v, "/access", newAccess{Key: made.Key})
+	return nil
 }
 
 func (u *UI) deleteKey(v *visit) error {
@@ -119,7 +128,8 @@ func (u *UI) createLink(v *visit) error {
 	} else if base == "" {
 		base = "http://" + v.r.Host
 	}
-	return u.showAccess(v, accessPage{Link: base + made.Path, Until: made.ExpiresAt}, http.StatusOK)
+	u.answerAt(v, "/access", newAccess{Link: base + made.Path, Until: made.ExpiresAt})
+	return nil
 }
 
 type tenantsPage struct {

@@ -36,6 +36,7 @@ type UI struct {
 	policy string
 	mux    *http.ServeMux
 	pages  pages
+	once   once
 }
 
 // New makes the dashboard's handler.

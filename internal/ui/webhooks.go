@@ -2,6 +2,8 @@ package ui
 
 import (
 	"net/http"
+	"net/url"
+	"slices"
 
 	"github.com/quantfolio/qhook/client"
 )
@@ -26,9 +28,6 @@ type webhookPage struct {
 	State   client.WebhookStats
 	Numbers numbers
 	Recent  []client.Delivery
-	Key     string // a signing key that was just made; shown once
-	Matches map[string]bool
-	Types   []client.EventType
 	Content any // of the page below it
 }
 
@@ -95,16 +94,23 @@ func (u *UI) deleteWebhook(v *visit) error {
 
 // keyPage is about a webhook's signing keys.
 type keyPage struct {
+	Key   string // that was just made
+	Gone  bool   // it was shown before
 	Error string
 }
 
 func (u *UI) signingKey(v *visit) error {
+	key, gone := answerTo[string](u, v)
+	return u.showKey(v, keyPage{Key: key, Gone: gone}, http.StatusOK)
+}
+
+func (u *UI) showKey(v *visit, k keyPage, status int) error {
 	p, err := v.head("key")
 	if err != nil {
 		return err
 	}
-	p.Content = keyPage{}
-	u.show(v, http.StatusOK, "webhook-key", "Signing key of "+p.Name, p)
+	p.Content = k
+	u.show(v, status, "webhook-key", "Signing key of "+p.Name, p)
 	return nil
 }
 
@@ -124,23 +130,23 @@ func (u *UI) rotateKey(v *visit) error {
 		patch.SigningKeyOverlap = durationOf(v.r.PostFormValue("overlap"))
 	}
 	changed, err := v.c.UpdateWebhook(v.r.Context(), v.r.PathValue("id"), "", patch)
-	refused, ok := refusal(err)
-	if err != nil && !ok {
+	if refused, ok := refusal(err); ok {
+		return u.showKey(v, keyPage{Error: sentence(refused)}, refused.Status)
+	} else if err != nil {
 		return err
 	}
-	p, err := v.head("key")
-	if err != nil {
-		return err
-	}
-	p.Key = changed.SigningKey
-	status := http.StatusOK
-	if ok {
-		status, p.Content = refused.Status, keyPage{sentence(refused)}
-	} else {
-		p.Content = keyPage{}
-	}
-	u.show(v, status, "webhook-key", "Signing key of "+p.Name, p)
+	u.leadToKey(v, &changed)
 	return nil
+}
+
+// leadToKey goes on to the page of the webhook's signing keys, which shows a new one once.
+func (u *UI) leadToKey(v *visit, w *client.Webhook) {
+	at := "/webhooks/" + url.PathEscape(w.ID) + "/key"
+	if w.SigningKey == "" {
+		v.redirect(v.base() + at)
+		return
+	}
+	u.answerAt(v, at, w.SigningKey)
 }
 
 // sentence is what a problem says in one text.
@@ -158,15 +164,33 @@ func sentence(p *client.Problem) string {
 // testPage is a test send, before and after.
 type testPage struct {
 	Type   string
+	Types  []client.EventType // that the webhook wants
 	Result *client.TestResult
+	Gone   bool // the result was shown before
 	Error  string
 }
 
-func (u *UI) tryWebhook(v *visit) error { return u.showTest(v, testPage{}, http.StatusOK) }
+func (u *UI) tryWebhook(v *visit) error {
+	p, gone := answerTo[testPage](u, v)
+	p.Gone = gone
+	return u.showTest(v, p, http.StatusOK)
+}
 
 func (u *UI) testWebhook(v *visit) error {
 	p := testPage{Type: v.r.PostFormValue("type")}
-	res, err := v.c.TestWebhook(v.r.Context(), v.r.PathValue("id"), p.Type)
+	w, err := v.c.Webhook(v.r.Context(), v.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	types, err := v.wanted(&w)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(types, func(t client.EventType) bool { return t.Type == p.Type }) {
+		p.Error = "The webhook does not want " + p.Type + ". Choose one of the events that it wants."
+		return u.showTest(v, p, http.StatusUnprocessableEntity)
+	}
+	res, err := v.c.TestWebhook(v.r.Context(), w.ID, p.Type)
 	if refused, ok := refusal(err); ok {
 		p.Error = sentence(refused)
 		return u.showTest(v, p, refused.Status)
@@ -174,7 +198,8 @@ func (u *UI) testWebhook(v *visit) error {
 		return err
 	}
 	p.Result = &res
-	return u.showTest(v, p, http.StatusOK)
+	u.answerAt(v, "/webhooks/"+url.PathEscape(w.ID)+"/test", p)
+	return nil
 }
 
 func (u *UI) showTest(v *visit, t testPage, status int) error {
@@ -182,18 +207,23 @@ func (u *UI) showTest(v *visit, t testPage, status int) error {
 	if err != nil {
 		return err
 	}
-	if p.Types, err = v.c.EventTypes(v.r.Context()); err != nil {
+	if t.Types, err = v.wanted(&p.Webhook); err != nil {
 		return err
-	}
-	if t.Type == "" {
-		preview, err := v.c.PreviewWebhook(v.r.Context(), client.PreviewWebhook{ID: p.ID})
-		if err == nil {
-			t.Type = preview.Type
-		}
 	}
 	p.Content = t
 	u.show(v, status, "webhook-test", "Test "+p.Name, p)
 	return nil
+}
+
+// wanted are the event types of the catalogue that a webhook asks for.
+func (v *visit) wanted(w *client.Webhook) ([]client.EventType, error) {
+	types, err := v.c.EventTypes(v.r.Context())
+	if err != nil {
+		return nil, err
+	}
+	as := client.NewWebhook{URL: w.URL, Method: w.Method, EventTypes: w.EventTypes}
+	p, err := v.c.PreviewWebhook(v.r.Context(), client.PreviewWebhook{NewWebhook: as, ID: w.ID})
+	return slices.DeleteFunc(types, func(t client.EventType) bool { return !slices.Contains(p.Matches, t.Type) }), err
 }
 
 // languages are those of the receiver code.
