@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -89,7 +90,10 @@ func readForm(r *http.Request) form {
 	return f
 }
 
-// webhook is what the form asks for. Durations that are none are found by errs.
+// unreadable stands for a duration that is none: the API refuses it, with all else that is wrong.
+const unreadable = client.Duration(-1)
+
+// webhook is what the form asks for. Durations that are none are in errs.
 func (f *form) webhook() (w client.NewWebhook, errs map[string]string) {
 	errs = map[string]string{}
 	w = client.NewWebhook{URL: f.URL, Method: f.Method, EventTypes: []string{}, OwnerID: f.OwnerID, Description: f.Description}
@@ -119,13 +123,14 @@ func (f *form) webhook() (w client.NewWebhook, errs map[string]string) {
 	if d := durationOf(f.Timeout); d != nil {
 		w.Timeout = *d
 	} else {
-		errs["timeout"] = "must be a duration such as 15s"
+		w.Timeout, errs["timeout"] = unreadable, "must be a duration such as 15s"
 	}
 	w.RetrySchedule = []client.Duration{}
 	for _, s := range strings.FieldsFunc(f.RetrySchedule, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' }) {
 		if d := durationOf(s); d != nil {
 			w.RetrySchedule = append(w.RetrySchedule, *d)
 		} else {
+			w.RetrySchedule = append(w.RetrySchedule, unreadable)
 			errs["retry_schedule"] = "must be delays such as 5s, 2m, 12h, with commas between"
 		}
 	}
@@ -148,8 +153,9 @@ func (f *form) patch() (client.WebhookPatch, map[string]string) {
 		Description: &w.Description, Timeout: &w.Timeout, RetrySchedule: &w.RetrySchedule}, errs
 }
 
-// place puts the API's errors to the fields that they are about.
+// place puts the API's errors to the fields that they are about, unless what is wrong with the field is known.
 func (p *formPage) place(errs []client.FieldError) {
+	known := maps.Clone(p.Errors)
 	for _, e := range errs {
 		field, _, _ := strings.Cut(e.Location, "[")
 		if field, _, _ = strings.Cut(field, "."); field == "generate_signing_key" {
@@ -157,6 +163,9 @@ func (p *formPage) place(errs []client.FieldError) {
 		}
 		if !slices.Contains([]string{"url", "method", "event_types", "owner_id", "description", "auth", "headers", "signing_key", "timeout", "retry_schedule"}, field) {
 			p.Other += e.Location + " " + e.Message + ". "
+			continue
+		}
+		if known[field] != "" {
 			continue
 		}
 		text := e.Message
@@ -174,12 +183,17 @@ func (p *formPage) place(errs []client.FieldError) {
 func (v *visit) preview(p *formPage, live bool) error {
 	w, _ := p.Form.webhook()
 	var err error
-	p.Preview, err = v.c.PreviewWebhook(v.r.Context(), client.PreviewWebhook{NewWebhook: w, ID: p.Form.ID, Type: p.Form.Sample})
+	ask := client.PreviewWebhook{NewWebhook: w, ID: p.Form.ID, Type: p.Form.Sample}
+	p.Preview, err = v.c.PreviewWebhook(v.r.Context(), ask)
+	if err == nil && !slices.Contains(p.Preview.Matches, ask.Type) {
+		ask.Type = "" // the first of those that it wants now
+		p.Preview, err = v.c.PreviewWebhook(v.r.Context(), ask)
+	}
 	if err != nil {
 		return err
 	}
-	if p.Form.Sample == "" {
-		p.Form.Sample = p.Preview.Type
+	if p.Form.Sample = p.Preview.Type; len(p.Preview.Matches) == 0 {
+		p.Form.Sample, p.Preview.Request = "", nil
 	}
 	if !live {
 		return nil
@@ -245,15 +259,11 @@ func (u *UI) createWebhook(v *visit) error {
 	f := readForm(v.r)
 	w, errs := f.webhook()
 	p := formPage{Form: f, Errors: errs}
-	var made client.Webhook
-	if len(errs) == 0 {
-		var err error
-		made, err = v.c.CreateWebhook(v.r.Context(), w)
-		if refused, ok := refusal(err); ok {
-			p.refused(refused)
-		} else if err != nil {
-			return err
-		}
+	made, err := v.c.CreateWebhook(v.r.Context(), w)
+	if refused, ok := refusal(err); ok {
+		p.refused(refused)
+	} else if err != nil {
+		return err
 	}
 	if len(p.Errors) > 0 || p.Other != "" {
 		return u.showForm(v, p, http.StatusUnprocessableEntity)
@@ -276,13 +286,11 @@ func (u *UI) updateWebhook(v *visit) error {
 	f := readForm(v.r)
 	patch, errs := f.patch()
 	p := formPage{Form: f, Errors: errs}
-	if len(errs) == 0 {
-		_, err := v.c.UpdateWebhook(v.r.Context(), f.ID, f.ETag, patch)
-		if refused, ok := refusal(err); ok {
-			p.refused(refused)
-		} else if err != nil {
-			return err
-		}
+	_, err := v.c.UpdateWebhook(v.r.Context(), f.ID, f.ETag, patch)
+	if refused, ok := refusal(err); ok {
+		p.refused(refused)
+	} else if err != nil {
+		return err
 	}
 	if len(p.Errors) > 0 || p.Other != "" {
 		return u.showForm(v, p, http.StatusUnprocessableEntity)
