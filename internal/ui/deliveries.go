@@ -41,6 +41,9 @@ func (u *UI) deliveries(v *visit) error {
 	if p.WebhookIDs, p.Names, err = v.webhookNames(); err != nil {
 		return err
 	}
+	if err := v.nameMore(p.Names, p.List.Deliveries); err != nil {
+		return err
+	}
 	if p.Types, err = v.c.EventTypes(v.r.Context()); err != nil {
 		return err
 	}

@@ -66,6 +66,9 @@ func (u *UI) event(v *visit) error {
 	if err != nil {
 		return err
 	}
+	if err := v.nameMore(names, e.Deliveries); err != nil {
+		return err
+	}
 	p := eventPage{e, names}
 	if v.r.Header.Get("HX-Request") != "" {
 		return u.part(v, "event", "now", p)

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"net/http"
 	"slices"
 
 	"github.com/quantfolio/qhook/client"
@@ -64,6 +65,9 @@ func (u *UI) overview(v *visit) error {
 		return err
 	}
 	p.Recent = recent.Deliveries
+	if err := v.nameMore(p.Names, p.Recent); err != nil {
+		return err
+	}
 	if v.r.Header.Get("HX-Request") != "" {
 		return u.part(v, "overview", "now", p)
 	}
@@ -109,5 +113,36 @@ func (v *visit) webhookNames() (ids []string, names map[string]string, err error
 	}
 }
 
-// maxNames is how many webhooks can be chosen from in a list.
-const maxNames = 500
+const (
+	maxNames = 500 // webhooks that can be chosen from in a list
+	maxMore  = 50  // others that are looked for, to name them
+)
+
+// nameMore adds the names of webhooks that deliveries are of and that are not among the first maxNames. One that has no
+// name then was deleted; beyond maxMore it is not known, and the ID stands for it.
+func (v *visit) nameMore(names map[string]string, list []client.Delivery) error {
+	if len(names) < maxNames {
+		return nil
+	}
+	looked := 0
+	for _, d := range list {
+		id := d.WebhookID
+		if _, known := names[id]; known {
+			continue
+		}
+		if looked++; looked > maxMore {
+			names[id] = short(id)
+			continue
+		}
+		w, err := v.c.Webhook(v.r.Context(), id)
+		switch {
+		case client.IsStatus(err, http.StatusNotFound):
+			names[id] = ""
+		case err != nil:
+			return err
+		default:
+			names[id] = nameOf(w.Description, w.URL)
+		}
+	}
+	return nil
+}

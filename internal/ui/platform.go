@@ -3,6 +3,7 @@ package ui
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -31,17 +32,36 @@ type watch struct {
 	URL    string // of this part
 }
 
-// watchEvents reads the latest events and what became of them: of one object, or of all.
-func (v *visit) watchEvents(object string) (w watch, err error) {
+// watched is how many events are shown of what happens.
+const watched = 6
+
+// watchEvents reads the latest events and what became of them: of an object, of all that is an owner's, of both, or of
+// everything.
+func (v *visit) watchEvents(object, owner string) (w watch, err error) {
 	if v.caller.Role == client.RoleAdvisor {
 		return w, nil // sees no events
 	}
-	w.URL = v.base() + "/platform/watch" + queryOf("object", object)
-	list, err := v.c.Events(v.r.Context(), client.EventQuery{ObjectID: object, Limit: 6})
-	if err != nil {
-		return w, err
+	w.URL = v.base() + "/platform/watch" + queryOf("object", object, "owner", owner)
+	var queries []client.EventQuery
+	if object != "" || owner == "" {
+		queries = append(queries, client.EventQuery{ObjectID: object})
 	}
-	for _, e := range list.Events {
+	if owner != "" {
+		queries = append(queries, client.EventQuery{ObjectOwnerID: owner})
+	}
+	var latest []client.StoredEvent
+	for _, q := range queries {
+		if q.Limit = watched; object+owner != "" {
+			q.Since = searchSpan
+		}
+		list, err := v.c.Events(v.r.Context(), q)
+		if err != nil {
+			return w, err
+		}
+		latest = append(latest, list.Events...)
+	}
+	slices.SortStableFunc(latest, func(x, y client.StoredEvent) int { return y.AcceptedAt.Compare(x.AcceptedAt.Time) })
+	for _, e := range latest[:min(watched, len(latest))] {
 		full, err := v.c.Event(v.r.Context(), e.ID)
 		if err != nil {
 			return w, err
@@ -52,7 +72,7 @@ func (v *visit) watchEvents(object string) (w watch, err error) {
 }
 
 func (u *UI) platformWatch(v *visit) error {
-	w, err := v.watchEvents(v.r.FormValue("object"))
+	w, err := v.watchEvents(v.r.FormValue("object"), v.r.FormValue("owner"))
 	if err != nil {
 		return err
 	}
@@ -73,7 +93,7 @@ func (u *UI) showPlatform(v *visit, p platformPage, status int) error {
 	if err != nil {
 		return err
 	}
-	if p.Watch, err = v.watchEvents(""); err != nil {
+	if p.Watch, err = v.watchEvents("", ""); err != nil {
 		return err
 	}
 	u.show(v, status, "platform", "Platform", p)
@@ -127,7 +147,7 @@ func (u *UI) showInvestor(v *visit, id string, p platformPage, status int) error
 		}
 		p.Sessions = append(p.Sessions, sessions.Items...)
 	}
-	if p.Watch, err = v.watchEvents(""); err != nil {
+	if p.Watch, err = v.watchEvents(id, id); err != nil {
 		return err
 	}
 	u.show(v, status, "investor", investor.Name, p)
@@ -200,7 +220,7 @@ func (u *UI) showSession(v *visit, p platformPage, status int) error {
 		return err
 	}
 	p.Investor = &investor
-	if p.Watch, err = v.watchEvents(id); err != nil {
+	if p.Watch, err = v.watchEvents(id, ""); err != nil {
 		return err
 	}
 	u.show(v, status, "session", s.Title, p)
