@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -19,7 +21,8 @@ type output[T any] struct{ Body T }
 func (a *api) registerEvents() {
 	register(a, operation{
 		id: "list-events", method: http.MethodGet, path: "/v1/events", tag: "Events", summary: "List events, newest first",
-		status: http.StatusOK, roles: readers, errors: []int{http.StatusBadRequest},
+		text:   "A key of one webhook sees those that it gets; a page may have few of them, or none, although there is a next.",
+		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusBadRequest},
 	}, a.listEvents)
 	register(a, operation{
 		id: "get-event", method: http.MethodGet, path: "/v1/events/{id}", tag: "Events", summary: "Read an event with its deliveries",
@@ -73,20 +76,62 @@ func (a *api) listEvents(ctx context.Context, in *listEventsInput) (*output[clie
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.store.ListEvents(ctx, tenant, f, store.Seq(from.first), in.Limit+1)
+	found, next, err := a.eventsPage(ctx, f, store.Seq(from.first), in.Limit)
 	if err != nil {
-		return nil, fmt.Errorf("list events: %w", err)
+		return nil, err
 	}
-	out := client.EventPage{Events: make([]client.StoredEvent, 0, len(found)), Since: resolved(from.since), Until: resolved(from.until)}
-	if len(found) > in.Limit {
-		found = found[:in.Limit]
-		from.first = int64(found[in.Limit-1].Seq)
+	out := client.EventPage{Events: make([]client.StoredEvent, 0, len(found)),
+		Since: resolved(from.since), Until: resolved(from.until)}
+	if from.first = int64(next); next != 0 {
 		out.Next = encodeCursor(hash, from)
 	}
 	for i := range found {
-		out.Events = append(out.Events, viewStored(&found[i]))
+		e := viewStored(&found[i])
+		if callerOf(ctx).key.Webhook != "" {
+			e.DeliveryCount = 1
+		}
+		out.Events = append(out.Events, e)
 	}
 	return &output[client.EventPage]{out}, nil
+}
+
+// lookedEvents is how many events are looked at, about, for one page of those that one webhook gets.
+const lookedEvents = 1000
+
+// eventsPage lists events below before. For a caller who sees one webhook it is those that the webhook gets, and may
+// have few or none although there is a next page, which begins below next; 0: there is none.
+func (a *api) eventsPage(ctx context.Context, f store.EventFilter, before store.Seq, limit int) (
+	page []store.EventRecord, next store.Seq, err error) {
+	c, bound := callerOf(ctx), int64(0)
+	if c.key.Webhook != "" {
+		w, err := a.store.WebhookByID(ctx, c.tenant, c.key.Webhook)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, 0, nil
+		} else if err != nil {
+			return nil, 0, fmt.Errorf("find webhook %s: %w", c.key.Webhook, err)
+		}
+		bound = w.Num
+	}
+	for looked := 0; looked < lookedEvents; {
+		found, err := a.store.ListEvents(ctx, c.tenant, f, before, limit+1)
+		if err != nil {
+			return nil, 0, fmt.Errorf("list events: %w", err)
+		}
+		for i := range found {
+			if bound != 0 && !slices.Contains(found[i].Webhooks, bound) {
+				continue
+			}
+			if len(page) == limit {
+				return page, page[limit-1].Seq, nil
+			}
+			page = append(page, found[i])
+		}
+		if len(found) <= limit {
+			return page, 0, nil
+		}
+		looked, before = looked+len(found), found[limit].Seq
+	}
+	return page, before, nil
 }
 
 type byID struct {

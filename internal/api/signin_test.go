@@ -132,7 +132,7 @@ func TestBoundKeys(t *testing.T) {
 	r.keys["bound"] = r.must(201, "link", "POST", "/v1/sign-in", "").str("key")
 
 	hook := "/v1/webhooks/" + mine
-	for _, target := range []string{hook, hook + "/receiver", "/v1/webhooks", "/v1/deliveries", "/v1/deliveries/count", "/v1/deliveries/" + own, "/v1/stats", "/v1/stats/webhooks", "/v1/event-types", "/v1/sign-in"} {
+	for _, target := range []string{hook, hook + "/receiver", "/v1/webhooks", "/v1/deliveries", "/v1/deliveries/count", "/v1/deliveries/" + own, "/v1/events", "/v1/stats", "/v1/stats/webhooks", "/v1/event-types", "/v1/sign-in"} {
 		if p := r.must(200, "bound", "GET", target, ""); strings.Contains(p.body, other) {
 			t.Errorf("GET %s tells of the other webhook: %s", target, p.body)
 		}
@@ -164,7 +164,7 @@ func TestBoundKeys(t *testing.T) {
 
 	// Whatever is not opened above is closed.
 	open := []string{"get-webhook", "list-webhooks", "update-webhook", "test-webhook", "preview-webhook", "get-receiver", "list-deliveries", "count-deliveries", "get-delivery",
-		"retry-delivery", "retry-deliveries", "get-event", "list-event-types", "get-stats", "list-webhook-stats", "create-link", "sign-in", "get-sign-in", "sign-out", "watch-attempts"}
+		"retry-delivery", "retry-deliveries", "get-event", "list-events", "list-event-types", "get-stats", "list-webhook-stats", "create-link", "sign-in", "get-sign-in", "sign-out", "watch-attempts"}
 	var doc struct {
 		Paths map[string]map[string]struct{ OperationID string }
 	}
