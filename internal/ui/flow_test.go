@@ -143,8 +143,25 @@ func TestWhoMayWhat(t *testing.T) {
 
 	link := must(r.operator.CreateLink(t.Context(), client.NewLink{Role: client.RoleViewer, WebhookID: one.ID}))(t)
 	r.do(ctx, chromedp.Navigate(r.url+link.Path), press("Sign in"), says("The first"), chromedp.Navigate(r.url+"/t/default/deliveries"), says("The first"),
-		chromedp.WaitNotPresent(`//main//*[contains(text(), "The second")]`), chromedp.Navigate(r.url+"/t/default/webhooks/"+two.ID), says("no such webhook"),
-		chromedp.Navigate(r.url+"/t/default/events"), says("may not do this"))
+		chromedp.WaitNotPresent(`//main//*[contains(text(), "The second")]`), chromedp.Navigate(r.url+"/t/default/webhooks/"+two.ID), says("no such webhook"))
+
+	// It finds the events that the webhook gets, by ID, type and object, and no other.
+	e := client.Event{Type: "qap.investor.created", ObjectID: "their-investor", ObjectOwnerID: "a", OwnerID: "a"}
+	only := client.NewWebhook{URL: r.receivers.URL + "/ok", EventTypes: []string{"qap.investor.deleted"}}
+	must(r.operator.CreateWebhook(t.Context(), only))(t)
+	theirs := must(r.operator.Publish(t.Context(), e))(t).ID
+	types := []string{"qap.investor.advice.**"}
+	must(r.operator.UpdateWebhook(t.Context(), one.ID, "", client.WebhookPatch{EventTypes: &types}))(t)
+	e.ObjectID = "another's-investor"
+	foreign := must(r.operator.Publish(t.Context(), e))(t).ID
+	r.do(ctx, chromedp.Click(`//nav//a[text()="Events"]`), says("their-in"), fill("object_id", "their-investor"), press("Search"),
+		when("one is found", `document.querySelectorAll("a.row").length === 1`), press("Investor created"), says(theirs),
+		chromedp.WaitNotPresent(`//main//*[contains(text(), "The second")]`),
+		chromedp.Navigate(r.url+"/t/default/events"), fill("object_id", "another's-investor"), press("Search"), says("No event like this"),
+		chromedp.Navigate(r.url+"/t/default/events"), fill("type", "qap.investor.deleted"), press("Search"),
+		when("it is found by type", `document.querySelectorAll("a.row").length === 1`),
+		fill("id", theirs), press("Search"), says("their-investor"),
+		chromedp.Navigate(r.url+"/t/default/events?id="+foreign), says("no such event"))
 }
 
 // TestForeignSites: what another site's page sends with the visitor's cookie does nothing.
