@@ -50,9 +50,9 @@ type Stats struct {
 // The states of a webhook, worst first.
 const (
 	StateDisabledByUs = "switched_off" // by the server, since the receiver answered 410
-	StateFailing      = "failing"      // nothing was delivered in the last hour with attempts, and something failed
-	StateUnsteady     = "unsteady"     // some attempts failed in the last hour with attempts
-	StateOK           = "ok"           // all attempts of the last hour with attempts were delivered
+	StateFailing      = "failing"      // since the last delivery attempts only failed, for a minute or more
+	StateUnsteady     = "unsteady"     // some attempts failed in the hour up to the last one
+	StateOK           = "ok"           // all attempts of the hour up to the last one were delivered
 	StateIdle         = "idle"         // no attempt in the last 30 days
 	StatePaused       = "paused"       // by a person
 )

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/store"
 	"github.com/quantfolio/qhook/internal/ui"
 	"github.com/quantfolio/qhook/internal/webhook"
@@ -137,6 +138,60 @@ func TestFailingSince(t *testing.T) {
 			if got := failingSince(rows(s), finer); !got.Equal(wanted) {
 				t.Errorf("failingSince(%q, %t) = %v, want %v", s, finer, got, wanted)
 			}
+		}
+	}
+}
+
+// TestStateIsOfTheLastAttempts: a webhook fails from the minute on from which nothing is delivered, and is in order again
+// an hour after its last failure, wherever hours begin.
+func TestStateIsOfTheLastAttempts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	now := time.Now().UTC().Truncate(time.Minute)
+	type minute struct {
+		ago               time.Duration
+		delivered, failed int64
+	}
+	want := map[string]string{}
+	var batch store.Batch
+	for i, tt := range []struct {
+		minutes []minute
+		want    string
+		since   time.Duration
+	}{
+		{[]minute{{30, 5, 0}, {4, 3, 0}, {2, 0, 1}, {1, 0, 7}}, client.StateFailing, 2}, // an outage that began just now
+		{[]minute{{4, 3, 0}, {1, 1, 1}}, client.StateUnsteady, 0},
+		{[]minute{{50, 0, 9}, {1, 2, 0}}, client.StateUnsteady, 0},
+		{[]minute{{70, 0, 9}, {65, 1, 0}, {2, 3, 0}}, client.StateOK, 0},
+		{[]minute{{310, 0, 9}, {305, 1, 0}, {300, 0, 1}}, client.StateFailing, 300}, // and not tried since
+		{[]minute{{130, 1, 0}, {100, 0, 1}, {65, 0, 1}, {1, 0, 1}}, client.StateFailing, 100},
+	} {
+		id := r.must(201, admin, "POST", "/v1/webhooks", hookBody).str("id")
+		want[id] = tt.want
+		if tt.since != 0 {
+			want[id] += " since " + now.Add(-tt.since*time.Minute).Format(time.RFC3339)
+		}
+		for _, m := range tt.minutes {
+			x := store.Rollup{Tenant: "default", Webhook: int64(i + 1), At: now.Add(-m.ago * time.Minute)}
+			x.Delivered, x.Retried = m.delivered, m.failed
+			batch.Rollups = append(batch.Rollups, x)
+		}
+	}
+	if err := r.store.Commit(t.Context(), &batch); err != nil {
+		t.Fatal(err)
+	}
+	failing := len(r.must(200, viewer, "GET", "/v1/webhooks?state=failing", "").items())
+	if failing != 3 {
+		t.Errorf("%d webhooks are listed as failing, want 3", failing)
+	}
+	for _, x := range r.must(200, viewer, "GET", "/v1/stats/webhooks", "").items() {
+		got := x["state"].(string)
+		if s, ok := x["since"].(string); ok {
+			at, _ := time.Parse(time.RFC3339, s)
+			got += " since " + at.Format(time.RFC3339)
+		}
+		if id := x["id"].(string); got != want[id] {
+			t.Errorf("a webhook is %s, want %s", got, want[id])
 		}
 	}
 }

@@ -230,14 +230,16 @@ func TestStateOf(t *testing.T) {
 	for _, c := range []struct {
 		enabled, byUs bool
 		last          *store.Counts
+		failing       bool // since the last delivery
 		want          string
 	}{
-		{true, false, nil, client.StateIdle}, {true, false, counts(5, 0, 0), client.StateOK}, {true, false, counts(5, 1, 0), client.StateUnsteady}, {true, false, counts(5, 0, 1), client.StateUnsteady},
-		{true, false, counts(0, 1, 0), client.StateFailing}, {true, false, counts(0, 0, 1), client.StateFailing},
-		{false, false, nil, client.StatePaused}, {false, false, counts(0, 1, 0), client.StatePaused}, {false, true, counts(5, 0, 0), client.StateDisabledByUs}, {false, true, nil, client.StateDisabledByUs},
+		{true, false, counts(5, 1, 0), true, client.StateFailing}, {false, false, counts(5, 1, 0), true, client.StatePaused},
+		{true, false, nil, false, client.StateIdle}, {true, false, counts(5, 0, 0), false, client.StateOK}, {true, false, counts(5, 1, 0), false, client.StateUnsteady}, {true, false, counts(5, 0, 1), false, client.StateUnsteady},
+		{true, false, counts(0, 1, 0), false, client.StateFailing}, {true, false, counts(0, 0, 1), false, client.StateFailing},
+		{false, false, nil, false, client.StatePaused}, {false, false, counts(0, 1, 0), false, client.StatePaused}, {false, true, counts(5, 0, 0), false, client.StateDisabledByUs}, {false, true, nil, false, client.StateDisabledByUs},
 	} {
-		if got := stateOf(c.enabled, c.byUs, c.last); got != c.want {
-			t.Errorf("stateOf(%t, %t, %+v) = %s, want %s", c.enabled, c.byUs, c.last, got, c.want)
+		if got := stateOf(c.enabled, c.byUs, c.last, c.failing); got != c.want {
+			t.Errorf("stateOf(%t, %t, %+v, %t) = %s, want %s", c.enabled, c.byUs, c.last, c.failing, got, c.want)
 		}
 	}
 }

@@ -15,8 +15,9 @@ import (
 var states = []string{client.StateDisabledByUs, client.StateFailing, client.StateUnsteady, client.StateOK, client.StateIdle,
 	client.StatePaused}
 
-// stateOf is the policy: what a webhook's state is, from its settings and from what came of the last hour that had attempts.
-func stateOf(enabled, byUs bool, last *store.Counts) string {
+// stateOf is the policy: what a webhook's state is, from its settings, from what came of the hour up to its last
+// attempt (nil: there was none), and from whether attempts only failed since its last delivery.
+func stateOf(enabled, byUs bool, last *store.Counts, failing bool) string {
 	switch {
 	case !enabled && byUs:
 		return client.StateDisabledByUs
@@ -24,7 +25,7 @@ func stateOf(enabled, byUs bool, last *store.Counts) string {
 		return client.StatePaused
 	case last == nil:
 		return client.StateIdle
-	case last.Delivered == 0:
+	case failing || last.Delivered == 0:
 		return client.StateFailing
 	case last.Retried+last.Exhausted > 0:
 		return client.StateUnsteady
@@ -41,8 +42,9 @@ type webhookStats struct {
 	sums   map[int64]store.Counts   // over the period
 	days   map[int64][]store.Rollup // hours of the last day that had attempts
 	hours  map[int64][]store.Rollup // the same, with earlier ones where the last day does not tell the state
+	fine   map[int64][]store.Rollup // minutes of those that had failures lately, up to the last attempt
 	since  map[int64]time.Time      // of those that fail: since when, to the hour or minute
-	last   map[int64]store.Outcome
+	latest map[int64]store.Outcome
 }
 
 // read gets what all webhooks need.
@@ -60,21 +62,26 @@ func (s *webhookStats) read(ctx context.Context, from store.Stats, p period) err
 	for num, rows := range sums {
 		s.sums[num] = rows[0].Counts
 	}
-	if err := s.readHours(ctx, from); err != nil {
-		return err
-	}
-	if err := s.readSince(ctx, from); err != nil {
+	if err := s.readStates(ctx, from); err != nil {
 		return err
 	}
 	outcomes, err := from.LastOutcomes(ctx, s.tenant, s.nums)
 	if err != nil {
 		return fmt.Errorf("read the last outcomes: %w", err)
 	}
-	s.last = map[int64]store.Outcome{}
+	s.latest = map[int64]store.Outcome{}
 	for i := range outcomes {
-		s.last[outcomes[i].Webhook] = outcomes[i]
+		s.latest[outcomes[i].Webhook] = outcomes[i]
 	}
 	return nil
+}
+
+// readStates gets what tells the webhooks' states.
+func (s *webhookStats) readStates(ctx context.Context, from store.Stats) error {
+	if err := s.readHours(ctx, from); err != nil {
+		return err
+	}
+	return s.readMinutes(ctx, from)
 }
 
 // hour is the beginning of this one.
@@ -121,23 +128,45 @@ func (s *webhookStats) readHours(ctx context.Context, from store.Stats) (err err
 	return err
 }
 
-// lastHour is the last hour that had attempts; nil: there was none.
-func (s *webhookStats) lastHour(num int64) *store.Counts {
-	for i := len(s.hours[num]) - 1; i >= 0; i-- {
-		if r := &s.hours[num][i]; r.Attempts() > 0 {
-			return &r.Counts
+// lately are the last hour that had attempts and, where it had some, the hour before; nil: there was none. The hour up
+// to the last attempt is within them.
+func (s *webhookStats) lately(num int64) []store.Rollup {
+	rows := s.hours[num]
+	for len(rows) > 0 && rows[len(rows)-1].Attempts() == 0 {
+		rows = rows[:len(rows)-1]
+	}
+	n := len(rows)
+	if n > 1 && rows[n-1].At.Sub(rows[n-2].At) <= time.Hour {
+		return rows[n-2:]
+	}
+	return rows[max(0, n-1):]
+}
+
+// last is what came of the hour up to the last attempt, or where minutes are not read of the last whole hour.
+func (s *webhookStats) last(num int64) *store.Counts {
+	rows, fine := s.lately(num), s.fine[num]
+	if len(rows) == 0 {
+		return nil
+	}
+	if len(fine) == 0 {
+		return &rows[len(rows)-1].Counts
+	}
+	var sum store.Counts
+	for i := range fine {
+		if fine[len(fine)-1].At.Sub(fine[i].At) < time.Hour {
+			sum.Sum(&fine[i].Counts)
 		}
 	}
-	return nil
+	return &sum
 }
 
 // state is the webhook's.
 func (s *webhookStats) state(w *webhook.Webhook) string {
-	return stateOf(w.Enabled, w.DisabledReason != "", s.lastHour(w.Num))
+	return stateOf(w.Enabled, w.DisabledReason != "", s.last(w.Num), !s.since[w.Num].IsZero())
 }
 
 func (s *webhookStats) view(w *webhook.Webhook) client.WebhookStats {
-	sum, last := s.sums[w.Num], s.last[w.Num]
+	sum, last := s.sums[w.Num], s.latest[w.Num]
 	v := client.WebhookStats{
 		ID: w.ID, URL: w.URL, Method: string(w.Method), Description: w.Description,
 		EventTypes: append([]string{}, w.EventTypes...), State: s.state(w), Since: client.At(s.since[w.Num]),
@@ -150,31 +179,38 @@ func (s *webhookStats) view(w *webhook.Webhook) client.WebhookStats {
 	return v
 }
 
-// maxMinutes is how many webhooks that fail are looked at by the minute.
-const maxMinutes = 50
+// maxMinutes is how many webhooks with failures are looked at by the minute.
+const maxMinutes = 100
 
-// readSince finds out since when webhooks fail: since the beginning of the first hour, or in the last day minute, with
-// a failure after the last with a delivery.
-func (s *webhookStats) readSince(ctx context.Context, from store.Stats) error {
+// readMinutes finds out what came of the last minutes of webhooks that had failures lately, and since when they fail:
+// since the beginning of the first hour, or in the last day minute, with a failure after the last with a delivery.
+func (s *webhookStats) readMinutes(ctx context.Context, from store.Stats) error {
 	s.since = map[int64]time.Time{}
 	q := store.RollupQuery{Span: store.PerMinute, Since: s.now, Until: s.now.Add(time.Hour), Step: time.Minute}
+	failed := func(r store.Rollup) bool { return r.Retried+r.Exhausted > 0 }
 	for _, w := range s.hooks {
-		if s.state(w) != client.StateFailing {
+		rows := s.lately(w.Num)
+		if !w.Enabled || !slices.ContainsFunc(rows, failed) {
 			continue
 		}
-		since := failingSince(s.hours[w.Num], true)
-		s.since[w.Num] = since
-		if s.now.Sub(since) <= 24*time.Hour && len(q.Webhooks) < maxMinutes {
+		begin := rows[0].At
+		if rows[len(rows)-1].Delivered == 0 {
+			begin = failingSince(s.hours[w.Num], true)
+			s.since[w.Num] = begin
+		}
+		if s.now.Sub(begin) <= 24*time.Hour && len(q.Webhooks) < maxMinutes {
 			q.Webhooks = append(q.Webhooks, w.Num)
-			if since.Before(q.Since) {
-				q.Since = since
+			if begin.Before(q.Since) {
+				q.Since = begin
 			}
 		}
 	}
-	minutes, err := s.rollups(ctx, from, q)
-	for num, rows := range minutes {
-		if since := failingSince(rows, false); !since.IsZero() {
-			s.since[num] = since
+	var err error
+	s.fine, err = s.rollups(ctx, from, q)
+	for num, rows := range s.fine {
+		rows = slices.DeleteFunc(rows, func(r store.Rollup) bool { return r.Attempts() == 0 })
+		if s.fine[num] = rows; len(rows) > 0 {
+			s.since[num] = failingSince(rows, false)
 		}
 	}
 	return err

@@ -102,7 +102,7 @@ func (a *api) matcher(ctx context.Context, q *client.WebhookQuery, list []*webho
 			}
 		}
 		if len(s.hooks) > 0 {
-			if err := s.readHours(ctx, a.store); err != nil {
+			if err := s.readStates(ctx, a.store); err != nil {
 				return nil, err
 			}
 		}

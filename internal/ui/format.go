@@ -181,7 +181,7 @@ func stateText(state string) label {
 	case client.StateUnsteady:
 		return label{"Unsteady", "wait", "Some attempts fail."}
 	case client.StateOK:
-		return label{"Healthy", "good", "All attempts of the last hour with any were delivered."}
+		return label{"Healthy", "good", "All attempts of the hour up to the last one were delivered."}
 	case client.StateIdle:
 		return label{"Quiet", "off", "No attempt in 30 days."}
 	case client.StatePaused:
