@@ -22,7 +22,7 @@ func (a *api) registerEvents() {
 	register(a, operation{
 		id: "list-events", method: http.MethodGet, path: "/v1/events", tag: "Events", summary: "List events, newest first",
 		text:   "A key of one webhook sees those that it gets; a page may have few of them, or none, although there is a next.",
-		status: http.StatusOK, roles: readers, bound: true, errors: []int{http.StatusBadRequest},
+		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusBadRequest},
 	}, a.listEvents)
 	register(a, operation{
 		id: "get-event", method: http.MethodGet, path: "/v1/events/{id}", tag: "Events", summary: "Read an event with its deliveries",

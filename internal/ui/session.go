@@ -111,7 +111,7 @@ func (u *UI) askToSignIn(v *visit) {
 
 // signedInStill says whether the server answers, and whether the visitor is signed in.
 func (u *UI) signedInStill(w http.ResponseWriter, r *http.Request) {
-	_, err := u.client(u.keyOf(r), "").Caller(r.Context())
+	_, err := u.calls(r, u.keyOf(r), "").Caller(r.Context())
 	var p *client.Problem
 	w.Header().Set("Cache-Control", "no-store")
 	switch {
