@@ -102,7 +102,7 @@ func (t Table) only(where string) Table {
 // Tables are all that are copied, each after those that its rows refer to. Waiting has, of a store that keeps what it
 // works on in memory only, a row for each delivery that has neither a waiting row nor an outcome.
 var Tables = []Table{
-	table("tenants", PerStore, "id", "id text, name text, created_at time, consent bool"),
+	tableOf("tenants", PerStore, "id", TenantFields.columns()),
 	table("advisors", PerTenant, "num", `tenant text, num int, id text, version int, name text, email text,
 		created_at time, updated_at time`),
 	table("investors", PerTenant, "num", `tenant text, num int, id text, version int, advisor text, type text, name text,
@@ -115,10 +115,7 @@ var Tables = []Table{
 		created_at time`),
 	table("api_keys", PerStore, "id", `id text, tenant text, role text, advisor text, name text, hash blob,
 		created_at time, maker text, ends_at time, networks text, used_at time, used_from text`).only("kind = ''"), // those of limited life end with the move
-	table("webhooks", PerTenant, "num", `tenant text, num int, id text, url text, method text, event_types json,
-		owner_id text, auth json, auth_sealed blob, headers json, headers_sealed blob, signing_keys json,
-		signing_keys_sealed blob, description text, enabled bool, disabled_reason text, timeout int, retry_schedule json,
-		version int, created_at time, updated_at time, deleted_at time`),
+	tableOf("webhooks", PerTenant, "num", WebhookFields.columns()),
 	table("events", PerTenant, "seq", `tenant text, seq int, id uuid, type text, object_id text, object_owner_id text,
 		owner_id text, time time, webhooks nums, data text`),
 	table("outcomes", PerWebhook, "event, attempt", `tenant text, webhook int, event int, attempt int, kind text, at time,
@@ -130,11 +127,16 @@ var Tables = []Table{
 }
 
 func table(name string, per Per, key, columns string) Table {
-	t := Table{Name: name, Per: per}
+	var list []Column
 	for _, c := range strings.Split(columns, ",") {
 		f := strings.Fields(c)
-		t.Columns = append(t.Columns, Column{f[0], Form(f[1])})
+		list = append(list, Column{f[0], Form(f[1])})
 	}
+	return tableOf(name, per, key, list)
+}
+
+func tableOf(name string, per Per, key string, columns []Column) Table {
+	t := Table{Name: name, Per: per, Columns: columns}
 	for _, k := range strings.Split(key, ", ") {
 		t.Key = append(t.Key, t.Columns[t.Index(k)])
 	}

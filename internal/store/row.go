@@ -66,6 +66,12 @@ func SealWebhook(ring *webhook.Keyring, w *webhook.Webhook) (WebhookRow, error) 
 	return r, errors.Join(errs...)
 }
 
+// RecordOf is the row of a webhook.
+func RecordOf(ring *webhook.Keyring, w *webhook.Webhook) (*WebhookRecord, error) {
+	r, err := SealWebhook(ring, w)
+	return &WebhookRecord{*w, r}, err
+}
+
 // Opener reads the columns of webhooks. Most have the same texts, so each text is decoded once, and the webhooks share
 // what it says: nobody may change their EventTypes or RetrySchedule in place. It is for one reading, by one goroutine.
 type Opener struct {

@@ -171,11 +171,10 @@ func (db *DB) IdempotencyKey(ctx context.Context, tenant, caller, key string) (s
 
 // AddIdempotencyKey writes a key; see store.Advisory.
 func (db *DB) AddIdempotencyKey(ctx context.Context, tenant string, k store.IdempotencyKey) error {
-	if err := db.DropIdempotencyKeys(ctx, k.CreatedAt.Add(-store.IdempotencyLife)); err != nil {
-		return err
-	}
-	_, err := execute(ctx, db.pool, `INSERT INTO idempotency_keys (tenant, caller, key, request, object, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6)`, tenant, k.Caller, k.Key, k.Request[:], k.ObjectID, k.CreatedAt)
+	_, err := execute(ctx, db.pool, `WITH old AS (DELETE FROM idempotency_keys WHERE created_at < $7)
+		INSERT INTO idempotency_keys (tenant, caller, key, request, object, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6)`, tenant, k.Caller, k.Key, k.Request[:], k.ObjectID, k.CreatedAt,
+		k.CreatedAt.Add(-store.IdempotencyLife))
 	return wrap(constraint(err), "write an idempotency key")
 }
 

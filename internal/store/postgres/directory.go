@@ -10,36 +10,35 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
+var tenantColumns = store.TenantFields.Names()
+
 // CreateTenant writes t; see store.Directory.
 func (db *DB) CreateTenant(ctx context.Context, t store.Tenant) error {
-	_, err := execute(ctx, db.pool, `INSERT INTO tenants (id, name, created_at, consent) VALUES ($1, $2, $3, $4)`, t.ID, t.Name,
-		t.CreatedAt, t.Consent)
+	query, args := store.TenantFields.Insert("tenants", &t, placeholder, asTime)
+	_, err := execute(ctx, db.pool, query, args...)
 	return wrap(constraint(err), "create tenant "+t.ID)
 }
 
 // UpdateTenant changes t; see store.Directory.
 func (db *DB) UpdateTenant(ctx context.Context, t store.Tenant) error {
-	tag, err := execute(ctx, db.pool, `UPDATE tenants SET name = $1, consent = $2 WHERE id = $3`, t.Name, t.Consent, t.ID)
-	if err == nil && tag.RowsAffected() == 0 {
-		err = store.ErrNotFound
-	}
-	return wrap(err, "change tenant "+t.ID)
+	query, args := store.TenantFields.Update("tenants", &t, placeholder, asTime)
+	tag, err := execute(ctx, db.pool, query+` WHERE id = `+placeholder(len(args)+1), append(args, t.ID)...)
+	return wrap(changed(tag, err), "change tenant "+t.ID)
 }
 
 func scanTenant(row pgx.CollectableRow) (t store.Tenant, err error) {
-	err = row.Scan(&t.ID, &t.Name, &t.CreatedAt, &t.Consent)
-	t.CreatedAt = floor(t.CreatedAt)
+	err = row.Scan(store.TenantFields.Targets(&t, readAt)...)
 	return t, err
 }
 
 // TenantByID finds a tenant; see store.Directory.
 func (db *DB) TenantByID(ctx context.Context, id string) (store.Tenant, error) {
-	return one(ctx, db.pool, "tenant "+id, scanTenant, `SELECT id, name, created_at, consent FROM tenants WHERE id = $1`, id)
+	return one(ctx, db.pool, "tenant "+id, scanTenant, `SELECT `+tenantColumns+` FROM tenants WHERE id = $1`, id)
 }
 
 // ListTenants lists all tenants by ID; see store.Directory.
 func (db *DB) ListTenants(ctx context.Context) ([]store.Tenant, error) {
-	return collect(ctx, db.pool, "tenants", scanTenant, `SELECT id, name, created_at, consent FROM tenants ORDER BY id COLLATE "C"`)
+	return collect(ctx, db.pool, "tenants", scanTenant, `SELECT `+tenantColumns+` FROM tenants ORDER BY id COLLATE "C"`)
 }
 
 // A key of the operator's has no tenant; no tenant's ID is empty.

@@ -209,8 +209,11 @@ func TestTakeOverLooksAgain(t *testing.T) {
 	t.Parallel()
 	url, ring := pgtest.Shared(t).NewDatabase(t), mustRing(t)
 	a, b := mustOpen(t, url, ring), mustOpen(t, url, ring)
+	eventually(t, "a node beats", func() bool {
+		return number(t, b, `SELECT count(*) FROM beats WHERE node = $1 AND beat > 0`, a.node.Load().id) > 0
+	})
 	n := die(a)
-	last := number(t, b, `SELECT beat FROM beats WHERE node = $1`, n.id)
+	last := number(t, b, `SELECT beat FROM beats WHERE node = $1 ORDER BY beat DESC LIMIT 1`, n.id)
 	for _, c := range []struct {
 		beat int64
 		want bool

@@ -4,46 +4,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/quantfolio/qhook/internal/store"
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
-const (
-	webhookColumns = `num, tenant, id, url, method, event_types, owner_id, auth, auth_sealed, headers, headers_sealed,
-		signing_keys, signing_keys_sealed, description, enabled, disabled_reason, timeout, retry_schedule, version,
-		created_at, updated_at, deleted_at`
+var webhookColumns = store.WebhookFields.Names()
 
-	// Both tell the other nodes when they commit; see Watch.
-	insertWebhook = `WITH new AS (
-			INSERT INTO webhooks (tenant, id, url, method, event_types, owner_id, auth, auth_sealed, headers, headers_sealed,
-				signing_keys, signing_keys_sealed, description, enabled, disabled_reason, timeout, retry_schedule, updated_at,
-				deleted_at, created_at, version)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, 1)
-			RETURNING num)
-		SELECT num, pg_notify('` + channel + `', num::text) FROM new`
-
-	updateWebhook = `WITH new AS (
-			UPDATE webhooks SET url = $3, method = $4, event_types = $5, owner_id = $6, auth = $7, auth_sealed = $8,
-				headers = $9, headers_sealed = $10, signing_keys = $11, signing_keys_sealed = $12, description = $13,
-				enabled = $14, disabled_reason = $15, timeout = $16, retry_schedule = $17, updated_at = $18, deleted_at = $19,
-				version = version + 1, changed = pg_current_xact_id()
-			WHERE tenant = $1 AND id = $2 AND version = $20 AND deleted_at IS NULL
-			RETURNING num)
-		SELECT num, pg_notify('` + channel + `', num::text) FROM new`
-)
+// telling has the other nodes told of a statement's webhook when it commits; see Watch.
+func telling(query string) string {
+	return "WITH new AS (" + query + " RETURNING num) SELECT num, pg_notify('" + channel + "', num::text) FROM new"
+}
 
 // CreateWebhook writes w; see store.Webhooks. Errors: store.ErrNotFound for an unknown tenant, store.ErrExists.
 func (db *DB) CreateWebhook(ctx context.Context, w *webhook.Webhook) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	args, err := db.webhookArgs(w, w.CreatedAt)
+	r, err := store.RecordOf(db.keyring, w)
 	if err == nil {
+		r.W.Version = 1
+		query, args := store.WebhookFields.Insert("webhooks", r, placeholder, asTime)
 		var num int64
-		if err = db.pool.QueryRow(ctx, insertWebhook, args...).Scan(&num, nil); err == nil {
+		if err = db.pool.QueryRow(ctx, telling(query), args...).Scan(&num, nil); err == nil {
 			w.Num, w.Version = num, 1
 		}
 	}
@@ -54,9 +41,13 @@ func (db *DB) CreateWebhook(ctx context.Context, w *webhook.Webhook) error {
 func (db *DB) UpdateWebhook(ctx context.Context, w *webhook.Webhook) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	args, err := db.webhookArgs(w, w.Version)
+	r, err := store.RecordOf(db.keyring, w)
 	if err == nil {
-		err = db.pool.QueryRow(ctx, updateWebhook, args...).Scan(nil, nil)
+		query, args := store.WebhookFields.Update("webhooks", r, placeholder, asTime)
+		n := len(args)
+		query += fmt.Sprintf(`, changed = pg_current_xact_id()
+			WHERE tenant = $%d AND id = $%d AND version = $%d AND deleted_at IS NULL`, n+1, n+2, n+3)
+		err = db.pool.QueryRow(ctx, telling(query), append(args, w.Tenant, w.ID, w.Version)...).Scan(nil, nil)
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		if _, err = db.WebhookByID(ctx, w.Tenant, w.ID); err == nil {
@@ -103,16 +94,6 @@ func (db *DB) AllWebhooks(ctx context.Context) ([]*webhook.Webhook, error) {
 // loadTime bounds what no request waits for, such as the reading of all webhooks.
 const loadTime = 30 * time.Second
 
-// webhookArgs are $1 to $19 of insertWebhook and updateWebhook, and then the last.
-func (db *DB) webhookArgs(w *webhook.Webhook, last any) ([]any, error) {
-	r, err := store.SealWebhook(db.keyring, w)
-	return []any{
-		w.Tenant, w.ID, w.URL, string(w.Method), r.EventTypes, w.OwnerID, r.Auth, r.AuthSealed, r.Headers, r.HeadersSealed,
-		r.SigningKeys, r.SigningKeysSealed, w.Description, w.Enabled, w.DisabledReason, int64(w.Timeout), r.RetrySchedule,
-		w.UpdatedAt, nullable(w.DeletedAt), last,
-	}, err
-}
-
 // scanWebhook is what reads the rows of one query.
 func (db *DB) scanWebhook() pgx.RowToFunc[*webhook.Webhook] {
 	o := store.NewOpener(db.keyring)
@@ -120,17 +101,32 @@ func (db *DB) scanWebhook() pgx.RowToFunc[*webhook.Webhook] {
 }
 
 func scanWebhook(o *store.Opener, row pgx.CollectableRow) (*webhook.Webhook, error) {
-	var w webhook.Webhook
-	var r store.WebhookRow
-	var deletedAt *time.Time
-	if err := row.Scan(&w.Num, &w.Tenant, &w.ID, &w.URL, &w.Method, &r.EventTypes, &w.OwnerID, &r.Auth, &r.AuthSealed,
-		&r.Headers, &r.HeadersSealed, &r.SigningKeys, &r.SigningKeysSealed, &w.Description, &w.Enabled, &w.DisabledReason,
-		(*int64)(&w.Timeout), &r.RetrySchedule, &w.Version, &w.CreatedAt, &w.UpdatedAt, &deletedAt); err != nil {
+	r := new(store.WebhookRecord)
+	if err := row.Scan(store.WebhookFields.Targets(r, readAt)...); err != nil {
 		return nil, err
 	}
-	w.CreatedAt, w.UpdatedAt, w.DeletedAt = floor(w.CreatedAt), floor(w.UpdatedAt), orZero(deletedAt)
-	if err := o.Open(&r, &w); err != nil {
+	if err := o.Open(&r.R, &r.W); err != nil {
 		return nil, err
 	}
-	return &w, nil
+	return &r.W, nil
+}
+
+// placeholder is that of the n-th value.
+func placeholder(n int) string { return "$" + strconv.Itoa(n) }
+
+// asTime is a time as it is written, and readAt reads it.
+func asTime(t time.Time) any { return t }
+
+func readAt(t *time.Time) any { return (*floorTime)(t) }
+
+// floorTime is a time in the resolution of the stores; NULL is the zero time.
+type floorTime time.Time
+
+// ScanTimestamptz is called by pgx.
+func (t *floorTime) ScanTimestamptz(v pgtype.Timestamptz) error {
+	*t = floorTime{}
+	if v.Valid {
+		*t = floorTime(floor(v.Time))
+	}
+	return nil
 }

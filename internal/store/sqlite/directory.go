@@ -29,11 +29,13 @@ func constraint(err error) error {
 	return err
 }
 
+var tenantColumns = store.TenantFields.Names()
+
 // CreateTenant writes t; see store.Directory.
 func (db *DB) CreateTenant(ctx context.Context, t store.Tenant) error {
 	return db.change(ctx, "create tenant "+t.ID, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO tenants (id, name, created_at, consent) VALUES (?, ?, ?, ?)`,
-			t.ID, t.Name, t.CreatedAt.UnixMilli(), t.Consent)
+		query, args := store.TenantFields.Insert("tenants", &t, placeholder, unixMilli)
+		_, err := tx.ExecContext(ctx, query, args...)
 		return constraint(err)
 	})
 }
@@ -41,32 +43,29 @@ func (db *DB) CreateTenant(ctx context.Context, t store.Tenant) error {
 // UpdateTenant changes t; see store.Directory.
 func (db *DB) UpdateTenant(ctx context.Context, t store.Tenant) error {
 	return db.change(ctx, "change tenant "+t.ID, func(tx *sql.Tx) error {
-		r, err := tx.ExecContext(ctx, `UPDATE tenants SET name = ?, consent = ? WHERE id = ?`, t.Name, t.Consent, t.ID)
+		query, args := store.TenantFields.Update("tenants", &t, placeholder, unixMilli)
+		r, err := tx.ExecContext(ctx, query+` WHERE id = ?`, append(args, t.ID)...)
 		return found(r, err)
 	})
 }
 
 // TenantByID finds a tenant; see store.Directory.
 func (db *DB) TenantByID(ctx context.Context, id string) (store.Tenant, error) {
-	t := store.Tenant{ID: id}
-	var createdAt int64
-	err := db.rdb.QueryRowContext(ctx, `SELECT name, created_at, consent FROM tenants WHERE id = ?`, id).
-		Scan(&t.Name, &createdAt, &t.Consent)
+	var t store.Tenant
+	err := db.rdb.QueryRowContext(ctx, `SELECT `+tenantColumns+` FROM tenants WHERE id = ?`, id).
+		Scan(store.TenantFields.Targets(&t, readMillis)...)
 	if err != nil {
 		return store.Tenant{}, wrap(notFound(err), "tenant "+id)
 	}
-	t.CreatedAt = millis(createdAt)
 	return t, nil
 }
 
 // ListTenants lists all tenants by ID; see store.Directory.
 func (db *DB) ListTenants(ctx context.Context) (list []store.Tenant, _ error) {
-	rows, err := db.rdb.QueryContext(ctx, `SELECT id, name, created_at, consent FROM tenants ORDER BY id`)
+	rows, err := db.rdb.QueryContext(ctx, `SELECT `+tenantColumns+` FROM tenants ORDER BY id`)
 	err = each(rows, err, func() error {
 		var t store.Tenant
-		var createdAt int64
-		err := rows.Scan(&t.ID, &t.Name, &createdAt, &t.Consent)
-		t.CreatedAt = millis(createdAt)
+		err := rows.Scan(store.TenantFields.Targets(&t, readMillis)...)
 		list = append(list, t)
 		return err
 	})

@@ -4,29 +4,25 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
 	"github.com/quantfolio/qhook/internal/store"
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
-const webhookColumns = `num, tenant, id, url, method, event_types, owner_id, auth, auth_sealed, headers, headers_sealed,
-	signing_keys, signing_keys_sealed, description, enabled, disabled_reason, timeout, retry_schedule, version,
-	created_at, updated_at, deleted_at`
+var webhookColumns = store.WebhookFields.Names()
 
 // CreateWebhook writes w; see store.Webhooks. Errors: store.ErrNotFound for an unknown tenant, store.ErrExists.
 func (db *DB) CreateWebhook(ctx context.Context, w *webhook.Webhook) error {
-	args, err := db.webhookArgs(w)
+	r, err := store.RecordOf(db.keyring, w)
 	if err != nil {
 		return fmt.Errorf("create webhook %s: %w", w.ID, err)
 	}
+	r.W.Version = 1
 	var num int64
 	err = db.change(ctx, "create webhook "+w.ID, func(tx *sql.Tx) error {
-		args = append(args, w.Tenant, w.ID, w.CreatedAt.UnixMilli())
-		return constraint(tx.QueryRowContext(ctx, `INSERT INTO webhooks
-				(url, method, event_types, owner_id, auth, auth_sealed, headers, headers_sealed, signing_keys,
-				signing_keys_sealed, description, enabled, disabled_reason, timeout, retry_schedule, updated_at, deleted_at,
-				tenant, id, created_at, version)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1) RETURNING num`, args...).Scan(&num))
+		query, args := store.WebhookFields.Insert("webhooks", r, placeholder, unixMilli)
+		return constraint(tx.QueryRowContext(ctx, query+" RETURNING num", args...).Scan(&num))
 	})
 	if err == nil {
 		w.Num, w.Version = num, 1
@@ -36,17 +32,14 @@ func (db *DB) CreateWebhook(ctx context.Context, w *webhook.Webhook) error {
 
 // UpdateWebhook writes w over the version that it was read as; see store.Webhooks.
 func (db *DB) UpdateWebhook(ctx context.Context, w *webhook.Webhook) error {
-	args, err := db.webhookArgs(w)
+	row, err := store.RecordOf(db.keyring, w)
 	if err != nil {
 		return fmt.Errorf("update webhook %s: %w", w.ID, err)
 	}
 	err = db.change(ctx, "update webhook "+w.ID, func(tx *sql.Tx) error {
-		args = append(args, w.Tenant, w.ID, w.Version)
-		r, err := tx.ExecContext(ctx, `UPDATE webhooks SET url = ?, method = ?, event_types = ?, owner_id = ?, auth = ?,
-				auth_sealed = ?, headers = ?, headers_sealed = ?, signing_keys = ?, signing_keys_sealed = ?, description = ?,
-				enabled = ?, disabled_reason = ?, timeout = ?, retry_schedule = ?, updated_at = ?, deleted_at = ?,
-				version = version + 1
-			WHERE tenant = ? AND id = ? AND version = ? AND deleted_at IS NULL`, args...)
+		query, args := store.WebhookFields.Update("webhooks", row, placeholder, unixMilli)
+		r, err := tx.ExecContext(ctx, query+` WHERE tenant = ? AND id = ? AND version = ? AND deleted_at IS NULL`,
+			append(args, w.Tenant, w.ID, w.Version)...)
 		if err != nil {
 			return err
 		}
@@ -116,29 +109,37 @@ func (db *DB) scanWebhooks(rows cursor, err error) (list []*webhook.Webhook, _ e
 	return list, nil
 }
 
-// webhookArgs are the values of url to retry_schedule, updated_at and deleted_at, in the order of CreateWebhook.
-func (db *DB) webhookArgs(w *webhook.Webhook) ([]any, error) {
-	r, err := store.SealWebhook(db.keyring, w)
-	return []any{
-		w.URL, string(w.Method), r.EventTypes, w.OwnerID, r.Auth, r.AuthSealed, r.Headers, r.HeadersSealed,
-		r.SigningKeys, r.SigningKeysSealed, w.Description, w.Enabled, w.DisabledReason, int64(w.Timeout), r.RetrySchedule,
-		w.UpdatedAt.UnixMilli(), nullable(w.DeletedAt),
-	}, err
+func scanWebhook(o *store.Opener, scan func(...any) error) (*webhook.Webhook, error) {
+	r := new(store.WebhookRecord)
+	if err := scan(store.WebhookFields.Targets(r, readMillis)...); err != nil {
+		return nil, err
+	}
+	if err := o.Open(&r.R, &r.W); err != nil {
+		return nil, err
+	}
+	return &r.W, nil
 }
 
-func scanWebhook(o *store.Opener, scan func(...any) error) (*webhook.Webhook, error) {
-	var w webhook.Webhook
-	var r store.WebhookRow
-	var createdAt, updatedAt int64
-	var deletedAt sql.NullInt64
-	if err := scan(&w.Num, &w.Tenant, &w.ID, &w.URL, &w.Method, &r.EventTypes, &w.OwnerID, &r.Auth, &r.AuthSealed,
-		&r.Headers, &r.HeadersSealed, &r.SigningKeys, &r.SigningKeysSealed, &w.Description, &w.Enabled, &w.DisabledReason,
-		&w.Timeout, &r.RetrySchedule, &w.Version, &createdAt, &updatedAt, &deletedAt); err != nil {
-		return nil, err
+// placeholder is that of a value, whichever it is.
+func placeholder(int) string { return "?" }
+
+// unixMilli is a time as it is written, and readMillis reads it.
+func unixMilli(t time.Time) any { return t.UnixMilli() }
+
+func readMillis(t *time.Time) any { return (*millisTime)(t) }
+
+// millisTime is read from Unix milliseconds; NULL is the zero time.
+type millisTime time.Time
+
+// Scan is called by database/sql.
+func (t *millisTime) Scan(v any) error {
+	switch x := v.(type) {
+	case nil:
+		*t = millisTime{}
+	case int64:
+		*t = millisTime(millis(x))
+	default:
+		return fmt.Errorf("a time is a %T", v)
 	}
-	w.CreatedAt, w.UpdatedAt, w.DeletedAt = millis(createdAt), millis(updatedAt), orZero(deletedAt)
-	if err := o.Open(&r, &w); err != nil {
-		return nil, err
-	}
-	return &w, nil
+	return nil
 }
