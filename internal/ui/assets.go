@@ -48,9 +48,10 @@ var assetsByName = sync.OnceValues(func() (map[string]asset, error) {
 		if !ok {
 			return nil, fmt.Errorf("%s has no content type", file)
 		}
+		hash := base64.RawURLEncoding.EncodeToString(sum[:9])
 		list[f.Name()] = asset{
 			file:        file,
-			path:        "/ui/" + strings.TrimSuffix(f.Name(), ext) + "-" + base64.RawURLEncoding.EncodeToString(sum[:9]) + ext,
+			path:        "/ui/" + strings.TrimSuffix(f.Name(), ext) + "-" + hash + ext,
 			contentType: kind,
 			zip:         sync.OnceValue(func() []byte { return zipped(file) }),
 		}

@@ -86,8 +86,13 @@ func eventTitle(typ string) string {
 
 // titles are a few words for each event type.
 var titles = map[string]string{
-	"qap.investor.advice.created": "Advice session created", "qap.investor.advice.soft_deleted": "Advice session soft-deleted",
-	"qap.investor.advice.deleted": "Advice session deleted", "qap.investor.advice.completed": "Advice session completed",
-	"qap.investor.advice.report.created": "Advice report generated", "qap.investor.created": "Investor created",
-	"qap.investor.updated": "Investor updated", "qap.investor.soft_deleted": "Investor soft-deleted", "qap.investor.deleted": "Investor deleted",
+	"qap.investor.advice.created":        "Advice session created",
+	"qap.investor.advice.soft_deleted":   "Advice session soft-deleted",
+	"qap.investor.advice.deleted":        "Advice session deleted",
+	"qap.investor.advice.completed":      "Advice session completed",
+	"qap.investor.advice.report.created": "Advice report generated",
+	"qap.investor.created":               "Investor created",
+	"qap.investor.updated":               "Investor updated",
+	"qap.investor.soft_deleted":          "Investor soft-deleted",
+	"qap.investor.deleted":               "Investor deleted",
 }

@@ -52,9 +52,11 @@ func newForm() form {
 
 // formOf fills a form from a webhook.
 func formOf(w *client.Webhook, types []client.EventType) form {
-	f := form{ID: w.ID, ETag: w.ETag, URL: w.URL, Method: w.Method, OwnerID: w.OwnerID, Description: w.Description,
-		AuthType: w.Auth.Type, Username: w.Auth.Username, Password: w.Auth.Password, Token: w.Auth.Token, Header: w.Auth.Header, Value: w.Auth.Value,
-		Timeout: w.Timeout.String()}
+	f := form{
+		ID: w.ID, ETag: w.ETag, URL: w.URL, Method: w.Method, OwnerID: w.OwnerID, Description: w.Description,
+		AuthType: w.Auth.Type, Username: w.Auth.Username, Password: w.Auth.Password, Token: w.Auth.Token,
+		Header: w.Auth.Header, Value: w.Auth.Value, Timeout: w.Timeout.String(),
+	}
 	for _, p := range w.EventTypes {
 		if slices.ContainsFunc(types, func(t client.EventType) bool { return t.Type == p }) {
 			f.Types = append(f.Types, p)
@@ -78,11 +80,15 @@ func readForm(r *http.Request) form {
 	v := func(name string) string {
 		return strings.TrimSpace(strings.ReplaceAll(r.PostFormValue(name), "\r\n", "\n"))
 	}
-	f := form{ID: r.PathValue("id"), ETag: v("etag"), URL: v("url"), Method: v("method"), Patterns: v("patterns"), OwnerID: v("owner_id"),
-		Description: v("description"), AuthType: v("auth"), Username: v("username"), Header: v("auth_header"), Headers: v("headers"),
-		Signing: v("signing"), Timeout: v("timeout"), RetrySchedule: v("retry_schedule"), Sample: v("sample")}
-	// Secrets are taken as they were typed.
-	f.Password, f.Token, f.Value, f.SigningKey = r.PostFormValue("password"), r.PostFormValue("token"), r.PostFormValue("auth_value"), r.PostFormValue("signing_key")
+	f := form{
+		ID: r.PathValue("id"), ETag: v("etag"), URL: v("url"), Method: v("method"), Patterns: v("patterns"),
+		OwnerID: v("owner_id"), Description: v("description"), AuthType: v("auth"), Username: v("username"),
+		Header: v("auth_header"), Headers: v("headers"), Signing: v("signing"), Timeout: v("timeout"),
+		RetrySchedule: v("retry_schedule"), Sample: v("sample"),
+		// Secrets are taken as they were typed.
+		Password: r.PostFormValue("password"), Token: r.PostFormValue("token"), Value: r.PostFormValue("auth_value"),
+		SigningKey: r.PostFormValue("signing_key"),
+	}
 	f.Types = r.PostForm["types"]
 	if f.ID == "" {
 		f.ID = v("id")
@@ -96,9 +102,8 @@ const unreadable = client.Duration(-1)
 // webhook is what the form asks for. Durations that are none are in errs.
 func (f *form) webhook() (w client.NewWebhook, errs map[string]string) {
 	errs = map[string]string{}
-	w = client.NewWebhook{URL: f.URL, Method: f.Method, EventTypes: []string{}, OwnerID: f.OwnerID, Description: f.Description}
-	w.EventTypes = append(w.EventTypes, f.Types...)
-	w.EventTypes = append(w.EventTypes, strings.FieldsFunc(f.Patterns, func(r rune) bool { return r == '\n' || r == ',' || r == ' ' })...)
+	w = client.NewWebhook{URL: f.URL, Method: f.Method, OwnerID: f.OwnerID, Description: f.Description}
+	w.EventTypes = append(append([]string{}, f.Types...), listed(f.Patterns)...)
 	w.Auth = &client.Auth{Type: f.AuthType}
 	switch f.AuthType {
 	case client.AuthBasic:
@@ -126,7 +131,7 @@ func (f *form) webhook() (w client.NewWebhook, errs map[string]string) {
 		w.Timeout, errs["timeout"] = unreadable, "must be a duration such as 15s"
 	}
 	w.RetrySchedule = []client.Duration{}
-	for _, s := range strings.FieldsFunc(f.RetrySchedule, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' }) {
+	for _, s := range listed(f.RetrySchedule) {
 		if d := durationOf(s); d != nil {
 			w.RetrySchedule = append(w.RetrySchedule, *d)
 		} else {
@@ -135,6 +140,11 @@ func (f *form) webhook() (w client.NewWebhook, errs map[string]string) {
 		}
 	}
 	return w, errs
+}
+
+// listed are the items of a text, which has lines, commas or spaces between them.
+func listed(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == ',' || r == ' ' })
 }
 
 // durationOf reads a duration; nil: it is none.
@@ -149,9 +159,15 @@ func durationOf(s string) *client.Duration {
 // patch is the form as a change of the webhook.
 func (f *form) patch() (client.WebhookPatch, map[string]string) {
 	w, errs := f.webhook()
-	return client.WebhookPatch{URL: &w.URL, Method: &w.Method, EventTypes: &w.EventTypes, OwnerID: &w.OwnerID, Auth: w.Auth, Headers: &w.Headers,
-		Description: &w.Description, Timeout: &w.Timeout, RetrySchedule: &w.RetrySchedule}, errs
+	return client.WebhookPatch{
+		URL: &w.URL, Method: &w.Method, EventTypes: &w.EventTypes, OwnerID: &w.OwnerID, Auth: w.Auth,
+		Headers: &w.Headers, Description: &w.Description, Timeout: &w.Timeout, RetrySchedule: &w.RetrySchedule,
+	}, errs
 }
+
+// formFields are the fields that an error can be beside.
+var formFields = []string{"url", "method", "event_types", "owner_id", "description", "auth", "headers", "signing_key",
+	"timeout", "retry_schedule"}
 
 // place puts the API's errors to the fields that they are about, unless what is wrong with the field is known.
 func (p *formPage) place(errs []client.FieldError) {
@@ -161,7 +177,7 @@ func (p *formPage) place(errs []client.FieldError) {
 		if field, _, _ = strings.Cut(field, "."); field == "generate_signing_key" {
 			field = "signing_key"
 		}
-		if !slices.Contains([]string{"url", "method", "event_types", "owner_id", "description", "auth", "headers", "signing_key", "timeout", "retry_schedule"}, field) {
+		if !slices.Contains(formFields, field) {
 			p.Other += e.Location + " " + e.Message + ". "
 			continue
 		}
@@ -199,8 +215,8 @@ func (v *visit) preview(p *formPage, live bool) error {
 		return nil
 	}
 	p.place(slices.DeleteFunc(p.Preview.Errors, func(e client.FieldError) bool {
-		return (e.Location == "url" || strings.HasPrefix(e.Location, "signing_key")) && p.empty(e.Location) || e.Location == "event_types" && len(w.EventTypes) == 0 ||
-			strings.HasPrefix(e.Location, "auth")
+		missing := e.Location == "event_types" && len(w.EventTypes) == 0 || p.empty(e.Location)
+		return missing || strings.HasPrefix(e.Location, "auth")
 	}))
 	return nil
 }

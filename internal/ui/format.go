@@ -19,12 +19,14 @@ import (
 // funcs are what templates can call.
 var funcs = template.FuncMap{
 	"asset": assetPath, "path": url.PathEscape, "query": queryOf, "set": with,
-	"time": timeTag, "ago": agoTag, "iso": client.Time.String, "dur": shortDuration, "ms": millis, "wire": client.Duration.String,
-	"num": number, "percent": percent, "rate": successRate, "share": share,
+	"time": timeTag, "ago": agoTag, "iso": client.Time.String, "dur": shortDuration, "ms": millis,
+	"wire": client.Duration.String,
+	"num":  number, "percent": percent, "rate": successRate, "share": share,
 	"status": statusOf, "class": classText, "state": stateText, "httpStatus": httpStatus,
-	"json": indent, "lines": func(s string) int { return strings.Count(s, "\n") + 1 }, "join": strings.Join, "short": short,
+	"json": indent, "join": strings.Join, "short": short,
 	"spark": spark, "bars": bars, "plot": plotData, "list": func(v ...any) []any { return v }, "map": mapOf,
-	"deref": func(f *float64) float64 { return *f }, "sub": func(a, b int) int { return a - b }, "add": func(a, b int) int { return a + b },
+	"deref":      func(f *float64) float64 { return *f },
+	"add":        func(a, b int) int { return a + b },
 	"has":        func(list []string, s string) bool { return slices.Contains(list, s) },
 	"inWords":    func(s, words string) bool { return slices.Contains(strings.Fields(words), s) },
 	"eventTitle": eventTitle, "example": example, "not200": func(n int) bool { return n < 200 || n > 299 },
@@ -89,7 +91,8 @@ func agoTag(t client.Time) template.HTML {
 	if d := time.Until(t.Time); d > 0 {
 		text = "in " + shortDuration(d)
 	}
-	return template.HTML(`<time class="ago" datetime="` + t.String() + `" title="` + t.UTC().Format("2006-01-02 15:04:05 UTC") + `">` + text + `</time>`)
+	title := t.UTC().Format("2006-01-02 15:04:05 UTC")
+	return template.HTML(`<time class="ago" datetime="` + t.String() + `" title="` + title + `">` + text + `</time>`)
 }
 
 // shortDuration is a duration for people: its largest unit, and the next when that is small.
@@ -195,12 +198,17 @@ func stateText(state string) label {
 // classText says what an error class means.
 func classText(class string) string {
 	text := map[string]string{
-		"http_status": "the receiver answered with an error", "redirect": "the receiver redirected; redirects are not followed",
-		"timeout": "no answer in time", "connect": "no connection", "tls": "no trusted TLS connection",
-		"connection_lost": "the connection ended before an answer", "bad_response": "the answer is not HTTP",
-		"too_large": "the answer's head or the request's URL is too large", "address": "the address does not resolve, does not answer or is not allowed",
-		"cancelled": "broken off on this side",
-		"local":     "this server had no resources for it; it is no attempt of the schedule",
+		"http_status":     "the receiver answered with an error",
+		"redirect":        "the receiver redirected; redirects are not followed",
+		"timeout":         "no answer in time",
+		"connect":         "no connection",
+		"tls":             "no trusted TLS connection",
+		"connection_lost": "the connection ended before an answer",
+		"bad_response":    "the answer is not HTTP",
+		"too_large":       "the answer's head or the request's URL is too large",
+		"address":         "the address does not resolve, does not answer or is not allowed",
+		"cancelled":       "broken off on this side",
+		"local":           "this server had no resources for it; it is no attempt of the schedule",
 	}[class]
 	if text == "" {
 		return class

@@ -67,7 +67,8 @@ func (u *UI) liveStream(v *visit) error {
 	if !send(": connected\n\n") {
 		return nil
 	}
-	for a, err := range v.c.Live(v.r.Context(), client.LiveQuery{WebhookID: f.Get("webhook"), EventType: f.Get("type"), Outcome: f.Get("outcome")}) {
+	q := client.LiveQuery{WebhookID: f.Get("webhook"), EventType: f.Get("type"), Outcome: f.Get("outcome")}
+	for a, err := range v.c.Live(v.r.Context(), q) {
 		if err != nil {
 			u.log.DebugContext(v.r.Context(), "the stream of a live page ended", "error", err)
 			return nil

@@ -11,12 +11,12 @@ import (
 
 const (
 	onceLife = 5 * time.Minute
-	maxOnce  = 1000 // of all visitors; the oldest goes first
+	maxOnce  = 200 // of all visitors; the oldest goes first
 )
 
 // once keeps the answers to forms until the page that they lead to shows them, so that loading that page again does not
-// send the form again. They may be secrets: an answer is in the memory of this process only, for onceLife, and is given to
-// the session that it was made for, once. Its number is in an address; that says nothing to anybody else.
+// send the form again. They may be secrets: an answer is in the memory of this process only, for onceLife, and is given
+// to the session that it was made for, once. Its number is in an address; that says nothing to anybody else.
 type once struct {
 	mu   sync.Mutex
 	kept map[string]onceAnswer

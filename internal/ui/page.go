@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -21,8 +22,8 @@ import (
 //go:embed templates
 var templateFiles embed.FS
 
-// pages are the templates by name. Each page has all parts, and its own content. It is parsed when it is first shown: all
-// of them take 4 MB, of which an idle node needs nothing.
+// pages are the templates by name. Each page has all parts, and its own content. It is parsed when it is first shown:
+// all of them take 4 MB, of which an idle node needs nothing.
 type pages map[string]func() (*template.Template, error)
 
 func newPages() (pages, error) {
@@ -79,7 +80,10 @@ func (p page) Operator() bool { return p.Caller.Role == client.RoleOperator }
 func (p page) Bound() bool { return p.Caller.WebhookID != "" }
 
 func (v *visit) page(name, title string, content any) page {
-	return page{Title: title, Name: name, Base: v.base(), Path: v.r.URL.RequestURI(), Tenant: v.tenant, Caller: v.caller, Signed: v.c != nil, Content: content}
+	return page{
+		Title: title, Name: name, Base: v.base(), Path: v.r.URL.RequestURI(), Tenant: v.tenant, Caller: v.caller,
+		Signed: v.c != nil, Content: content,
+	}
 }
 
 // base is the path of the tenant's pages.
@@ -148,7 +152,10 @@ func (u *UI) said(v *visit, err error) string {
 // problem is the API's refusal of what a form asked for, when err is one; other errors are not about the form.
 func refusal(err error) (*client.Problem, bool) {
 	var p *client.Problem
-	ok := errors.As(err, &p) && (p.Status == http.StatusUnprocessableEntity || p.Status == http.StatusBadRequest ||
-		p.Status == http.StatusConflict || p.Status == http.StatusPreconditionFailed || p.Status == http.StatusTooManyRequests)
+	ok := errors.As(err, &p) && slices.Contains(refusals, p.Status)
 	return p, ok
 }
+
+// refusals are the statuses of answers that are about what was asked for.
+var refusals = []int{http.StatusBadRequest, http.StatusConflict, http.StatusPreconditionFailed,
+	http.StatusUnprocessableEntity, http.StatusTooManyRequests}

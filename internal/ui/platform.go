@@ -89,7 +89,8 @@ func (u *UI) showPlatform(v *visit, p platformPage, status int) error {
 		return err
 	}
 	p.Advisors = advisors.Items
-	p.Investors, err = v.c.Investors(ctx, client.InvestorQuery{Deleted: p.Deleted, Cursor: v.r.URL.Query().Get("cursor"), Limit: 20})
+	q := client.InvestorQuery{Deleted: p.Deleted, Cursor: v.r.URL.Query().Get("cursor"), Limit: 20}
+	p.Investors, err = v.c.Investors(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -122,7 +123,8 @@ func (u *UI) createAdvisor(v *visit) error {
 
 func (u *UI) createInvestor(v *visit) error {
 	f := v.r.PostFormValue
-	in := client.NewInvestor{AdvisorID: f("advisor_id"), Type: f("investor_type"), Name: f("investor_name"), Email: f("email"), Country: f("country"), Reference: f("reference")}
+	in := client.NewInvestor{AdvisorID: f("advisor_id"), Type: f("investor_type"), Name: f("investor_name"),
+		Email: f("email"), Country: f("country"), Reference: f("reference")}
 	made, err := v.c.CreateInvestor(v.r.Context(), in, f("once"))
 	return v.done(err, "/investors/"+url.PathEscape(made.ID), func(message string, status int) error {
 		return u.showPlatform(v, platformPage{Error: message, Typed: v.r.PostForm}, status)
@@ -186,7 +188,8 @@ func (u *UI) changeInvestor(v *visit) error {
 func sessionOf(r *http.Request) client.NewAdviceSession {
 	f := r.PostFormValue
 	years, _ := strconv.Atoi(f("horizon_years")) // the rules say what is wrong with it
-	return client.NewAdviceSession{Title: f("title"), Objective: f("objective"), RiskProfile: f("risk_profile"), HorizonYears: years, Recommendation: f("recommendation")}
+	return client.NewAdviceSession{Title: f("title"), Objective: f("objective"), RiskProfile: f("risk_profile"),
+		HorizonYears: years, Recommendation: f("recommendation")}
 }
 
 func (u *UI) createSession(v *visit) error {
@@ -247,7 +250,8 @@ func (u *UI) changeSession(v *visit) error {
 		}
 	default:
 		s := sessionOf(v.r)
-		patch := client.Patch{"title": s.Title, "objective": s.Objective, "risk_profile": s.RiskProfile, "recommendation": s.Recommendation, "horizon_years": nil}
+		patch := client.Patch{"title": s.Title, "objective": s.Objective, "risk_profile": s.RiskProfile,
+			"recommendation": s.Recommendation, "horizon_years": nil}
 		if f("horizon_years") != "" {
 			patch["horizon_years"] = s.HorizonYears
 		}

@@ -19,7 +19,9 @@ func spark(day []client.SparkPoint) template.HTML {
 	label := fmt.Sprintf("Last 24 hours: %d delivered, %d failed attempts", delivered, failed)
 	const width, height = 4, 24
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg class="spark" role="img" aria-label="%s" viewBox="0 0 %d %d" width="%d" height="%d">`, label, width*max(len(day), 1), height, width*max(len(day), 1), height)
+	all := width * max(len(day), 1)
+	fmt.Fprintf(&b, `<svg class="spark" role="img" aria-label="%s" viewBox="0 0 %d %d" width="%d" height="%d">`,
+		label, all, height, all, height)
 	for i, p := range day {
 		bar(&b, i*width, width-1, height, p.Delivered, p.Failed, most)
 	}
@@ -57,7 +59,8 @@ func bars(s client.Stats) template.HTML {
 	}
 	const width, height = 10, 160
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg class="bars" aria-hidden="true" viewBox="0 0 %d %d" preserveAspectRatio="none">`, width*max(len(s.Points), 1), height)
+	fmt.Fprintf(&b, `<svg class="bars" aria-hidden="true" viewBox="0 0 %d %d" preserveAspectRatio="none">`,
+		width*max(len(s.Points), 1), height)
 	for i, p := range s.Points {
 		bar(&b, i*width, width-1, height, p.Delivered, p.Retried+p.Exhausted, most)
 	}
@@ -78,7 +81,9 @@ func plotData(s client.Stats) (string, error) {
 	}
 	for _, p := range s.Points {
 		d.At = append(d.At, p.At.Unix())
-		d.Delivered, d.Retried, d.Exhausted = append(d.Delivered, p.Delivered), append(d.Retried, p.Retried), append(d.Exhausted, p.Exhausted)
+		d.Delivered = append(d.Delivered, p.Delivered)
+		d.Retried = append(d.Retried, p.Retried)
+		d.Exhausted = append(d.Exhausted, p.Exhausted)
 		d.P50, d.P95 = append(d.P50, p.P50), append(d.P95, p.P95)
 	}
 	if len(d.At) > 1 {

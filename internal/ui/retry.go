@@ -10,9 +10,9 @@ import (
 	"github.com/quantfolio/qhook/client"
 )
 
-// retryPage is the retrying of many deliveries: before it begins, and after each step. Each step is asked for by the page,
-// so that it stops when the page is left, and what was done is on record either way. How far it came is in the page's
-// address and forms, so that a page that is loaded again shows it and does nothing.
+// retryPage is the retrying of many deliveries: before it begins, and after each step. Each step is asked for by the
+// page, so that it stops when the page is left, and what was done is on record either way. How far it came is in the
+// page's address and forms, so that a page that is loaded again shows it and does nothing.
 type retryPage struct {
 	Filter  filter
 	Count   client.DeliveryCount
@@ -34,7 +34,8 @@ func (v *visit) retryOf(said url.Values) (p retryPage, refused bool) {
 	s := searchOf(v.r.URL.Query())
 	number := func(name string) int { n, _ := strconv.Atoi(said.Get(name)); return max(n, 0) }
 	p = retryPage{Filter: s.Fixed, Done: number("done"), Skipped: number("skipped"), Cursor: said.Get("cursor"),
-		Ended: said.Get("ended") != "", Count: client.DeliveryCount{Count: number("count"), More: said.Get("more") == "true"}}
+		Ended: said.Get("ended") != ""}
+	p.Count = client.DeliveryCount{Count: number("count"), More: said.Get("more") == "true"}
 	for _, name := range []string{"done", "skipped", "cursor", "ended", "count", "more"} {
 		delete(p.Filter, name)
 	}

@@ -82,7 +82,9 @@ func timeOf(text string) (time.Time, bool) {
 }
 
 // fields are the filter's names for what the API names otherwise.
-var fields = map[string]string{"webhook_id": "webhook", "event_type": "type", "last_status": "code", "last_class": "class"}
+var fields = map[string]string{
+	"webhook_id": "webhook", "event_type": "type", "last_status": "code", "last_class": "class",
+}
 
 // ask has the API answer, unless something is wrong already. What it refuses of the filter becomes what is wrong.
 func (s *search) ask(list func(filter) error) error {

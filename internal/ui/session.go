@@ -23,13 +23,14 @@ func (u *UI) calls(r *http.Request, key, tenant string) client.API {
 	return u.cfg.API.Session(key, tenant, r.RemoteAddr)
 }
 
-// overTLS tells whether the browser came over TLS, here or to the proxy before. Who lies about it only loses their own cookie.
+// overTLS tells whether the browser came over TLS, here or to the proxy before. Who lies about it only loses their own
+// cookie.
 func (u *UI) overTLS(r *http.Request) bool {
 	return u.cfg.TLS || r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }
 
-// cookieOf is the name of the cookie. Over TLS only one with the prefix counts: another one may come from plain http, or from
-// another host of the same domain (draft-ietf-httpbis-rfc6265bis, section 4.1.3.2).
+// cookieOf is the name of the cookie. Over TLS only one with the prefix counts: another one may come from plain http,
+// or from another host of the same domain (draft-ietf-httpbis-rfc6265bis, section 4.1.3.2).
 func (u *UI) cookieOf(r *http.Request) string {
 	if u.overTLS(r) {
 		return hostPrefix + cookieName
@@ -47,7 +48,8 @@ func (u *UI) keyOf(r *http.Request) string {
 
 // setCookie gives the browser a key, or with an empty one takes it away.
 func (u *UI) setCookie(w http.ResponseWriter, r *http.Request, key string, expires time.Time) {
-	c := &http.Cookie{Name: u.cookieOf(r), Value: key, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Expires: expires}
+	c := &http.Cookie{Name: u.cookieOf(r), Value: key, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Expires: expires}
 	if u.overTLS(r) {
 		c.Secure = true
 		if len(u.cfg.EmbedIn) > 0 {
@@ -76,7 +78,8 @@ func (u *UI) signedIn(h handle) http.HandlerFunc {
 			u.askToSignIn(v)
 			return
 		}
-		if client.IsStatus(err, http.StatusNotFound) { // of no such tenant, or another's: the page that says so is the caller's own
+		// Of no such tenant, or another's: the page that says so is the caller's own.
+		if client.IsStatus(err, http.StatusNotFound) {
 			if own, e := u.calls(r, key, "").Caller(r.Context()); e == nil {
 				v.c, v.caller, v.tenant = c, own, own.Tenant
 			}
@@ -91,13 +94,13 @@ func (u *UI) signedIn(h handle) http.HandlerFunc {
 	}
 }
 
-// askToSignIn sends the browser to the sign-in, and from there back here. Of a form, or a part of a page, it says that the
-// sign-in has ended: what was typed stays in the browser, which sends it again when the page is loaded again.
+// askToSignIn sends the browser to the sign-in, and from there back here. Of a form, or a part of a page, it says that
+// the sign-in has ended: what was typed stays in the browser, which sends it again when the page is loaded again.
 func (u *UI) askToSignIn(v *visit) {
 	switch {
 	case v.r.Method != http.MethodGet:
-		u.fail(v, http.StatusUnauthorized, "Your sign-in has ended, so nothing was done. Sign in in another tab and come back: "+
-			"when you reload this page, your browser sends again what you typed.")
+		u.fail(v, http.StatusUnauthorized, "Your sign-in has ended, so nothing was done. Sign in in another tab and "+
+			"come back: when you reload this page, your browser sends again what you typed.")
 	case v.r.Header.Get("HX-Request") != "":
 		v.w.WriteHeader(http.StatusUnauthorized)
 	default:
@@ -178,7 +181,8 @@ type signInPage struct {
 
 func (u *UI) showSignIn(w http.ResponseWriter, r *http.Request) {
 	v := &visit{w: w, r: r}
-	u.show(v, http.StatusOK, "sign-in", "Sign in", signInPage{Token: r.FormValue("token"), Next: localPath(r.FormValue("next"))})
+	p := signInPage{Token: r.FormValue("token"), Next: localPath(r.FormValue("next"))}
+	u.show(v, http.StatusOK, "sign-in", "Sign in", p)
 }
 
 // localPath keeps a redirection on this server.
@@ -207,7 +211,8 @@ func (u *UI) signIn(w http.ResponseWriter, r *http.Request) {
 		if p.Error = problem.Detail; problem.Status == http.StatusUnauthorized {
 			p.Error = "This API key is not known here."
 			if p.Token != "" {
-				p.Error = "This link was used before, or its time is over. Ask for a new one, or sign in with an API key."
+				p.Error = "This link was used before, or its time is over. Ask for a new one, or sign in with " +
+					"an API key."
 			}
 		}
 		p.Token = ""

@@ -149,7 +149,8 @@ func (u *UI) showTenants(v *visit, p tenantsPage, status int) error {
 }
 
 func (u *UI) createTenant(v *visit) error {
-	_, err := v.c.CreateTenant(v.r.Context(), client.NewTenant{ID: v.r.PostFormValue("id"), Name: v.r.PostFormValue("name")})
+	t := client.NewTenant{ID: v.r.PostFormValue("id"), Name: v.r.PostFormValue("name")}
+	_, err := v.c.CreateTenant(v.r.Context(), t)
 	var p *client.Problem
 	if errors.As(err, &p) && p.Status < http.StatusInternalServerError && p.Status != http.StatusForbidden {
 		return u.showTenants(v, tenantsPage{Error: sentence(p)}, p.Status)

@@ -17,7 +17,8 @@ import (
 type Config struct {
 	API    API
 	Logger *slog.Logger
-	// EmbedIn are origins, such as https://portal.example.com, whose pages may show the dashboard in a frame; none: nobody may.
+	// EmbedIn are origins, such as https://portal.example.com, whose pages may show the dashboard in a frame; none:
+	// nobody may.
 	EmbedIn []string
 	// PublicURL is what links to the dashboard begin with; empty: what the browser says.
 	PublicURL string
@@ -68,7 +69,8 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	crossOrigin := http.NewCrossOriginProtection()
 	crossOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		u.fail(&visit{w: w, r: r}, http.StatusForbidden, "This request came from another site, so nothing was done. Open the dashboard itself and try again.")
+		u.fail(&visit{w: w, r: r}, http.StatusForbidden, "This request came from another site, so nothing was done. "+
+			"Open the dashboard itself and try again.")
 	}))
 	return zip(u.secured(crossOrigin.Handler(u.mux))), nil
 }
@@ -79,7 +81,8 @@ func policy(embedIn []string) string {
 	if len(embedIn) > 0 {
 		ancestors = "'self' " + strings.Join(embedIn, " ")
 	}
-	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors " + ancestors
+	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+		"form-action 'self'; base-uri 'none'; frame-ancestors " + ancestors
 }
 
 func (u *UI) secured(next http.Handler) http.Handler {
