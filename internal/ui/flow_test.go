@@ -26,9 +26,9 @@ func empty(id string) step {
 	}
 }
 
-// TestIntegrator goes the way of somebody who wants a webhook: signs in by link, makes one with a mistake in it, sees what
-// it would send, publishes an example, watches it arrive, breaks the receiver, sees the retry, tries again by hand, retries
-// many, signs out.
+// TestIntegrator goes the way of somebody who wants a webhook: signs in by link, makes one with a mistake in it, sees
+// what it would send, publishes an example, watches it arrive, breaks the receiver, sees the retry, tries again by
+// hand, retries many, signs out.
 func TestIntegrator(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -36,13 +36,16 @@ func TestIntegrator(t *testing.T) {
 	r.signIn(ctx)
 
 	// A webhook, with one error corrected.
-	r.do(ctx, press("Make the first webhook"), says("New webhook"), fill("url", "ftp://example.com/"), fill("patterns", "qap.investor.*"))
+	r.do(ctx, press("Make the first webhook"), says("New webhook"), fill("url", "ftp://example.com/"),
+		fill("patterns", "qap.investor.*"))
 	r.do(ctx, chromedp.WaitVisible(`//*[@id="e-url"][string-length(.) > 0]`)) // as it arises
-	r.do(ctx, press("Make the webhook"), chromedp.WaitVisible(`//input[@id="url"][@aria-invalid="true"]`), fill("url", r.receivers.URL+"/flaky"),
+	r.do(ctx, press("Make the webhook"), chromedp.WaitVisible(`//input[@id="url"][@aria-invalid="true"]`),
+		fill("url", r.receivers.URL+"/flaky"),
 		says("X-Quantfolio-Signature-256"), says("sha256="), // the preview
 		chromedp.WaitVisible(`//label[contains(., "qap.investor.created")]/span[text()="sent"]`),
 		chromedp.WaitNotPresent(`//label[contains(., "qap.investor.advice.created")]/span[text()="sent"]`),
-		chromedp.Click(`//summary[text()="Headers, owner, times"]`), fill("retry_schedule", "1h, 1h"), // only a hand retries below
+		// Only a hand retries below.
+		chromedp.Click(`//summary[text()="Headers, owner, times"]`), fill("retry_schedule", "1h, 1h"),
 		press("Make the webhook"), says("shown this once"), chromedp.WaitVisible(`//code[starts-with(., "whsec_")]`))
 	hooks := must(r.operator.Webhooks(t.Context(), client.WebhookQuery{}))(t).Webhooks
 	if len(hooks) != 1 || len(hooks[0].SigningKeys) != 1 {
@@ -50,7 +53,8 @@ func TestIntegrator(t *testing.T) {
 	}
 
 	// A test shows request and response.
-	r.do(ctx, press("Send a test"), says("Send the example of"), press("Send a test"), says("Delivered"), says("204 No Content"), says("First byte"))
+	r.do(ctx, press("Send a test"), says("Send the example of"), press("Send a test"), says("Delivered"),
+		says("204 No Content"), says("First byte"))
 
 	// An example is published and arrives, live.
 	live, cancel := chromedp.NewContext(ctx)
@@ -58,9 +62,10 @@ func TestIntegrator(t *testing.T) {
 	if err := chromedp.Do(live); err != nil { // opens the tab
 		t.Fatal(err)
 	}
-	r.do(live, chromedp.Navigate(r.url+"/t/default/live"), chromedp.WaitVisible(`//*[@id="live-state"][contains(., "Connected")]`))
+	r.do(live, r.open("/live"), chromedp.WaitVisible(`//*[@id="live-state"][contains(., "Connected")]`))
 	publish := func() {
-		r.do(ctx, chromedp.Navigate(r.url+"/t/default/types"), chromedp.Click(`//section[@id="qap.investor.created"]//button`), says("Investor created"))
+		r.do(ctx, r.open("/types"), chromedp.Click(`//section[@id="qap.investor.created"]//button`),
+			says("Investor created"))
 	}
 	publish()
 	r.do(ctx, says("Delivered"))
@@ -73,18 +78,21 @@ func TestIntegrator(t *testing.T) {
 		r.do(ctx, says("Waiting"))
 	}
 	r.do(live, chromedp.WaitVisible(`//*[@id="live"]/li[contains(., "503") and contains(., "will retry")]`))
-	r.do(ctx, chromedp.Click(`//section//a[contains(@class, "row")]`), says("Attempt 1"), says("503 Service Unavailable"), says("down for maintenance"), says("next attempt"))
+	r.do(ctx, chromedp.Click(`//section//a[contains(@class, "row")]`), says("Attempt 1"),
+		says("503 Service Unavailable"), says("down for maintenance"), says("next attempt"))
 	r.failing.Store(false)
 	r.do(ctx, press("Retry now"), says("Delivered"), says("Attempt 2"))
 
 	// The rest, all at once.
-	r.do(ctx, chromedp.Navigate(r.url+"/t/default/deliveries?status=waiting"), press("Retry all that match"), says("2 deliveries"), inSteps, press("Retry 2"), says("2 made due"), says("Done."))
+	r.do(ctx, r.open("/deliveries?status=waiting"), press("Retry all that match"), says("2 deliveries"), inSteps,
+		press("Retry 2"), says("2 made due"), says("Done."))
 	eventually(t, "everything is delivered", func() bool {
-		return len(must(r.operator.Deliveries(t.Context(), client.DeliveryQuery{Status: client.StatusDelivered}))(t).Deliveries) == 4
+		q := client.DeliveryQuery{Status: client.StatusDelivered}
+		return len(must(r.operator.Deliveries(t.Context(), q))(t).Deliveries) == 4
 	})
 
 	// Out.
-	r.do(ctx, press("Sign out"), says("API key"), chromedp.Navigate(r.url+"/t/default/webhooks"), says("API key"))
+	r.do(ctx, press("Sign out"), says("API key"), r.open("/webhooks"), says("API key"))
 	r.do(ctx, chromedp.Navigate(r.link), press("Sign in"), says("used before")) // a link is good for one sign-in
 }
 
@@ -100,12 +108,16 @@ func TestBulkRetry(t *testing.T) {
 		defer r.mu.Unlock()
 		return r.got["/down"] == 540
 	})
-	eventually(t, "all wait", func() bool {
-		return must(r.operator.CountDeliveries(t.Context(), client.DeliveryQuery{Status: client.StatusWaiting}))(t).Count == 540
-	})
+	r.waitFor(client.StatusWaiting, 540)
 	r.signIn(ctx)
-	r.do(ctx, chromedp.Navigate(r.url+"/t/default/deliveries?status=waiting"), press("Retry all that match"), says("540 deliveries"), inSteps, press("Retry 540"), says("540 made due"), says("Done."))
-	r.do(ctx, chromedp.Navigate(r.url+"/t/default/deliveries?status=exhausted"), when("two are ticked", `(() => { const x = [...document.querySelectorAll("input[name=ids]")].slice(0, 2); x.forEach((b) => b.click()); return x.length === 2 })()`),
+	r.do(ctx, r.open("/deliveries?status=waiting"), press("Retry all that match"), says("540 deliveries"), inSteps,
+		press("Retry 540"), says("540 made due"), says("Done."))
+	r.do(ctx, r.open("/deliveries?status=exhausted"),
+		when("two are ticked", `(() => {
+			const x = [...document.querySelectorAll("input[name=ids]")].slice(0, 2);
+			x.forEach((b) => b.click());
+			return x.length === 2;
+		})()`),
 		press("Retry the selected"), says("2 made due"))
 	eventually(t, "all were tried again", func() bool {
 		r.mu.Lock()
@@ -117,10 +129,12 @@ func TestBulkRetry(t *testing.T) {
 // signInWith signs in with an API key.
 func (r *rig) signInWith(ctx context.Context, key string) {
 	r.t.Helper()
-	r.do(ctx, chromedp.Navigate(r.url+"/sign-in"), fill("key", key), press("Sign in"), chromedp.WaitVisible(`//nav[@class="side"]`))
+	r.do(ctx, chromedp.Navigate(r.url+"/sign-in"), fill("key", key), press("Sign in"),
+		chromedp.WaitVisible(`//nav[@class="side"]`))
 }
 
-// TestWhoMayWhat: a viewer sees and cannot change, nobody sees another tenant, and a link to one webhook shows that one.
+// TestWhoMayWhat: a viewer sees and cannot change, nobody sees another tenant, and a link to one webhook shows that
+// one.
 func TestWhoMayWhat(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -128,22 +142,25 @@ func TestWhoMayWhat(t *testing.T) {
 	one, two := r.webhook("/ok", "The first"), r.webhook("/other", "The second")
 	r.publish(1)
 	must(r.operator.CreateTenant(t.Context(), client.NewTenant{ID: "acme"}))(t)
-	viewer := must(r.operator.CreateAPIKey(t.Context(), client.NewAPIKey{Tenant: "default", Role: client.RoleViewer}))(t)
+	sees := client.NewAPIKey{Tenant: "default", Role: client.RoleViewer}
+	viewer := must(r.operator.CreateAPIKey(t.Context(), sees))(t)
 	other := must(r.operator.CreateAPIKey(t.Context(), client.NewAPIKey{Tenant: "acme", Role: client.RoleAdmin}))(t)
 
 	r.signInWith(ctx, viewer.Key)
-	r.do(ctx, chromedp.Navigate(r.url+"/t/default/webhooks"), says("The first"), chromedp.WaitNotPresent(`//a[text()="New webhook"]`),
-		chromedp.Navigate(r.url+"/t/default/webhooks/"+one.ID), says("Settings"), chromedp.WaitNotPresent(`//button[text()="Pause"]`),
-		chromedp.Navigate(r.url+"/t/default/webhooks/new"), says("may not do this"),
+	r.do(ctx, r.open("/webhooks"), says("The first"), chromedp.WaitNotPresent(`//a[text()="New webhook"]`),
+		r.open("/webhooks/"+one.ID), says("Settings"), chromedp.WaitNotPresent(`//button[text()="Pause"]`),
+		r.open("/webhooks/new"), says("may not do this"),
 		chromedp.Navigate(r.url+"/t/acme/"), says("no such tenant"), press("Sign out"), says("API key"))
 
 	r.signInWith(ctx, other.Key)
-	r.do(ctx, says("No webhook yet"), chromedp.Navigate(r.url+"/t/default/"), says("no such tenant"),
-		chromedp.Navigate(r.url+"/t/acme/webhooks/"+one.ID), says("no such webhook"), press("Sign out"), says("API key"))
+	r.do(ctx, says("No webhook yet"), r.open("/"), says("no such tenant"),
+		chromedp.Navigate(r.url+"/t/acme/webhooks/"+one.ID), says("no such webhook"), press("Sign out"),
+		says("API key"))
 
 	link := must(r.operator.CreateLink(t.Context(), client.NewLink{Role: client.RoleViewer, WebhookID: one.ID}))(t)
-	r.do(ctx, chromedp.Navigate(r.url+link.Path), press("Sign in"), says("The first"), chromedp.Navigate(r.url+"/t/default/deliveries"), says("The first"),
-		chromedp.WaitNotPresent(`//main//*[contains(text(), "The second")]`), chromedp.Navigate(r.url+"/t/default/webhooks/"+two.ID), says("no such webhook"))
+	r.do(ctx, chromedp.Navigate(r.url+link.Path), press("Sign in"), says("The first"),
+		r.open("/deliveries"), says("The first"), chromedp.WaitNotPresent(`//main//*[contains(text(), "The second")]`),
+		r.open("/webhooks/"+two.ID), says("no such webhook"))
 
 	// It finds the events that the webhook gets, by ID, type and object, and no other.
 	e := client.Event{Type: "qap.investor.created", ObjectID: "their-investor", ObjectOwnerID: "a", OwnerID: "a"}
@@ -154,14 +171,16 @@ func TestWhoMayWhat(t *testing.T) {
 	must(r.operator.UpdateWebhook(t.Context(), one.ID, "", client.WebhookPatch{EventTypes: &types}))(t)
 	e.ObjectID = "another's-investor"
 	foreign := must(r.operator.Publish(t.Context(), e))(t).ID
-	r.do(ctx, chromedp.Click(`//nav//a[text()="Events"]`), says("their-in"), fill("object_id", "their-investor"), press("Search"),
-		when("one is found", `document.querySelectorAll("a.row").length === 1`), press("Investor created"), says(theirs),
+	r.do(ctx, chromedp.Click(`//nav//a[text()="Events"]`), says("their-in"),
+		fill("object_id", "their-investor"), press("Search"),
+		when("one is found", `document.querySelectorAll("a.row").length === 1`),
+		press("Investor created"), says(theirs),
 		chromedp.WaitNotPresent(`//main//*[contains(text(), "The second")]`),
-		chromedp.Navigate(r.url+"/t/default/events"), fill("object_id", "another's-investor"), press("Search"), says("No event like this"),
-		chromedp.Navigate(r.url+"/t/default/events"), fill("type", "qap.investor.deleted"), press("Search"),
+		r.open("/events"), fill("object_id", "another's-investor"), press("Search"), says("No event like this"),
+		r.open("/events"), fill("type", "qap.investor.deleted"), press("Search"),
 		when("it is found by type", `document.querySelectorAll("a.row").length === 1`),
 		fill("id", theirs), press("Search"), says("their-investor"),
-		chromedp.Navigate(r.url+"/t/default/events?id="+foreign), says("no such event"))
+		r.open("/events?id="+foreign), says("no such event"))
 }
 
 // TestForeignSites: what another site's page sends with the visitor's cookie does nothing.
@@ -171,11 +190,12 @@ func TestForeignSites(t *testing.T) {
 	w := r.webhook("/ok", "The first")
 	signed := must(r.operator.SignIn(t.Context()))(t)
 	post := func(header, value string) int {
-		q := must(http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/t/default/webhooks/"+w.ID+"/delete", strings.NewReader("")))(t)
+		at := r.url + "/t/default/webhooks/" + w.ID + "/delete"
+		q := must(http.NewRequestWithContext(t.Context(), http.MethodPost, at, strings.NewReader("")))(t)
 		q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		q.Header.Set(header, value)
 		q.AddCookie(&http.Cookie{Name: "qhook", Value: signed.Key})
-		p := must((&http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(q))(t)
+		p := must(stay.Do(q))(t)
 		p.Body.Close()
 		return p.StatusCode
 	}

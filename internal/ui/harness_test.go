@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -105,8 +106,11 @@ func must[T any](v T, err error) func(*testing.T) T {
 // webhook registers one of a path of the receivers.
 func (r *rig) webhook(path, name string, retry ...time.Duration) client.Webhook {
 	r.t.Helper()
-	w := client.NewWebhook{URL: r.receivers.URL + path, Method: "POST", EventTypes: []string{"**"}, Description: name, GenerateSigningKey: true,
-		Auth: &client.Auth{Type: client.AuthBearer, Token: "a-token"}, Headers: []client.Header{{Name: "X-Team", Value: "blue"}}}
+	w := client.NewWebhook{
+		URL: r.receivers.URL + path, EventTypes: []string{"**"}, Description: name, GenerateSigningKey: true,
+		Auth:    &client.Auth{Type: client.AuthBearer, Token: "a-token"},
+		Headers: []client.Header{{Name: "X-Team", Value: "blue"}},
+	}
 	for _, d := range retry {
 		w.RetrySchedule = append(w.RetrySchedule, client.Duration(d))
 	}
@@ -156,7 +160,8 @@ func (r *rig) browser(more ...chromedp.ExecAllocatorOption) context.Context {
 		}
 		r.t.Skip("SKIPPED: there is no Chromium to try the pages in; apt-get install chromium")
 	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.NoSandbox,
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path),
+		chromedp.NoSandbox,
 		chromedp.WindowSize(1280, 900), chromedp.Flag("lang", "en-GB"), chromedp.Flag("disable-dev-shm-usage", true))
 	options = append(options, more...)
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
@@ -170,14 +175,15 @@ func (r *rig) browser(more ...chromedp.ExecAllocatorOption) context.Context {
 	return ctx
 }
 
-// wall puts something between browsers and the server, so that the server can be away: connections end without an answer.
+// wall puts something between browsers and the server, so that the server can be away: connections end without an
+// answer.
 func (r *rig) wall() {
 	r.t.Helper()
 	to := must(url.Parse(r.url))(r.t)
 	proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
 		p.SetURL(to)
 		p.Out.Host = p.In.Host
-	}}
+	}, ErrorLog: log.New(io.Discard, "", 0)}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if r.away.Load() {
 			panic(http.ErrAbortHandler)
@@ -191,16 +197,19 @@ func (r *rig) wall() {
 	r.link, r.url, r.walled = strings.Replace(r.link, r.url, front.URL, 1), front.URL, true
 }
 
+// stay is a client that follows no redirection.
+var stay = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+
 // send sends a form as somebody who is signed in with a key, and follows no redirection.
 func (r *rig) send(key, path string, form url.Values, header ...string) (status int, to string, body []byte) {
 	r.t.Helper()
-	q := must(http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.url+path, strings.NewReader(form.Encode())))(r.t)
+	content := strings.NewReader(form.Encode())
+	q := must(http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.url+path, content))(r.t)
 	q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	for i := 0; i+1 < len(header); i += 2 {
 		q.Header.Set(header[i], header[i+1])
 	}
 	q.AddCookie(&http.Cookie{Name: "qhook", Value: key})
-	stay := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	p := must(stay.Do(q))(r.t)
 	defer p.Body.Close()
 	return p.StatusCode, p.Header.Get("Location"), must(io.ReadAll(p.Body))(r.t)
@@ -217,9 +226,11 @@ func (r *rig) inert(ctx context.Context, where string) {
 	wrong, err := chromedp.Run(one, chromedp.Evaluate[string](`(() => {
 		if (window.hit) return "a script ran";
 		if (document.title.includes("hit") && !document.title.includes("<")) return "the title was changed";
-		const bad = document.querySelector("img, main script, main svg[onload], [onerror], [onload], iframe, object, embed");
+		const bad = document.querySelector(
+			"img, main script, main svg[onload], [onerror], [onload], iframe, object, embed");
 		if (bad) return "there is " + bad.outerHTML;
-		const odd = document.documentElement.outerHTML.match(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/);
+		const odd = document.documentElement.outerHTML.match(
+			/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/);
 		return odd ? "there is a character U+" + odd[0].charCodeAt(0).toString(16) : "";
 	})()`))
 	if err != nil {
@@ -257,10 +268,18 @@ func (r *rig) signIn(ctx context.Context) {
 	r.do(ctx, chromedp.Navigate(r.link), press("Sign in"), chromedp.WaitVisible(`//h1[text()="Overview"]`))
 }
 
+// open goes to a page of the tenant default.
+func (r *rig) open(path string) step { return chromedp.Navigate(r.url + "/t/default" + path) }
+
 // press clicks on the first button or link that can be seen and has a text, when there is one.
 func press(text string) step {
 	b, _ := json.Marshal(text)
-	return when("a button "+text, `(() => { const x = [...document.querySelectorAll("main a, button")].find((x) => x.checkVisibility() && x.textContent.includes(`+string(b)+`)); x?.click(); return !!x })()`)
+	return when("a button "+text, `(() => {
+		const all = [...document.querySelectorAll("main a, button")];
+		const x = all.find((x) => x.checkVisibility() && x.textContent.includes(`+string(b)+`));
+		x?.click();
+		return !!x;
+	})()`)
 }
 
 // says waits until the page's content has a text.

@@ -1,7 +1,6 @@
 package ui_test
 
 import (
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -12,7 +11,6 @@ func TestFormsAreBounded(t *testing.T) {
 	t.Parallel()
 	const most = 256 << 10
 	r := newRig(t)
-	stay := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	for n, want := range map[int]int{most - 1: 303, most: 303, most + 1: 401} {
 		form := "key=" + url.QueryEscape(adminKey) + "&next="
 		form += strings.Repeat("x", n-len(form))

@@ -92,7 +92,8 @@ func (r *rig) follow(key string, pages map[string]string) int {
 	return len(seen)
 }
 
-// TestInvestorsEvents: an investor's page shows what happens to that investor and their advice sessions, and to no other.
+// TestInvestorsEvents: an investor's page shows what happens to that investor and their advice sessions, and to no
+// other.
 func TestInvestorsEvents(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -100,8 +101,10 @@ func TestInvestorsEvents(t *testing.T) {
 	ada := must(r.operator.CreateAdvisor(ctx, client.NewAdvisor{Name: "Ada Adler"}, ""))(t)
 	made := map[string]client.Investor{}
 	for _, name := range []string{"Jane", "John"} {
-		made[name] = must(r.operator.CreateInvestor(ctx, client.NewInvestor{AdvisorID: ada.ID, Type: "person", Name: name}, ""))(t)
-		must(r.operator.CreateAdviceSession(ctx, made[name].ID, client.NewAdviceSession{Title: "Plan of " + name}, ""))(t)
+		investor := client.NewInvestor{AdvisorID: ada.ID, Type: "person", Name: name}
+		made[name] = must(r.operator.CreateInvestor(ctx, investor, ""))(t)
+		session := client.NewAdviceSession{Title: "Plan of " + name}
+		must(r.operator.CreateAdviceSession(ctx, made[name].ID, session, ""))(t)
 	}
 	r.publish(2)
 	key := must(r.operator.SignIn(ctx))(t).Key
@@ -124,7 +127,8 @@ func TestInvestorsEvents(t *testing.T) {
 	}
 }
 
-// TestWebhooksBeyondTheList: a webhook that is not among the first that can be chosen from has its name in lists as well.
+// TestWebhooksBeyondTheList: a webhook that is not among the first that can be chosen from has its name in lists as
+// well.
 func TestWebhooksBeyondTheList(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

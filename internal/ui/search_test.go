@@ -123,31 +123,35 @@ func TestRetryStepThatFails(t *testing.T) {
 	})
 	r.waitFor(client.StatusWaiting, 450)
 	r.signIn(ctx)
-	r.do(ctx, chromedp.Navigate(r.url+"/t/default/deliveries?span=24h"), press("Retry all that match"), says("450 deliveries"),
+	r.do(ctx, r.open("/deliveries?span=24h"), press("Retry all that match"), says("450 deliveries"),
 		inSteps, press("Retry 450"), says("Done."), says("450 made due"))
 
 	r.waitFor(client.StatusExhausted, 450)
 
 	// The same, with a server that goes away after the first step.
-	r.do(ctx, chromedp.Navigate(r.url+"/t/default/deliveries?span=24h"), press("Retry all that match"), says("450 deliveries"))
+	r.do(ctx, r.open("/deliveries?span=24h"), press("Retry all that match"), says("450 deliveries"))
 	r.steps.Store(1)
-	r.do(ctx, inSteps, press("Retry 450"), says("200 of 450"), says("did not answer to this step"), says("cannot be reached since"))
+	r.do(ctx, inSteps, press("Retry 450"), says("200 of 450"), says("did not answer to this step"),
+		says("cannot be reached since"))
 	r.away.Store(false)
 	r.do(ctx, press("Try again"), says("Done."), says("450 made due"))
 
 	r.waitFor(client.StatusExhausted, 450)
 
 	// It can be left, and gone on with; a page that is loaded again shows how far it came.
-	r.do(ctx, chromedp.Navigate(r.url+"/t/default/deliveries?span=24h"), press("Retry all that match"), says("450 deliveries"))
+	r.do(ctx, r.open("/deliveries?span=24h"), press("Retry all that match"), says("450 deliveries"))
 	r.steps.Store(1)
 	r.do(ctx, inSteps, press("Retry 450"), says("did not answer to this step"))
 	r.away.Store(false)
-	r.do(ctx, press("Stop"), says("200 of 450 made due"), says("The rest is still to do"), chromedp.Reload(), says("200 of 450 made due"), inSteps, press("Go on"), says("450 made due"))
+	r.do(ctx, press("Stop"), says("200 of 450 made due"), says("The rest is still to do"), chromedp.Reload(),
+		says("200 of 450 made due"), inSteps, press("Go on"), says("450 made due"))
 
 	// One that is refused says why.
 	key := must(r.operator.SignIn(t.Context()))(t).Key
-	status, _, body := r.send(key, "/t/default/deliveries/retry?span=24h", url.Values{"cursor": {"x"}, "done": {"200"}}, "HX-Request", "true")
-	if status != 200 || !strings.Contains(string(body), "This step failed") || !strings.Contains(string(body), "Try again") {
+	form := url.Values{"cursor": {"x"}, "done": {"200"}}
+	status, _, body := r.send(key, "/t/default/deliveries/retry?span=24h", form, "HX-Request", "true")
+	told := strings.Contains(string(body), "This step failed") && strings.Contains(string(body), "Try again")
+	if status != 200 || !told {
 		t.Errorf("a step that is refused = %d %s, want why and a way on", status, body)
 	}
 }

@@ -23,11 +23,12 @@ func TestHidden(t *testing.T) {
 	pages := r.filled()
 	r.signIn(ctx)
 	for _, name := range []string{"overview", "webhook-new", "deliveries", "live", "delivery", "access"} {
-		r.do(ctx, chromedp.Navigate(r.url+pages[name]), chromedp.WaitReady("//main"), when("nothing of "+name+" is to be seen", `(() => {
-			const all = [...document.querySelectorAll("main *")];
-			all.forEach((x) => { x.hidden = true; });
-			return all.length > 20 && !all.some((x) => x.checkVisibility());
-		})()`))
+		r.do(ctx, chromedp.Navigate(r.url+pages[name]), chromedp.WaitReady("//main"),
+			when("nothing of "+name+" is to be seen", `(() => {
+				const all = [...document.querySelectorAll("main *")];
+				all.forEach((x) => { x.hidden = true; });
+				return all.length > 20 && !all.some((x) => x.checkVisibility());
+			})()`))
 	}
 }
 
@@ -37,7 +38,8 @@ func TestOpenedStaysOpen(t *testing.T) {
 	r := newRig(t)
 	ctx := r.browser()
 	r.webhook("/down", "Down", time.Second, time.Hour)
-	must(r.operator.Publish(t.Context(), client.Event{Type: "qap.investor.created", ObjectID: "i", ObjectOwnerID: "a", OwnerID: "a"}))(t)
+	e := client.Event{Type: "qap.investor.created", ObjectID: "i", ObjectOwnerID: "a", OwnerID: "a"}
+	must(r.operator.Publish(t.Context(), e))(t)
 	var d client.Delivery
 	eventually(t, "it was tried twice", func() bool {
 		list := must(r.operator.Deliveries(t.Context(), client.DeliveryQuery{}))(t).Deliveries
@@ -46,7 +48,7 @@ func TestOpenedStaysOpen(t *testing.T) {
 	})
 	r.signIn(ctx)
 	const folded = `(n) => !document.getElementById("attempt-" + n).open`
-	r.do(ctx, chromedp.Navigate(r.url+"/t/default/deliveries/"+d.ID), says("Attempt 2"),
+	r.do(ctx, r.open("/deliveries/"+d.ID), says("Attempt 2"),
 		when("the first is opened and the second is folded", `(() => {
 			for (const n of [1, 2]) document.querySelector("#attempt-" + n + " summary").click();
 			return true;
@@ -56,7 +58,8 @@ func TestOpenedStaysOpen(t *testing.T) {
 	}
 	r.do(ctx, says("Attempt 3"))
 	for what, is := range map[string]string{
-		"the first is open": `!(` + folded + `)(1)`, "the second is folded": `(` + folded + `)(2)`, "the third is open": `!(` + folded + `)(3)`,
+		"the first is open": `!(` + folded + `)(1)`, "the second is folded": `(` + folded + `)(2)`,
+		"the third is open": `!(` + folded + `)(3)`,
 	} {
 		if !must(chromedp.Run(ctx, chromedp.Evaluate[bool](is)))(t) {
 			t.Errorf("after the third attempt came, not: %s", what)
@@ -70,13 +73,14 @@ func paste(into string) step {
 		if _, err = chromedp.Evaluate[string](`document.getElementById("`+into+`").focus(), ""`)(ctx, t); err != nil {
 			return v, err
 		}
-		_, err = cdp.Call(ctx, t, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: "keyDown", Commands: []string{"paste"}})
+		press := input.DispatchKeyEventParams{Type: "keyDown", Commands: []string{"paste"}}
+		_, err = cdp.Call(ctx, t, input.DispatchKeyEvent, press)
 		return v, err
 	}
 }
 
-// TestCopy: on a page of plain http a secret that is shown once is copied as well, and where that is not allowed it is said,
-// with the secret selected.
+// TestCopy: on a page of plain http a secret that is shown once is copied as well, and where that is not allowed it is
+// said, with the secret selected.
 func TestCopy(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -90,21 +94,24 @@ func TestCopy(t *testing.T) {
 	}
 	const shown = `document.querySelector(".secret code").textContent`
 	for _, role := range []string{"viewer", "publisher"} {
-		r.do(ctx, chromedp.Navigate(r.url+"/t/default/access"), chromedp.SetAttributeValue(`//option[starts-with(@value, "`+role+`")]`, "selected", ""),
+		option := `//option[starts-with(@value, "` + role + `")]`
+		r.do(ctx, r.open("/access"), chromedp.SetAttributeValue(option, "selected", ""),
 			press("Make the key"), says("shown this once"))
 		if role == "viewer" {
-			r.do(ctx, chromedp.Click(`//p[@class="secret"]/button`), when("it is copied", `document.querySelector(".secret button").textContent === "Copied"`),
+			r.do(ctx, chromedp.Click(`//p[@class="secret"]/button`),
+				when("it is copied", `document.querySelector(".secret button").textContent === "Copied"`),
 				paste("name"), when("it was on the clipboard", `document.getElementById("name").value === `+shown))
 			continue
 		}
-		r.do(ctx, when("copying is not allowed", `(() => { document.execCommand = () => false; return true })()`), chromedp.Click(`//p[@class="secret"]/button`),
+		r.do(ctx, when("copying is not allowed", `(() => { document.execCommand = () => false; return true })()`),
+			chromedp.Click(`//p[@class="secret"]/button`),
 			when("it is said", `document.querySelector(".secret button").textContent.startsWith("Not copied")`),
 			when("it is selected", `getSelection().toString() === `+shown))
 	}
 }
 
-// TestServerAway: while the server is away the page says so, and since when; and no more when it is back. A form that is
-// sent meanwhile stays as it is.
+// TestServerAway: while the server is away the page says so, and since when; and no more when it is back. A form that
+// is sent meanwhile stays as it is.
 func TestServerAway(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -113,7 +120,7 @@ func TestServerAway(t *testing.T) {
 	w := r.webhook("/ok", "Fine")
 	r.signIn(ctx)
 	const gone = `!document.getElementById("state").checkVisibility()`
-	r.do(ctx, chromedp.Navigate(r.url+"/t/default/webhooks/"+w.ID+"/edit"), fill("description", "Another name"), when("nothing is said", gone))
+	r.do(ctx, r.open("/webhooks/"+w.ID+"/edit"), fill("description", "Another name"), when("nothing is said", gone))
 	r.away.Store(true)
 	r.do(ctx, press("Save"), says("cannot be reached since "), says("nothing is sent until"))
 	r.away.Store(false)
@@ -123,7 +130,7 @@ func TestServerAway(t *testing.T) {
 	}
 	r.publish(1)
 	id := must(r.operator.Deliveries(t.Context(), client.DeliveryQuery{Limit: 1}))(t).Deliveries[0].ID
-	r.do(ctx, chromedp.Navigate(r.url+"/t/default/deliveries/"+id), says("Attempt 1"))
+	r.do(ctx, r.open("/deliveries/"+id), says("Attempt 1"))
 	r.away.Store(true)
 	r.do(ctx, says("cannot be reached since "))
 	r.away.Store(false)
@@ -140,16 +147,17 @@ func (r *rig) endSignIns() {
 	}
 }
 
-// TestSignInEnds: what was typed when a sign-in ends is not lost: not by what the page asks for itself, and not by sending it.
+// TestSignInEnds: what was typed when a sign-in ends is not lost: not by what the page asks for itself, and not by
+// sending it.
 func TestSignInEnds(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ctx := r.browser()
 	admin := must(r.operator.CreateAPIKey(t.Context(), client.NewAPIKey{Role: client.RoleAdmin}))(t).Key
 	r.signInWith(ctx, admin)
-	r.do(ctx, chromedp.Navigate(r.url+"/t/default/webhooks/new"), fill("url", r.receivers.URL+"/ok"), fill("patterns", "**"), says("X-Quantfolio-Signature-256"))
+	r.do(ctx, r.open("/webhooks/new"), fill("url", r.receivers.URL+"/ok"), fill("patterns", "**"),
+		says("X-Quantfolio-Signature-256"))
 	r.endSignIns()
-	eventually(t, "the key is forgotten", func() bool { status, _, _ := r.send("none", "/sign-out", nil); return status == 303 })
 	r.do(ctx, fill("description", "Typed after the end"), says("Your sign-in has ended"), press("Make the webhook"),
 		when("the form is as it was", `document.getElementById("description").value === "Typed after the end"`))
 	if n := len(must(r.operator.Webhooks(t.Context(), client.WebhookQuery{}))(t).Webhooks); n != 0 {
@@ -164,8 +172,8 @@ func TestSignInEnds(t *testing.T) {
 	r.do(ctx, press("Make the webhook"), says("shown this once"), says("Typed after the end"))
 }
 
-// Without scripts too: a form that comes without a sign-in is answered so that the browser can send it again, and nothing
-// that it has is in an address or a page.
+// Without scripts too: a form that comes without a sign-in is answered so that the browser can send it again, and
+// nothing that it has is in an address or a page.
 func TestFormsWithoutSignIn(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -173,7 +181,8 @@ func TestFormsWithoutSignIn(t *testing.T) {
 		form := url.Values{"description": {"typed-text"}, "password": {"typed-secret"}}
 		status, to, body := r.send("none", "/t/default/webhooks/new", form, "HX-Request", header)
 		if status != http.StatusUnauthorized || to != "" || strings.Contains(string(body), "typed-") {
-			t.Errorf("a form without a sign-in = %d to %q with %.99s, want 401 without what was typed", status, to, body)
+			t.Errorf("a form without a sign-in = %d to %q with %.99s, want 401 without what was typed",
+				status, to, body)
 		}
 		if header == "" && !strings.Contains(string(body), "reload this page") {
 			t.Errorf("a form without a sign-in is answered %s, want that it can be sent again", body)
