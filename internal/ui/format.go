@@ -22,7 +22,7 @@ var funcs = template.FuncMap{
 	"time": timeTag, "ago": agoTag, "iso": client.Time.String, "dur": shortDuration, "ms": millis,
 	"wire": client.Duration.String,
 	"num":  number, "percent": percent, "rate": successRate, "share": share,
-	"status": statusOf, "class": classText, "state": stateText, "httpStatus": httpStatus,
+	"status": statusText, "class": classText, "state": stateText, "httpStatus": httpStatus,
 	"json": indent, "join": strings.Join, "short": short,
 	"spark": spark, "bars": bars, "plot": plotData, "list": func(v ...any) []any { return v }, "map": mapOf,
 	"deref":      func(f *float64) float64 { return *f },
@@ -161,7 +161,7 @@ func percent(f float64) string {
 // label is a word with the class of its looks.
 type label struct{ Text, Class, Help string }
 
-func statusOf(status string) label {
+func statusText(status string) label {
 	switch status {
 	case client.StatusDelivered:
 		return label{"Delivered", "good", "The receiver answered 2xx."}

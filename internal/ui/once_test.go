@@ -103,6 +103,9 @@ func TestReload(t *testing.T) {
 	if got := keys(); got != 2 {
 		t.Errorf("after a rotation and a reload there are %d signing keys, want 2", got)
 	}
+	// A key that nobody wrote down is followed by another, and the one before ends only if that is said.
+	r.do(ctx, press("Rotate the key"), says("A rotation is under way"), chromedp.Click(`//input[@name="force"]`),
+		press("Rotate the key"), says("shown this once"))
 	r.do(ctx, r.open("/webhooks/"+w.ID+"/test"), press("Send a test"), says("204 No Content"),
 		chromedp.Reload(), says("Nothing was sent again"))
 	r.mu.Lock()

@@ -128,22 +128,35 @@ func (u *UI) fail(v *visit, status int, text string, errs ...client.FieldError) 
 // failed answers with the page of an error.
 func (u *UI) failed(v *visit, err error) {
 	var p *client.Problem
+	if errors.As(err, &p) {
+		u.fail(v, p.Status, p.Detail, p.Errors...)
+		return
+	}
+	u.fail(v, statusOf(err), u.said(v, err))
+}
+
+// statusOf is the HTTP status of the page of an error.
+func statusOf(err error) int {
+	var p *client.Problem
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &p):
-		u.fail(v, p.Status, p.Detail, p.Errors...)
+		return p.Status
 	case errors.As(err, &large):
-		u.fail(v, http.StatusRequestEntityTooLarge, "The form is too large.")
-	default:
-		u.fail(v, http.StatusInternalServerError, u.said(v, err))
+		return http.StatusRequestEntityTooLarge
 	}
+	return http.StatusInternalServerError
 }
 
 // said is an error in words; what is not for visitors is in the log.
 func (u *UI) said(v *visit, err error) string {
 	var p *client.Problem
-	if errors.As(err, &p) {
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &p):
 		return sentence(p)
+	case errors.As(err, &large):
+		return "The form is too large."
 	}
 	u.log.ErrorContext(v.r.Context(), "a page failed", "path", v.r.URL.Path, "error", err)
 	return "Something went wrong here. It is in the server's log."

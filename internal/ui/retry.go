@@ -109,19 +109,20 @@ func (u *UI) retryMany(v *visit) error {
 	q := deliveryQuery(p.Filter)
 	q.Cursor, q.Limit = p.Cursor, 200
 	step, err := v.c.RetryDeliveries(v.r.Context(), client.RetryMany{Query: q, All: true})
-	if err != nil && v.r.Header.Get("HX-Request") == "" {
-		return err
-	}
 	if p.Running = err == nil; p.Running {
 		p.Done, p.Skipped, p.Cursor = p.Done+step.Retried, p.Skipped+step.Skipped, step.Next
 		p.Ended = p.Cursor == ""
 	} else {
 		p.Error = u.said(v, err)
 	}
-	if v.r.Header.Get("HX-Request") != "" {
+	switch {
+	case v.r.Header.Get("HX-Request") != "":
 		return u.part(v, "retry", "progress", p)
+	case err != nil:
+		u.show(v, statusOf(err), "retry", "Retry deliveries", p)
+	default:
+		v.redirect(p.At())
 	}
-	v.redirect(p.At())
 	return nil
 }
 

@@ -233,7 +233,8 @@ func (u *UI) signIn(w http.ResponseWriter, r *http.Request) {
 func (u *UI) signOut(w http.ResponseWriter, r *http.Request) {
 	v := &visit{w: w, r: r}
 	if key := u.keyOf(r); key != "" {
-		if err := u.calls(r, key, "").SignOut(r.Context()); err != nil && !client.IsStatus(err, http.StatusUnauthorized) {
+		err := u.calls(r, key, "").SignOut(r.Context())
+		if err != nil && !client.IsStatus(err, http.StatusUnauthorized) {
 			u.failed(v, err)
 			return
 		}

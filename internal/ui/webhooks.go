@@ -128,8 +128,15 @@ func (u *UI) rotateKey(v *visit) error {
 	}
 	if patch.SigningKey == nil || *patch.SigningKey != "" {
 		patch.SigningKeyOverlap = durationOf(v.r.PostFormValue("overlap"))
+		if v.r.PostFormValue("force") != "" {
+			patch.Force = &yes
+		}
 	}
 	changed, err := v.c.UpdateWebhook(v.r.Context(), v.r.PathValue("id"), "", patch)
+	if client.IsStatus(err, http.StatusConflict) {
+		return u.showKey(v, keyPage{Error: "A rotation is under way: the key before is promised still, and would end " +
+			"now. Wait until its time is over, or tick that it may end."}, http.StatusConflict)
+	}
 	if refused, ok := refusal(err); ok {
 		return u.showKey(v, keyPage{Error: sentence(refused)}, refused.Status)
 	} else if err != nil {

@@ -55,13 +55,15 @@
   // The server and the sign-in are asked for now and then, at once when a part of a page does not come, and before a form is
   // sent: what was typed stays in the page when there is nobody to take it.
   const state = document.getElementById("state");
-  let heard = new Date();
+  let heard = new Date(), left = 0;
+  addEventListener("beforeunload", () => { left = Date.now(); }); // what is under way is broken off then
   const there = async () => {
     if (!state) return true;
     let status = 0;
     try {
       status = (await fetch(state.dataset.check, { cache: "no-store", signal: AbortSignal.timeout(8000) })).status;
     } catch { /* no answer */ }
+    if (status === 0 && Date.now() - left < 3000) return true;
     const wrong = status === 401 ? "out" : status === 0 || status >= 500 ? "away" : "";
     if (wrong !== "away") heard = new Date();
     state.querySelector("span").textContent = clock.format(heard);
@@ -113,7 +115,7 @@
   const copy = async (b) => {
     const near = [b.parentElement, b.parentElement.parentElement].flatMap((x) => [...x.querySelectorAll("code, pre")]);
     const done = await copied(b.dataset.copy, near.find((x) => x.textContent === b.dataset.copy));
-    b.textContent = document.getElementById("said").textContent = done ? "Copied" : "Not copied. It is selected: press Ctrl+C";
+    b.textContent = document.getElementById("said").textContent = done ? "Copied" : "Not copied. It is selected: press Ctrl+C or ⌘C";
     setTimeout(() => { b.textContent = "Copy"; }, done ? 1500 : 8000);
   };
 
