@@ -276,7 +276,9 @@ func (a *api) route(w http.ResponseWriter, r *http.Request) {
 	s := &sink{header: http.Header{}}
 	h.ServeHTTP(s, r)
 	if s.status == http.StatusMethodNotAllowed {
-		writeProblem(w, newProblem(s.status, "This path does not have the method "+knownMethod(r.Method)+".").with("Allow", s.header.Get("Allow")))
+		allow := s.header.Get("Allow")
+		text := "This path does not have the method " + knownMethod(r.Method) + "; it has " + allow + "."
+		writeProblem(w, newProblem(s.status, text).with("Allow", allow))
 		return
 	}
 	writeProblem(w, newProblem(http.StatusNotFound, "There is nothing at this path. The paths are listed at /docs."))

@@ -75,8 +75,15 @@ func errUnauthorized(detail string) error {
 	return newProblem(http.StatusUnauthorized, detail).with("Www-Authenticate", "Bearer")
 }
 
-func errForbidden(role store.Role) error {
-	return newProblem(http.StatusForbidden, "An API key of the role "+string(role)+" may not do this.")
+// errForbidden is the answer to a key whose role is none of those that may make the call.
+func errForbidden(role store.Role, may []store.Role) error {
+	names := []string{string(store.Operator)}
+	for _, r := range may {
+		names = append(names, string(r))
+	}
+	slices.Sort(names)
+	return newProblem(http.StatusForbidden, "An API key of the role "+string(role)+" may not do this; it takes the role "+
+		strings.Join(names, " or ")+".")
 }
 
 // authenticate finds out who calls, and for which tenant. It writes to c.

@@ -40,7 +40,7 @@ func (a *api) watchAttempts(w http.ResponseWriter, r *http.Request) error {
 	var v event.Violations
 	for name := range q {
 		if !slices.Contains(liveParams, name) {
-			v.Add("query."+name, unknownParam+didYouMean(name, liveParams))
+			v.Add("query."+name, unknownParam+nameMeant(name, liveParams))
 		}
 	}
 	if err := v.Err(); err != nil {
@@ -72,7 +72,7 @@ var liveParams = []string{"webhook_id", "event_type", "outcome", "tenant"}
 func (a *api) watch(ctx context.Context, c *caller, q client.LiveQuery, begin, idle func() bool,
 	give func(client.LiveAttempt) bool) error {
 	if !c.may(readers) {
-		return errForbidden(c.key.Role)
+		return errForbidden(c.key.Role, readers)
 	}
 	want, id, err := a.liveFilter(ctx, q, c)
 	if err != nil {

@@ -202,6 +202,8 @@ func ownProblems(ctx huma.Context, _ string, v any) (any, error) {
 	}
 	p := newProblem(m.Status, m.Detail)
 	switch {
+	case m.Detail == "request body is required":
+		p.Detail = "The request needs a body, a JSON object; /docs says of what."
 	case m.Status == http.StatusRequestEntityTooLarge:
 		p.Detail = "The request's body is too large."
 	case m.Status >= http.StatusInternalServerError:
@@ -220,7 +222,7 @@ func ownProblems(ctx huma.Context, _ string, v any) (any, error) {
 
 // What is said of parameters is worded as what is said of bodies.
 func init() {
-	validation.MsgExpectedOneOf = `must be one of "%s"`
+	validation.MsgExpectedOneOf = "must be one of %s"
 	validation.MsgExpectedMinimumNumber = "must be at least %v"
 	validation.MsgExpectedMaximumNumber = "must be at most %v"
 	validation.MsgExpectedMaxLength = "must have at most %d characters"
@@ -243,15 +245,18 @@ func paramText(ctx huma.Context, e *huma.ErrorDetail) string {
 				known = append(known, p.Name)
 			}
 		}
-		return unknownParam + didYouMean(strings.TrimPrefix(e.Location, "query."), known)
+		return unknownParam + nameMeant(strings.TrimPrefix(e.Location, "query."), known)
 	}
 	return e.Message
 }
 
-// didYouMean suggests the name that was probably meant.
-func didYouMean(name string, known []string) string {
+// nameMeant suggests the name that was probably meant, or says which there are.
+func nameMeant(name string, known []string) string {
 	if meant := event.Closest(name, known); meant != "" {
 		return "; did you mean " + meant + "?"
 	}
-	return ""
+	if len(known) == 0 {
+		return ""
+	}
+	return "; there are " + strings.Join(known, ", ")
 }

@@ -99,7 +99,7 @@ func (a *api) acceptOne(r *http.Request, c *caller, buf *buffer) (err error) {
 
 func mayPublish(c *caller) error {
 	if !c.may(publishers) || c.key.Webhook != "" {
-		return errForbidden(c.key.Role)
+		return errForbidden(c.key.Role, publishers)
 	}
 	return nil
 }

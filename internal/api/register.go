@@ -166,7 +166,7 @@ func (op *operation) bound() time.Duration { return cmp.Or(op.limit, storeTime) 
 func (op *operation) allows(c *caller, hook string) error {
 	switch {
 	case !c.may(op.roles):
-		return errForbidden(c.key.Role)
+		return errForbidden(c.key.Role, op.roles)
 	case c.key.Webhook != "" && !op.toBound:
 		return newProblem(http.StatusForbidden, "This sign-in is for one webhook and may not do this.")
 	case strings.HasPrefix(op.path, oneWebhook) && !c.sees(hook):
@@ -302,6 +302,6 @@ func (o *object) finish() {
 	}
 	slices.Sort(names)
 	for _, n := range names {
-		o.v.Add(o.prefix+n[:min(len(n), 64)], "is not a property of "+o.what+didYouMean(n, o.known))
+		o.v.Add(o.prefix+n[:min(len(n), 64)], "is not a property of "+o.what+nameMeant(n, o.known))
 	}
 }

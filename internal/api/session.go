@@ -120,7 +120,7 @@ func checkText(s string, tag reflect.StructTag, where string, v *event.Violation
 		v.Add(where, fmt.Sprintf("must have at most %d characters", most))
 	}
 	if values := tag.Get("enum"); values != "" && !slices.Contains(strings.Split(values, ","), s) {
-		v.Add(where, fmt.Sprintf(`must be one of "%s"`, strings.ReplaceAll(values, ",", ", ")))
+		v.Add(where, fmt.Sprintf("must be one of %s", strings.ReplaceAll(values, ",", ", ")))
 	}
 	if pattern := tag.Get("pattern"); pattern != "" && !regexp.MustCompile(pattern).MatchString(s) {
 		v.Add(where, "must be "+tag.Get("patternDescription"))

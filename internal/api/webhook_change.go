@@ -160,7 +160,7 @@ func mergeAuth(o *object, w *webhook.Webhook) {
 		w.Auth = webhook.Auth{Type: webhook.AuthNone}
 		return
 	}
-	in, ok := takeApart(raw, "auth.", "an authentication of its type", o.v)
+	in, ok := takeApart(raw, "auth.", "an authentication of this type", o.v)
 	if !ok {
 		o.v.Add("auth", `must be an object such as {"type":"bearer","token":"…"}`)
 		return

@@ -43,7 +43,7 @@ func Parse(raw []byte) (Event, error) {
 		v.Add("", fmt.Sprintf("the event has %d bytes; at most %d are taken", len(raw), MaxSize))
 		return e, v
 	}
-	if !checkJSON(raw, &v) {
+	if !checkJSON(raw, `, one event; /v1/events/batch takes several`, &v) {
 		return e, v
 	}
 	e.parse(raw, -1, &v)
@@ -54,7 +54,7 @@ func Parse(raw []byte) (Event, error) {
 // named like "events[3].type". The result keeps nothing of raw.
 func ParseBatch(raw []byte) ([]Event, error) {
 	var v Violations
-	if !checkJSON(raw, &v) {
+	if !checkJSON(raw, `, {"events":[…]}`, &v) {
 		return nil, v
 	}
 	var list [][]byte
@@ -99,15 +99,15 @@ func ParseBatch(raw []byte) ([]Event, error) {
 	return out, v.Err()
 }
 
-// checkJSON tells whether raw is one JSON object in UTF-8.
-func checkJSON(raw []byte, v *Violations) bool {
+// checkJSON tells whether raw is one JSON object in UTF-8; which says of what.
+func checkJSON(raw []byte, which string, v *Violations) bool {
 	switch {
 	case !utf8.Valid(raw):
 		v.Add("", "the body is not valid UTF-8")
 	case !json.Valid(raw):
 		v.Add("", "the body is not valid JSON")
 	case bytes.TrimLeft(raw, " \t\r\n")[0] != '{':
-		v.Add("", "the body must be a JSON object")
+		v.Add("", "the body must be a JSON object"+which)
 	default:
 		return true
 	}

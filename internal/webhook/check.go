@@ -58,7 +58,7 @@ func (w *Webhook) Check() error {
 		v.Add("description", fmt.Sprintf("must have at most %d bytes and no control characters", MaxDescription))
 	}
 	if w.Timeout < MinTimeout || w.Timeout > MaxTimeout {
-		v.Add("timeout", fmt.Sprintf("must be from %v to %v", MinTimeout, MaxTimeout))
+		v.Add("timeout", "must be from 1s to 1m")
 	}
 	w.checkSchedule(&v)
 	return v.Err()
@@ -84,7 +84,7 @@ func (w *Webhook) checkSchedule(v *event.Violations) {
 	var total time.Duration
 	for i, d := range w.RetrySchedule {
 		if d < time.Second || d > MaxRetryDelay {
-			v.Add(fmt.Sprintf("retry_schedule[%d]", i), fmt.Sprintf("must be from 1s to %v", MaxRetryDelay))
+			v.Add(fmt.Sprintf("retry_schedule[%d]", i), fmt.Sprintf("must be from 1s to %s", strings.TrimSuffix(MaxRetryDelay.String(), "0m0s")))
 		}
 		total += d
 	}
