@@ -26,7 +26,9 @@ func text(n int64) string { return strings.Repeat("x", int(n)) }
 // namesLimit tells whether a message has the limit, a number or nanoseconds, as a word of its own.
 func namesLimit(message string, limit int64) bool {
 	words := strings.Fields(message)
-	return slices.Contains(words, fmt.Sprint(limit)) || slices.Contains(words, time.Duration(limit).String())
+	d := time.Duration(limit).String()
+	return slices.Contains(words, fmt.Sprint(limit)) || slices.Contains(words, d) ||
+		slices.Contains(words, strings.TrimSuffix(strings.TrimSuffix(d, "0s"), "0m"))
 }
 
 // Each limit is tried at it, one below and one above; beyond it the one violation names the field.
