@@ -38,6 +38,9 @@ func (u *UI) deliveries(v *visit) error {
 	if err != nil {
 		return err
 	}
+	if p.Search.Refused() {
+		p.List = client.DeliveryPage{}
+	}
 	if p.WebhookIDs, p.Names, err = v.webhookNames(); err != nil {
 		return err
 	}

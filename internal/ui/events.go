@@ -33,7 +33,7 @@ func (u *UI) events(v *visit) error {
 	}
 	p := eventsPage{Search: searchOf(f.Values())}
 	if id != "" {
-		p.Search.Wrong["id"] = "is no event ID; one is like 0190a5d2-7c1e-7000-8000-0123456789ab"
+		p.Search.Wrong["id"] = "must be an event ID such as 0190a5d2-7c1e-7000-8000-0123456789ab"
 	}
 	err := p.Search.ask(func(f filter) error {
 		list, err := v.c.Events(v.r.Context(), client.EventQuery{EventType: f.Get("type"), ObjectID: f.Get("object_id"),
@@ -44,6 +44,9 @@ func (u *UI) events(v *visit) error {
 	})
 	if err != nil {
 		return err
+	}
+	if p.Search.Refused() {
+		p.Events, p.Next = nil, ""
 	}
 	if p.Types, err = v.c.EventTypes(v.r.Context()); err != nil {
 		return err

@@ -66,6 +66,7 @@ func searchOf(query url.Values) search {
 			s.Fixed[name] = []string{client.At(t).String()}
 		} else {
 			s.Wrong[name] = "must be a time such as 2026-01-31T14:05, in UTC"
+			delete(s.Fixed, name)
 		}
 	}
 	return s
@@ -86,11 +87,8 @@ var fields = map[string]string{
 	"webhook_id": "webhook", "event_type": "type", "last_status": "code", "last_class": "class",
 }
 
-// ask has the API answer, unless something is wrong already. What it refuses of the filter becomes what is wrong.
+// ask has the API answer. What it refuses of the filter is wrong, too; then the list is of no use.
 func (s *search) ask(list func(filter) error) error {
-	if len(s.Wrong) > 0 {
-		return nil
-	}
 	err := list(s.Fixed)
 	refused, ok := refusal(err)
 	if !ok {
@@ -113,7 +111,7 @@ func (s *search) ask(list func(filter) error) error {
 	return nil
 }
 
-// Refused tells whether nothing was looked for.
+// Refused tells whether there is no list, since something is wrong.
 func (s search) Refused() bool { return len(s.Wrong) > 0 || s.Other != "" }
 
 // status is the HTTP status of the list's page.

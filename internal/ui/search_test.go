@@ -65,8 +65,8 @@ func TestSearchesThatCannotBe(t *testing.T) {
 	r.publish(1)
 	key := must(r.operator.SignIn(t.Context()))(t).Key
 	for path, want := range map[string]string{
-		"/events?id=12345":                      `id="e-id">is no event ID`,
-		"/events?id=12345&object_id=x":          `id="e-id">is no event ID`,
+		"/events?id=12345":                      `id="e-id">must be an event ID`,
+		"/events?id=12345&object_id=x":          `id="e-id">must be an event ID`,
 		"/events?type=qap..x":                   `id="e-type">`,
 		"/events?span=soon":                     `id="e-span">must be one of these`,
 		"/events?since=yesterday":               `id="e-since">must be a time`,
@@ -80,6 +80,8 @@ func TestSearchesThatCannotBe(t *testing.T) {
 		"/deliveries?webhook=" + xs(70):         `id="e-webhook">must have at most`,
 		"/events?cursor=x&span=1h":              `This address goes on with another list`,
 		"/deliveries?code=abc&until=tomorrow":   `id="e-until">must be a time`,
+		"/deliveries?until=tomorrow&code=abc":   `id="e-code">must be like`, // all at once
+		"/events?id=12345&type=qap..x":          `id="e-type">`,
 		"/deliveries?span=1h&since=not-counted": "",
 	} {
 		status, body := r.get(key, "/t/default"+path)
