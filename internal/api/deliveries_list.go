@@ -206,6 +206,9 @@ func (a *api) findDeliveries(ctx context.Context, s *selection, before store.Del
 			}
 			return found, last, false, nil
 		}
+		if r.DeliveryKey == last {
+			continue // in two lists: its status changed after the first was read
+		}
 		if len(found) == limit || s.narrow() && looked == look {
 			return found, last, true, nil
 		}

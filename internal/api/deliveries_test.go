@@ -1,6 +1,9 @@
 package api
 
 import (
+	"context"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +49,38 @@ func TestFiltersTellNoMoreThanAnswers(t *testing.T) {
 				t.Errorf("class %s: last_class=%s counts %v, want %d", class, asked, got, want)
 			}
 		}
+	}
+}
+
+// moving is a store in which what waits is exhausted by the time that what is exhausted is listed.
+type moving struct{ store.Store }
+
+func (m moving) ListDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, before store.DeliveryKey,
+	limit int) ([]store.DeliveryRecord, store.DeliveryKey, error) {
+	if f.Status == store.StatusExhausted {
+		f.Status = store.StatusWaiting
+	}
+	return m.Store.ListDeliveries(ctx, tenant, f, before, limit)
+}
+
+// TestListedOnce: a delivery whose status changes while it is listed is in the list once, and retried once.
+func TestListedOnce(t *testing.T) {
+	r := newRig(t)
+	r.must(201, admin, "POST", "/v1/webhooks", hookBody)
+	for range 3 {
+		r.must(202, admin, "POST", "/v1/events", eventBody)
+	}
+	h, err := New(Config{Engine: r.engine, Store: moving{r.store}, Guard: fakeGuard{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := httptest.NewRequest(http.MethodPost, "/v1/deliveries/retry", strings.NewReader(`{"all":true}`))
+	q.Header.Set("Authorization", "Bearer "+r.keys[admin])
+	q.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, q)
+	if got := w.Body.String(); !strings.Contains(got, `"retried":3`) {
+		t.Errorf("a retry of three deliveries = %d %s, want 3 retried", w.Code, got)
 	}
 }
 
