@@ -50,7 +50,7 @@ type Stats struct {
 // The states of a webhook, worst first.
 const (
 	StateDisabledByUs = "switched_off" // by the server, since the receiver answered 410
-	StateFailing      = "failing"      // since the last delivery attempts only failed, for a minute or more
+	StateFailing      = "failing"      // since the last delivery attempts only failed, to the minute
 	StateUnsteady     = "unsteady"     // some attempts failed in the hour up to the last one
 	StateOK           = "ok"           // all attempts of the hour up to the last one were delivered
 	StateIdle         = "idle"         // no attempt in the last 30 days
