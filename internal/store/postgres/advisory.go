@@ -171,10 +171,17 @@ func (db *DB) IdempotencyKey(ctx context.Context, tenant, caller, key string) (s
 
 // AddIdempotencyKey writes a key; see store.Advisory.
 func (db *DB) AddIdempotencyKey(ctx context.Context, tenant string, k store.IdempotencyKey) error {
-	_, err := execute(ctx, db.pool, `WITH old AS (DELETE FROM idempotency_keys WHERE created_at < $7)
-		INSERT INTO idempotency_keys (tenant, caller, key, request, object, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6)`, tenant, k.Caller, k.Key, k.Request[:], k.ObjectID, k.CreatedAt,
-		k.CreatedAt.Add(-store.IdempotencyLife))
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { // two statements: one would still see what it deletes
+		_, err := tx.Exec(ctx, `DELETE FROM idempotency_keys WHERE created_at < $1`, k.CreatedAt.Add(-store.IdempotencyLife))
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `INSERT INTO idempotency_keys (tenant, caller, key, request, object, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6)`, tenant, k.Caller, k.Key, k.Request[:], k.ObjectID, k.CreatedAt)
+		return err
+	})
 	return wrap(constraint(err), "write an idempotency key")
 }
 

@@ -245,6 +245,12 @@ func testIdempotencyKeys(t *testing.T, s store.Store) {
 		t.Fatalf("AddIdempotencyKey a day later = %v, want nil", err)
 	}
 	want("a", alone)
+	anew := alone
+	anew.Request, anew.CreatedAt = [32]byte{4}, alone.CreatedAt.Add(store.IdempotencyLife+time.Second)
+	if err := s.AddIdempotencyKey(ctx, "a", anew); err != nil {
+		t.Fatalf("AddIdempotencyKey of one that is a day old = %v, want nil", err)
+	}
+	want("a", anew)
 	if _, err := s.IdempotencyKey(ctx, "a", k.Caller, k.Key); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a key of a day before is %v, want ErrNotFound", err)
 	}
