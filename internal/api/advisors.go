@@ -45,8 +45,9 @@ func (a *api) registerAdvisors() {
 		errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
 	}, a.updateAdvisor)
 	register(a, operation{
-		id: "delete-advisor", method: http.MethodDelete, path: one, tag: advisoryTag, summary: "Delete an advisor who has no investors, for good",
-		text: "The advisor's API keys end. Triggers no event.", status: http.StatusNoContent, roles: admins,
+		id: "delete-advisor", method: http.MethodDelete, path: one, tag: advisoryTag,
+		summary: "Delete an advisor who has no investors, for good",
+		text:    "The advisor's API keys end. Triggers no event.", status: http.StatusNoContent, roles: admins,
 		errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
 	}, a.deleteAdvisor)
 }

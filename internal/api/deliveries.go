@@ -19,18 +19,22 @@ import (
 
 func (a *api) registerDeliveries() {
 	register(a, operation{
-		id: "list-deliveries", method: http.MethodGet, path: "/v1/deliveries", tag: "Deliveries", summary: "List deliveries, newest event first",
-		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusBadRequest},
+		id: "list-deliveries", method: http.MethodGet, path: "/v1/deliveries", tag: "Deliveries",
+		summary: "List deliveries, newest event first",
+		status:  http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusBadRequest},
 	}, a.listDeliveries)
 	a.registerRetryMany()
 	register(a, operation{
-		id: "get-delivery", method: http.MethodGet, path: "/v1/deliveries/{id}", tag: "Deliveries", summary: "Read a delivery with every attempt",
-		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusNotFound},
+		id: "get-delivery", method: http.MethodGet, path: "/v1/deliveries/{id}", tag: "Deliveries",
+		summary: "Read a delivery with every attempt",
+		status:  http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusNotFound},
 	}, a.getDelivery)
 	register(a, operation{
-		id: "retry-delivery", method: http.MethodPost, path: "/v1/deliveries/{id}/retry", tag: "Deliveries", summary: "Try a delivery again now",
-		text:   "Whatever its state. The receiver may get the event a second time.",
-		status: http.StatusAccepted, roles: admins, toBound: true, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable, http.StatusTooManyRequests},
+		id: "retry-delivery", method: http.MethodPost, path: "/v1/deliveries/{id}/retry", tag: "Deliveries",
+		summary: "Try a delivery again now",
+		text:    "Whatever its state. The receiver may get the event a second time.",
+		status:  http.StatusAccepted, roles: admins, toBound: true,
+		errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable, http.StatusTooManyRequests},
 	}, a.retryDelivery)
 }
 

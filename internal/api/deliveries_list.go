@@ -267,9 +267,10 @@ const (
 
 func (a *api) registerCount() {
 	register(a, operation{
-		id: "count-deliveries", method: http.MethodGet, path: "/v1/deliveries/count", tag: "Deliveries", summary: "Count deliveries",
-		text:   "Up to a bound of number and time. Its cursor and limit are passed over.",
-		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusBadRequest},
+		id: "count-deliveries", method: http.MethodGet, path: "/v1/deliveries/count", tag: "Deliveries",
+		summary: "Count deliveries",
+		text:    "Up to a bound of number and time. Its cursor and limit are passed over.",
+		status:  http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusBadRequest},
 	}, a.countDeliveries)
 }
 

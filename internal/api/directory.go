@@ -33,17 +33,20 @@ type bodyInput struct {
 
 func (a *api) registerDirectory() {
 	register(a, operation{
-		id: "create-tenant", method: http.MethodPost, path: "/v1/tenants", tag: "Tenants and keys", summary: "Make a tenant",
-		status: http.StatusCreated, roles: operators, body: client.NewTenant{}, errors: []int{http.StatusConflict},
+		id: "create-tenant", method: http.MethodPost, path: "/v1/tenants", tag: "Tenants and keys",
+		summary: "Make a tenant",
+		status:  http.StatusCreated, roles: operators, body: client.NewTenant{}, errors: []int{http.StatusConflict},
 	}, a.createTenant)
 	register(a, operation{
-		id: "update-tenant", method: http.MethodPatch, path: "/v1/tenants/{id}", tag: "Tenants and keys", summary: "Change a tenant",
-		text:   "A JSON merge patch: what is left out stays as it is, null is the default.",
-		status: http.StatusOK, roles: operators, body: client.TenantPatch{}, errors: []int{http.StatusNotFound},
+		id: "update-tenant", method: http.MethodPatch, path: "/v1/tenants/{id}", tag: "Tenants and keys",
+		summary: "Change a tenant",
+		text:    "A JSON merge patch: what is left out stays as it is, null is the default.",
+		status:  http.StatusOK, roles: operators, body: client.TenantPatch{}, errors: []int{http.StatusNotFound},
 	}, a.updateTenant)
 	register(a, operation{
-		id: "list-tenants", method: http.MethodGet, path: "/v1/tenants", tag: "Tenants and keys", summary: "List all tenants",
-		status: http.StatusOK, roles: operators,
+		id: "list-tenants", method: http.MethodGet, path: "/v1/tenants", tag: "Tenants and keys",
+		summary: "List all tenants",
+		status:  http.StatusOK, roles: operators,
 	}, a.listTenants)
 	a.registerKeys()
 }

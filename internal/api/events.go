@@ -20,17 +20,20 @@ type output[T any] struct{ Body T }
 
 func (a *api) registerEvents() {
 	register(a, operation{
-		id: "list-events", method: http.MethodGet, path: "/v1/events", tag: "Events", summary: "List events, newest first",
-		text:   "A key of one webhook sees those that it gets; a page may have few of them, or none, although there is a next.",
-		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusBadRequest},
+		id: "list-events", method: http.MethodGet, path: "/v1/events", tag: "Events",
+		summary: "List events, newest first",
+		text:    "A key of one webhook sees those that it gets; a page may have few of them, or none, although there is a next.",
+		status:  http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusBadRequest},
 	}, a.listEvents)
 	register(a, operation{
-		id: "get-event", method: http.MethodGet, path: "/v1/events/{id}", tag: "Events", summary: "Read an event with its deliveries",
-		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusNotFound},
+		id: "get-event", method: http.MethodGet, path: "/v1/events/{id}", tag: "Events",
+		summary: "Read an event with its deliveries",
+		status:  http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusNotFound},
 	}, a.getEvent)
 	register(a, operation{
-		id: "list-event-types", method: http.MethodGet, path: "/v1/event-types", tag: "Events", summary: "The catalogue of event types",
-		status: http.StatusOK, roles: readers, toBound: true,
+		id: "list-event-types", method: http.MethodGet, path: "/v1/event-types", tag: "Events",
+		summary: "The catalogue of event types",
+		status:  http.StatusOK, roles: readers, toBound: true,
 	}, a.listEventTypes)
 }
 

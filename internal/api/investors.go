@@ -41,7 +41,8 @@ func (a *api) registerInvestors() {
 	changed := []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed}
 	register(a, operation{
 		id: "create-investor", method: http.MethodPost, path: all, tag: advisoryTag, summary: "Make an investor",
-		text: "Triggers qap.investor.created.", status: http.StatusCreated, roles: advisoryWriters, body: client.NewInvestor{}, errors: []int{http.StatusConflict},
+		text: "Triggers qap.investor.created.", status: http.StatusCreated, roles: advisoryWriters, body: client.NewInvestor{},
+		errors: []int{http.StatusConflict},
 	}, a.createInvestor)
 	register(a, operation{
 		id: "list-investors", method: http.MethodGet, path: all, tag: advisoryTag, summary: "List investors",
@@ -57,13 +58,15 @@ func (a *api) registerInvestors() {
 		status: http.StatusOK, roles: advisoryWriters, body: client.NewInvestor{}, errors: changed,
 	}, a.updateInvestor)
 	register(a, operation{
-		id: "delete-investor", method: http.MethodDelete, path: one, tag: advisoryTag, summary: "Soft-delete or permanently delete an investor",
-		text:   "Soft: hidden with its advice sessions, until it is restored or its time is over; triggers qap.investor.soft_deleted. Permanent: gone with its advice sessions and their reports; triggers qap.investor.advice.deleted for each session, then qap.investor.deleted.",
-		status: http.StatusNoContent, roles: advisoryWriters, errors: changed,
+		id: "delete-investor", method: http.MethodDelete, path: one, tag: advisoryTag,
+		summary: "Soft-delete or permanently delete an investor",
+		text:    "Soft: hidden with its advice sessions, until it is restored or its time is over; triggers qap.investor.soft_deleted. Permanent: gone with its advice sessions and their reports; triggers qap.investor.advice.deleted for each session, then qap.investor.deleted.",
+		status:  http.StatusNoContent, roles: advisoryWriters, errors: changed,
 	}, a.deleteInvestor)
 	register(a, operation{
-		id: "restore-investor", method: http.MethodPost, path: one + "/restore", tag: advisoryTag, summary: "Restore a soft-deleted investor",
-		text: "Triggers qap.investor.updated.", status: http.StatusOK, roles: advisoryWriters, errors: changed,
+		id: "restore-investor", method: http.MethodPost, path: one + "/restore", tag: advisoryTag,
+		summary: "Restore a soft-deleted investor",
+		text:    "Triggers qap.investor.updated.", status: http.StatusOK, roles: advisoryWriters, errors: changed,
 	}, a.restoreInvestor)
 }
 

@@ -42,7 +42,8 @@ func (a *api) registerKeys() {
 		id: "create-api-key", method: http.MethodPost, path: "/v1/api-keys", tag: tag, summary: "Make an API key",
 		text: "The answer shows the key, once. It neither exceeds nor outlives the key that makes it. Not with a sign-in, " +
 			"but for an operator within 10 minutes after signing in.",
-		status: http.StatusCreated, roles: admins, body: client.NewAPIKey{}, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
+		status: http.StatusCreated, roles: admins, body: client.NewAPIKey{},
+		errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
 	}, a.createKey)
 	register(a, operation{
 		id: "list-api-keys", method: http.MethodGet, path: "/v1/api-keys", tag: tag,
@@ -57,7 +58,8 @@ func (a *api) registerKeys() {
 		status: http.StatusOK, roles: admins, body: client.APIKeyChange{}, errors: []int{http.StatusNotFound},
 	}, a.updateKey)
 	register(a, operation{
-		id: "delete-api-key", method: http.MethodDelete, path: one, tag: tag, summary: "End an API key, a link or a sign-in",
+		id: "delete-api-key", method: http.MethodDelete, path: one, tag: tag,
+		summary: "End an API key, a link or a sign-in",
 		text: "And all that was made with it. From then on it opens nothing; within a second nowhere, and streams that it " +
 			"opened end.",
 		status: http.StatusNoContent, roles: admins, errors: []int{http.StatusNotFound},

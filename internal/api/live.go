@@ -23,9 +23,10 @@ const (
 // registerLive documents the stream and puts it on the mux: it is no call with an answer.
 func (a *api) registerLive() {
 	a.documentStream(operation{
-		id: "watch-attempts", method: http.MethodGet, path: livePath, tag: "Deliveries", summary: "Attempts as they happen",
-		text:   "Of the node that answers. Server-sent events: each line that begins with data: has an attempt as JSON.",
-		status: http.StatusOK, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
+		id: "watch-attempts", method: http.MethodGet, path: livePath, tag: "Deliveries",
+		summary: "Attempts as they happen",
+		text:    "Of the node that answers. Server-sent events: each line that begins with data: has an attempt as JSON.",
+		status:  http.StatusOK, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
 	}, client.LiveQuery{}, client.LiveAttempt{})
 	a.mux.HandleFunc("GET "+livePath, func(w http.ResponseWriter, r *http.Request) {
 		if err := a.watchAttempts(w, r); err != nil {

@@ -16,9 +16,11 @@ import (
 
 func (a *api) registerPreview(tag string) {
 	register(a, operation{
-		id: "preview-webhook", method: http.MethodPost, path: "/v1/webhooks/preview", tag: tag, summary: "Show what a webhook would send",
-		text:   "Nothing is written or sent, and no name is resolved. Every property may be missing.",
-		status: http.StatusOK, roles: admins, toBound: true, body: client.PreviewWebhook{}, errors: []int{http.StatusNotFound},
+		id: "preview-webhook", method: http.MethodPost, path: "/v1/webhooks/preview", tag: tag,
+		summary: "Show what a webhook would send",
+		text:    "Nothing is written or sent, and no name is resolved. Every property may be missing.",
+		status:  http.StatusOK, roles: admins, toBound: true, body: client.PreviewWebhook{},
+		errors: []int{http.StatusNotFound},
 	}, a.previewWebhook)
 	s := a.doc.OpenAPI().Components.Schemas.Map()["PreviewWebhook"]
 	s.Required = nil

@@ -41,8 +41,9 @@ func (a *api) registerPublish() {
 		status: http.StatusAccepted, body: NewEvent{}, errors: codes,
 	}, client.Published{})
 	a.document(operation{
-		id: "publish-events", method: http.MethodPost, path: batchPath, tag: "Events", summary: "Publish up to 1,000 events, all or none",
-		status: http.StatusAccepted, body: NewEvents{}, errors: codes,
+		id: "publish-events", method: http.MethodPost, path: batchPath, tag: "Events",
+		summary: "Publish up to 1,000 events, all or none",
+		status:  http.StatusAccepted, body: NewEvents{}, errors: codes,
 	}, client.PublishedBatch{})
 	a.doc.OpenAPI().Components.Schemas.Map()["NewEvent"].Required = []string{"type", "object_id", "object_owner_id", "owner_id"}
 	a.mux.HandleFunc("POST "+publishPath, func(w http.ResponseWriter, r *http.Request) { a.publish(w, r, callerOf(r.Context())) })

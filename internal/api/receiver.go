@@ -17,8 +17,9 @@ type receiverInput struct {
 
 func (a *api) registerReceiver(tag, path string) {
 	register(a, operation{
-		id: "get-receiver", method: http.MethodGet, path: path, tag: tag, summary: "A program that receives and verifies the webhook's requests",
-		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusNotFound},
+		id: "get-receiver", method: http.MethodGet, path: path, tag: tag,
+		summary: "A program that receives and verifies the webhook's requests",
+		status:  http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusNotFound},
 	}, a.getReceiver)
 }
 

@@ -42,13 +42,15 @@ type fileOutput struct {
 func (a *api) registerReports() {
 	const all, one = "/v1/advice-sessions/{id}/reports", "/v1/advice-sessions/{id}/reports/{report}"
 	register(a, operation{
-		id: "create-report", method: http.MethodPost, path: all, tag: advisoryTag, summary: "Make a report of a completed advice session",
-		text: "A PDF. Triggers qap.investor.advice.report.created.", status: http.StatusCreated, roles: advisoryWriters,
+		id: "create-report", method: http.MethodPost, path: all, tag: advisoryTag,
+		summary: "Make a report of a completed advice session",
+		text:    "A PDF. Triggers qap.investor.advice.report.created.", status: http.StatusCreated, roles: advisoryWriters,
 		errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, a.createReport)
 	register(a, operation{
-		id: "list-reports", method: http.MethodGet, path: all, tag: advisoryTag, summary: "List the reports of an advice session",
-		status: http.StatusOK, roles: advisoryReaders, errors: []int{http.StatusBadRequest, http.StatusNotFound},
+		id: "list-reports", method: http.MethodGet, path: all, tag: advisoryTag,
+		summary: "List the reports of an advice session",
+		status:  http.StatusOK, roles: advisoryReaders, errors: []int{http.StatusBadRequest, http.StatusNotFound},
 	}, a.listReports)
 	register(a, operation{
 		id: "get-report", method: http.MethodGet, path: one, tag: advisoryTag, summary: "Download a report",

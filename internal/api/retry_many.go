@@ -30,10 +30,12 @@ type retryManyInput struct {
 func (a *api) registerRetryMany() {
 	a.registerCount()
 	register(a, operation{
-		id: "retry-deliveries", method: http.MethodPost, path: "/v1/deliveries/retry", tag: "Deliveries", summary: "Try many deliveries again now",
+		id: "retry-deliveries", method: http.MethodPost, path: "/v1/deliveries/retry", tag: "Deliveries",
+		summary: "Try many deliveries again now",
 		text: "Those with the IDs in the body, or a page of those that the query's filter selects, as in the list. Go on with next " +
 			"until it is absent, or stop. Those that are delivered are tried again only if they are asked for: by ID, or by status.",
-		status: http.StatusAccepted, roles: admins, toBound: true, body: client.RetryDeliveries{}, bodyOptional: true, errors: []int{http.StatusServiceUnavailable, http.StatusTooManyRequests},
+		status: http.StatusAccepted, roles: admins, toBound: true, body: client.RetryDeliveries{}, bodyOptional: true,
+		errors: []int{http.StatusServiceUnavailable, http.StatusTooManyRequests},
 	}, a.retryDeliveries)
 }
 

@@ -47,35 +47,43 @@ func (a *api) registerSessions() {
 	const all, one = "/v1/investors/{id}/advice-sessions", "/v1/advice-sessions/{id}"
 	changed := []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed}
 	register(a, operation{
-		id: "create-advice-session", method: http.MethodPost, path: all, tag: advisoryTag, summary: "Make an advice session of an investor",
-		text: "Triggers qap.investor.advice.created.", status: http.StatusCreated, roles: advisoryWriters, body: client.NewAdviceSession{}, errors: []int{http.StatusNotFound, http.StatusConflict},
+		id: "create-advice-session", method: http.MethodPost, path: all, tag: advisoryTag,
+		summary: "Make an advice session of an investor",
+		text:    "Triggers qap.investor.advice.created.", status: http.StatusCreated, roles: advisoryWriters, body: client.NewAdviceSession{},
+		errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, a.createSession)
 	register(a, operation{
-		id: "list-advice-sessions", method: http.MethodGet, path: all, tag: advisoryTag, summary: "List an investor's advice sessions",
-		status: http.StatusOK, roles: advisoryReaders, errors: []int{http.StatusBadRequest, http.StatusNotFound},
+		id: "list-advice-sessions", method: http.MethodGet, path: all, tag: advisoryTag,
+		summary: "List an investor's advice sessions",
+		status:  http.StatusOK, roles: advisoryReaders, errors: []int{http.StatusBadRequest, http.StatusNotFound},
 	}, a.listSessions)
 	register(a, operation{
-		id: "get-advice-session", method: http.MethodGet, path: one, tag: advisoryTag, summary: "Read an advice session",
-		status: http.StatusOK, roles: advisoryReaders, errors: []int{http.StatusNotFound},
+		id: "get-advice-session", method: http.MethodGet, path: one, tag: advisoryTag,
+		summary: "Read an advice session",
+		status:  http.StatusOK, roles: advisoryReaders, errors: []int{http.StatusNotFound},
 	}, a.getSession)
 	register(a, operation{
-		id: "update-advice-session", method: http.MethodPatch, path: one, tag: advisoryTag, summary: "Fill in an advice session",
-		text:   "A JSON merge patch: what is left out stays as it is, null is empty. Triggers no event. A completed session cannot change.",
-		status: http.StatusOK, roles: advisoryWriters, body: client.NewAdviceSession{}, errors: changed,
+		id: "update-advice-session", method: http.MethodPatch, path: one, tag: advisoryTag,
+		summary: "Fill in an advice session",
+		text:    "A JSON merge patch: what is left out stays as it is, null is empty. Triggers no event. A completed session cannot change.",
+		status:  http.StatusOK, roles: advisoryWriters, body: client.NewAdviceSession{}, errors: changed,
 	}, a.updateSession)
 	register(a, operation{
-		id: "complete-advice-session", method: http.MethodPost, path: one + "/complete", tag: advisoryTag, summary: "Complete an advice session, once",
-		text: "Triggers qap.investor.advice.completed.", status: http.StatusOK, roles: advisoryWriters, errors: changed,
+		id: "complete-advice-session", method: http.MethodPost, path: one + "/complete", tag: advisoryTag,
+		summary: "Complete an advice session, once",
+		text:    "Triggers qap.investor.advice.completed.", status: http.StatusOK, roles: advisoryWriters, errors: changed,
 	}, a.completeSession)
 	register(a, operation{
-		id: "restore-advice-session", method: http.MethodPost, path: one + "/restore", tag: advisoryTag, summary: "Restore a soft-deleted advice session",
-		text:   "Triggers qap.investor.updated of the investor, whose advice sessions changed, with the session's ID in data.",
-		status: http.StatusOK, roles: advisoryWriters, errors: changed,
+		id: "restore-advice-session", method: http.MethodPost, path: one + "/restore", tag: advisoryTag,
+		summary: "Restore a soft-deleted advice session",
+		text:    "Triggers qap.investor.updated of the investor, whose advice sessions changed, with the session's ID in data.",
+		status:  http.StatusOK, roles: advisoryWriters, errors: changed,
 	}, a.restoreSession)
 	register(a, operation{
-		id: "delete-advice-session", method: http.MethodDelete, path: one, tag: advisoryTag, summary: "Soft-delete or permanently delete an advice session",
-		text:   "Soft: hidden until it is restored or its time is over; triggers qap.investor.advice.soft_deleted. Permanent: gone with its reports; triggers qap.investor.advice.deleted.",
-		status: http.StatusNoContent, roles: advisoryWriters, errors: changed,
+		id: "delete-advice-session", method: http.MethodDelete, path: one, tag: advisoryTag,
+		summary: "Soft-delete or permanently delete an advice session",
+		text:    "Soft: hidden until it is restored or its time is over; triggers qap.investor.advice.soft_deleted. Permanent: gone with its reports; triggers qap.investor.advice.deleted.",
+		status:  http.StatusNoContent, roles: advisoryWriters, errors: changed,
 	}, a.deleteSession)
 }
 

@@ -23,21 +23,26 @@ var everyone = []store.Role{store.Viewer, store.Admin, store.AdvisorRole}
 func (a *api) registerSignIn() {
 	const tag = "Sign-in"
 	register(a, operation{
-		id: "create-link", method: http.MethodPost, path: "/v1/links", tag: tag, summary: "Make a link that signs somebody in to the dashboard, once",
-		status: http.StatusCreated, roles: admins, toBound: true, body: client.NewLink{}, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
+		id: "create-link", method: http.MethodPost, path: "/v1/links", tag: tag,
+		summary: "Make a link that signs somebody in to the dashboard, once",
+		status:  http.StatusCreated, roles: admins, toBound: true, body: client.NewLink{},
+		errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
 	}, a.createLink)
 	register(a, operation{
-		id: "sign-in", method: http.MethodPost, path: "/v1/sign-in", tag: tag, summary: "Make a key of limited life from an API key or a link's token",
-		text:   "The API key, or the token, is the bearer. A token is used up by it. The key ends with the API key that it or its link was made with.",
-		status: http.StatusCreated, roles: everyone, toBound: true, errors: []int{http.StatusTooManyRequests},
+		id: "sign-in", method: http.MethodPost, path: "/v1/sign-in", tag: tag,
+		summary: "Make a key of limited life from an API key or a link's token",
+		text:    "The API key, or the token, is the bearer. A token is used up by it. The key ends with the API key that it or its link was made with.",
+		status:  http.StatusCreated, roles: everyone, toBound: true, errors: []int{http.StatusTooManyRequests},
 	}, a.signIn)
 	register(a, operation{
-		id: "get-sign-in", method: http.MethodGet, path: "/v1/sign-in", tag: tag, summary: "Who calls, and what they may do",
-		status: http.StatusOK, roles: everyone, toBound: true,
+		id: "get-sign-in", method: http.MethodGet, path: "/v1/sign-in", tag: tag,
+		summary: "Who calls, and what they may do",
+		status:  http.StatusOK, roles: everyone, toBound: true,
 	}, a.getSignIn)
 	register(a, operation{
-		id: "sign-out", method: http.MethodDelete, path: "/v1/sign-in", tag: tag, summary: "End the sign-in that the key is of",
-		status: http.StatusNoContent, roles: everyone, toBound: true,
+		id: "sign-out", method: http.MethodDelete, path: "/v1/sign-in", tag: tag,
+		summary: "End the sign-in that the key is of",
+		status:  http.StatusNoContent, roles: everyone, toBound: true,
 	}, a.signOut)
 }
 

@@ -58,13 +58,15 @@ type statsInput struct {
 func (a *api) registerStats() {
 	const tag = "Statistics"
 	register(a, operation{
-		id: "get-stats", method: http.MethodGet, path: "/v1/stats", tag: tag, summary: "Numbers of a period, of the tenant or of one webhook",
-		text:   "Kept by the server as attempts are recorded, about once a second; one that is killed loses up to a second of them, and of the record nothing.",
-		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusNotFound},
+		id: "get-stats", method: http.MethodGet, path: "/v1/stats", tag: tag,
+		summary: "Numbers of a period, of the tenant or of one webhook",
+		text:    "Kept by the server as attempts are recorded, about once a second; one that is killed loses up to a second of them, and of the record nothing.",
+		status:  http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusNotFound},
 	}, a.getStats)
 	register(a, operation{
-		id: "list-webhook-stats", method: http.MethodGet, path: "/v1/stats/webhooks", tag: tag, summary: "Numbers and states of the webhooks, those in trouble first",
-		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusNotFound},
+		id: "list-webhook-stats", method: http.MethodGet, path: "/v1/stats/webhooks", tag: tag,
+		summary: "Numbers and states of the webhooks, those in trouble first",
+		status:  http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusNotFound},
 	}, a.listWebhookStats)
 }
 

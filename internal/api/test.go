@@ -35,8 +35,9 @@ func (a *api) registerTest(tag, path string) {
 	register(a, operation{
 		id: "test-webhook", method: http.MethodPost, path: path, tag: tag, summary: "Send an example event now",
 		text:   "Outside the record: it is no delivery. Limited per tenant.",
-		status: http.StatusOK, roles: admins, toBound: true, body: client.TestWebhook{}, bodyOptional: true, errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
-		limit: testDeadline,
+		status: http.StatusOK, roles: admins, toBound: true, body: client.TestWebhook{}, bodyOptional: true,
+		errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
+		limit:  testDeadline,
 	}, a.testWebhook)
 }
 

@@ -50,8 +50,9 @@ func (a *api) registerWebhooks() {
 		errors: []int{http.StatusConflict, http.StatusTooManyRequests}, limit: testDeadline,
 	}, a.createWebhook)
 	register(a, operation{
-		id: "list-webhooks", method: http.MethodGet, path: "/v1/webhooks", tag: tag, summary: "List webhooks, oldest first",
-		status: http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusBadRequest},
+		id: "list-webhooks", method: http.MethodGet, path: "/v1/webhooks", tag: tag,
+		summary: "List webhooks, oldest first",
+		status:  http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusBadRequest},
 	}, a.listWebhooks)
 	register(a, operation{
 		id: "get-webhook", method: http.MethodGet, path: one, tag: tag, summary: "Read a webhook",
@@ -60,13 +61,15 @@ func (a *api) registerWebhooks() {
 	register(a, operation{
 		id: "update-webhook", method: http.MethodPatch, path: one, tag: tag, summary: "Change a webhook",
 		text:   "A JSON merge patch: what is left out stays as it is, null is the default. auth and headers are replaced as a whole, but secrets may be left out where they stay.",
-		status: http.StatusOK, roles: admins, toBound: true, body: client.WebhookPatch{}, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusTooManyRequests},
-		limit: testDeadline,
+		status: http.StatusOK, roles: admins, toBound: true, body: client.WebhookPatch{},
+		errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusTooManyRequests},
+		limit:  testDeadline,
 	}, a.updateWebhook)
 	register(a, operation{
 		id: "delete-webhook", method: http.MethodDelete, path: one, tag: tag, summary: "Delete a webhook",
 		text:   "What was delivered stays on record.",
-		status: http.StatusNoContent, roles: admins, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
+		status: http.StatusNoContent, roles: admins,
+		errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
 	}, a.deleteWebhook)
 	a.registerTest(tag, one+"/test")
 	a.registerPreview(tag)
