@@ -36,7 +36,7 @@ func TestAPICommands(t *testing.T) {
 		}
 	}
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", script.String())
-	cmd.Env = append(os.Environ(), "QHOOK_API_KEY="+strings.Repeat("k", 32))
+	cmd.Env = append(os.Environ(), "QHOOK_KEY="+strings.Repeat("k", 32))
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("the commands: %v\n%s", err, out)

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/quantfolio/qhook/internal/bench"
+	"github.com/quantfolio/qhook/internal/event"
 )
 
 // Exit codes of Run.
@@ -99,9 +101,9 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	kctx, err := k.Parse(args)
+	kctx, err := k.Parse(asked(args))
 	if err != nil {
-		fmt.Fprintf(stderr, "qhook: %v\nSee: qhook --help\n", err)
+		fmt.Fprintf(stderr, "qhook: %v\nSee: %s --help\n", err, commandOf(err))
 		return exitUsage
 	}
 	switch err := kctx.Run(); {
@@ -110,12 +112,36 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 	case errors.Is(err, errFailed):
 		return exitError
 	case errors.As(err, new(usageError)):
-		fmt.Fprintln(stderr, "qhook:", err)
+		fmt.Fprintf(stderr, "qhook: %v\nSee: %s --help\n", err, kctx.Selected().FullPath())
 		return exitUsage
 	default:
 		fmt.Fprintln(stderr, "qhook:", err)
 		return exitError
 	}
+}
+
+// asked has the ways in which people ask for help and the version be what kong knows.
+func asked(args []string) []string {
+	switch args[0] {
+	case "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case "--version", "-v", "-version":
+		return append([]string{"version"}, args[1:]...)
+	}
+	return args
+}
+
+// commandOf is the command that an error of the command line is about, as far as it was understood.
+func commandOf(err error) string {
+	var p *kong.ParseError
+	if errors.As(err, &p) {
+		for _, at := range slices.Backward(p.Context.Path) {
+			if at.Command != nil {
+				return at.Command.FullPath()
+			}
+		}
+	}
+	return "qhook"
 }
 
 // usageError is a wrong command line or setting that kong cannot see.
@@ -156,14 +182,25 @@ func envNames(n *kong.Node) []string {
 	return names
 }
 
-// unknownSettings lists what env sets with our prefix and no flag takes. QHOOK_TEST_* is left to the tests.
-func (r *run) unknownSettings() []string {
-	var unknown []string
+// injected are the names that Kubernetes and Docker give to variables about a service that is called qhook, or qhook and more
+// (Kubernetes: Service, "Environment variables").
+var injected = regexp.MustCompile(`^QHOOK_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
+
+// otherSettings lists what env sets with our prefix and no flag takes: unknown, which is a mistake, and foreign, which an
+// orchestrator set. QHOOK_TEST_* is left to the tests.
+func (r *run) otherSettings() (unknown, foreign []string) {
 	for _, kv := range r.env {
 		name, _, _ := strings.Cut(kv, "=")
-		if strings.HasPrefix(name, envPrefix) && !strings.HasPrefix(name, envPrefix+"TEST_") && !slices.Contains(r.knobs, name) {
+		switch {
+		case !strings.HasPrefix(name, envPrefix), strings.HasPrefix(name, envPrefix+"TEST_"), slices.Contains(r.knobs, name):
+		case injected.MatchString(name):
+			foreign = append(foreign, name)
+		default:
+			if meant := event.Closest(name, r.knobs); meant != "" {
+				name += " (did you mean " + meant + "?)"
+			}
 			unknown = append(unknown, name)
 		}
 	}
-	return unknown
+	return unknown, foreign
 }

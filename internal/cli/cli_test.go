@@ -48,11 +48,9 @@ func fakeAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch r.Method + " " + r.URL.Path {
-	case "GET /v1/event-types":
-		_, _ = io.WriteString(w, `{"items":[{"type":"qap.investor.created","example":{"type":"qap.investor.created","object_id":"o","object_owner_id":"oo","owner_id":"ow","data":{"investor_type":"person"}}}]}`)
 	case "POST /v1/events":
 		body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
-		want := `{"type":"qap.investor.created","object_id":"inv-7","object_owner_id":"oo","owner_id":"ow","data":{"n":12345678901234567890}}`
+		want := `{"type":"qap.investor.created","object_id":"inv-7","object_owner_id":"e4b1c1f0-52a4-4d5e-8d0a-3b6f9f2f7c21","owner_id":"e4b1c1f0-52a4-4d5e-8d0a-3b6f9f2f7c21","data":{"n":12345678901234567890}}`
 		if string(body) != want {
 			w.WriteHeader(http.StatusUnprocessableEntity)
 			_, _ = w.Write(body)

@@ -42,10 +42,14 @@ const (
 
 // Run serves until a signal or a fatal error.
 func (s *serveCmd) Run(r *run) error {
-	if u := r.unknownSettings(); len(u) > 0 {
-		return usageError("unknown settings in the environment: " + strings.Join(u, ", ") + " (qhook serve --help lists them)")
+	unknown, foreign := r.otherSettings()
+	if len(unknown) > 0 {
+		return usageError("unknown settings in the environment: " + strings.Join(unknown, ", ") + " (qhook serve --help lists them)")
 	}
 	log := newLogger(r.stderr, s.Config)
+	if len(foreign) > 0 {
+		log.Info("variables that an orchestrator sets for a service are ignored", "names", strings.Join(foreign, ", "))
+	}
 	if err := app.NoDump(); err != nil {
 		log.Warn("a core dump would have secrets", "error", err)
 	}

@@ -3,10 +3,11 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/quantfolio/qhook/client"
+	"github.com/quantfolio/qhook/internal/event"
 )
 
 // server says which server a command talks to, and with which key.
@@ -53,20 +54,16 @@ func (t *triggerCmd) Run(r *run) error {
 	if err != nil {
 		return err
 	}
-	types, err := c.EventTypes(r.ctx)
-	if err != nil {
-		return fmt.Errorf("read the event types: %w", err)
-	}
-	i := slices.IndexFunc(types, func(et client.EventType) bool { return et.Type == t.Type })
-	if i < 0 {
+	known, ok := event.Lookup(t.Type)
+	if !ok {
 		var names []string
-		for _, et := range types {
-			names = append(names, "\n    "+et.Type)
+		for _, et := range event.Catalogue() {
+			names = append(names, "\n    "+et.Name)
 		}
 		return usageError("unknown event type " + t.Type + "; there are:" + strings.Join(names, ""))
 	}
-	e := exampleOf(types[i])
-	e.ID = t.ID
+	x := known.Example(time.Now())
+	e := client.Event{ID: t.ID, Type: x.Type, ObjectID: x.ObjectID, ObjectOwnerID: x.ObjectOwnerID, OwnerID: x.OwnerID, Data: x.Data}
 	replace(&e.ObjectID, t.ObjectID)
 	replace(&e.ObjectOwnerID, t.ObjectOwnerID)
 	replace(&e.OwnerID, t.OwnerID)
@@ -82,13 +79,6 @@ func (t *triggerCmd) Run(r *run) error {
 		r.printf("No enabled webhook asks for it.\n")
 	}
 	return nil
-}
-
-// exampleOf is the example of a type as a new event: happening now, with an ID of its own.
-func exampleOf(et client.EventType) client.Event {
-	e := client.Event{Type: et.Type, ObjectID: et.Example.ObjectID, ObjectOwnerID: et.Example.ObjectOwnerID,
-		OwnerID: et.Example.OwnerID, Data: et.Example.Data}
-	return e
 }
 
 func replace(field *string, value string) {
