@@ -18,7 +18,7 @@ const module = "github.com/quantfolio/qhook/"
 // house is the packages from the door down: each may import only those below it.
 var house = []string{
 	"internal/arch", "internal/crashtest", "internal/pgtest",
-	"cmd/qhook", "internal/cli", "internal/bench", "qhooktest", "internal/app", "internal/server", "internal/ui", "internal/api", "internal/advisory",
+	"cmd/qhook", "internal/cli", "internal/bench", "internal/demo", "internal/inbox", "qhooktest", "internal/app", "internal/server", "internal/ui", "internal/api", "internal/advisory",
 	"internal/engine", "internal/attempt", "internal/pgserver", "internal/live", "internal/relay", "outbox", "client", "internal/receivers", "internal/netguard",
 	"internal/store/storetest", "internal/store/sqlite", "internal/store/postgres", "internal/pgsession", "internal/store", "internal/webhook",
 	"internal/event", "internal/failpoint", "internal/budget", "internal/inert", "signature",

@@ -11,15 +11,12 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/app"
-	"github.com/quantfolio/qhook/signature"
+	"github.com/quantfolio/qhook/internal/demo"
+	"github.com/quantfolio/qhook/internal/inbox"
 )
 
-const (
-	demoTime = 30 * time.Second // bounds the demo's own part
-	stepTime = 5 * time.Second  // bounds the wait for what one change triggers, the failed request's retry included
-)
+const demoTime = 30 * time.Second // bounds the demo's own part
 
 type demoCmd struct {
 	Database string `help:"Play it on this PostgreSQL database in place of a file; it should be an empty one." placeholder:"URL"`
@@ -45,11 +42,13 @@ func (d *demoCmd) Run(r *run) (err error) {
 	if err != nil {
 		return err
 	}
-	out := &lockedWriter{w: r.stdout}
-	rec := newDemoReceiver(out)
+	out := &inbox.LockedWriter{W: r.stdout}
+	rec := demo.NewReceiver(out)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.ctx)) // the receiver outlives the server's stop
 	ended := make(chan error, 1)                                    // sent once by the goroutine below, never closed
-	go func() { ended <- serveUntil(ctx, &http.Server{Handler: rec, ReadHeaderTimeout: 10 * time.Second}, ln) }()
+	go func() {
+		ended <- inbox.ServeUntil(ctx, &http.Server{Handler: rec, ReadHeaderTimeout: 10 * time.Second}, ln)
+	}()
 	defer func() {
 		cancel()
 		err = errors.Join(err, <-ended)
@@ -78,11 +77,11 @@ func (d *demoCmd) Run(r *run) (err error) {
 
 	limited, stop := context.WithTimeout(r.ctx, demoTime)
 	defer stop()
-	s, err := foundFirm(limited, a.URL(), cfg.AdminKey, rec)
+	s, err := demo.Found(limited, a.URL(), cfg.AdminKey, rec)
 	if err != nil {
 		return err
 	}
-	ok, err := s.run(limited, "http://"+ln.Addr().String())
+	ok, err := s.Run(limited, "http://"+ln.Addr().String())
 	if err != nil {
 		return err
 	}
@@ -92,78 +91,6 @@ func (d *demoCmd) Run(r *run) (err error) {
 		}
 		return nil
 	}
-	s.printNext(a.URL())
+	s.PrintNext(a.URL())
 	return waitApp(r.ctx, a)
-}
-
-// run registers, plays, waits and compares. It is true when all is as it must be.
-func (s *demoStory) run(ctx context.Context, base string) (bool, error) {
-	if err := s.register(ctx, base); err != nil {
-		return false, err
-	}
-	types, err := s.firm.EventTypes(ctx)
-	if err != nil {
-		return false, fmt.Errorf("read the event types: %w", err)
-	}
-	if err := s.play(ctx); err != nil {
-		return false, err
-	}
-	records, err := awaitRecords(ctx, s.firm.Client)
-	if err != nil {
-		return false, err
-	}
-	return s.rec.summary(types, records), nil
-}
-
-// register creates the POST and the GET webhook and tells the receiver what to expect.
-func (s *demoStory) register(ctx context.Context, base string) error {
-	fast := []client.Duration{client.Duration(time.Second), client.Duration(2 * time.Second), client.Duration(4 * time.Second)}
-	basic := &client.Auth{Type: client.AuthBasic, Username: "demo", Password: rand.Text()}
-	apiKey := &client.Auth{Type: client.AuthAPIKey, Header: "X-Demo-Key", Value: rand.Text()}
-	post := client.NewWebhook{URL: base + "/post", Method: http.MethodPost, EventTypes: []string{"**"}, Auth: basic,
-		Headers: []client.Header{{Name: "X-Demo-System", Value: "crm"}}, GenerateSigningKey: true,
-		Description: "demo: POST", RetrySchedule: fast}
-	get := client.NewWebhook{URL: base + "/get?source=demo", Method: http.MethodGet,
-		EventTypes: []string{"qap.investor.*", "qap.investor.advice.**"}, Auth: apiKey, SigningKey: signature.GenerateKey(),
-		Description: "demo: GET", RetrySchedule: fast}
-
-	for _, n := range []client.NewWebhook{post, get} {
-		w, err := s.firm.CreateWebhook(ctx, n)
-		if err != nil {
-			return fmt.Errorf("create the %s webhook: %w", n.Method, err)
-		}
-		key := n.SigningKey
-		if n.GenerateSigningKey {
-			key = w.SigningKey
-		}
-		h := demoHook{ID: w.ID, Method: n.Method, key: key, header: http.Header{}}
-		for _, x := range n.Headers {
-			h.header.Set(x.Name, x.Value)
-		}
-		if n.Auth.Type == client.AuthBasic {
-			h.username, h.password = n.Auth.Username, n.Auth.Password
-		} else {
-			h.header.Set(n.Auth.Header, n.Auth.Value)
-		}
-		s.rec.register(h)
-		fmt.Fprintf(s.rec.out, "Webhook %s: %s %s\n    for %v, authentication %s, signed.\n", w.ID, w.Method, w.URL, w.EventTypes, n.Auth.Type)
-	}
-	return nil
-}
-
-// awaitRecords waits until no delivery waits any more, for stepTime at most, and returns them.
-func awaitRecords(ctx context.Context, c *client.Client) ([]client.Delivery, error) {
-	for end := time.Now().Add(stepTime); ; time.Sleep(20 * time.Millisecond) {
-		page, err := c.Deliveries(ctx, client.DeliveryQuery{Limit: 200})
-		if err != nil {
-			return nil, fmt.Errorf("read the deliveries: %w", err)
-		}
-		waiting := false
-		for _, d := range page.Deliveries {
-			waiting = waiting || d.Status == client.StatusWaiting
-		}
-		if !waiting || time.Now().After(end) {
-			return page.Deliveries, nil
-		}
-	}
 }

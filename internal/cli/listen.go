@@ -3,13 +3,14 @@ package cli
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/quantfolio/qhook/internal/inbox"
 )
 
 type listenCmd struct {
@@ -49,10 +50,10 @@ func (l *listenCmd) Run(r *run) error {
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
 	r.printf("Listening on http://%s/ (Ctrl-C ends)\n", ln.Addr())
-	out := &lockedWriter{w: r.stdout}
+	out := &inbox.LockedWriter{W: r.stdout}
 	var seen, answered, bad atomic.Int64
 	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		v, err := receive(w, req, l.SigningKey...)
+		v, err := inbox.Receive(w, req, l.SigningKey...)
 		if err != nil {
 			http.Error(w, "body unreadable or over 1 MiB", http.StatusRequestEntityTooLarge)
 			return
@@ -62,10 +63,10 @@ func (l *listenCmd) Run(r *run) error {
 			bad.Add(1)
 		}
 		status := l.answer(ctx, w, req, n)
-		b := bytes.NewBuffer(forTerminal(fmt.Appendf(nil, "%s  #%d %s %s %s → %s\n", v.At.Format("15:04:05.000"), n,
-			v.EventType, v.EventID, v.verdict(), status)))
+		b := bytes.NewBuffer(inbox.ForTerminal(fmt.Appendf(nil, "%s  #%d %s %s %s → %s\n", v.At.Format("15:04:05.000"), n,
+			v.EventType, v.EventID, v.Verdict(), status)))
 		if !l.Quiet {
-			v.write(b)
+			v.Show(b)
 			b.WriteString("\n")
 		}
 		_, _ = out.Write(b.Bytes())
@@ -73,7 +74,7 @@ func (l *listenCmd) Run(r *run) error {
 			cancel()
 		}
 	})}
-	if err := serveUntil(ctx, srv, ln); err != nil {
+	if err := inbox.ServeUntil(ctx, srv, ln); err != nil {
 		return err
 	}
 	if bad.Load() > 0 || (l.Count > 0 && answered.Load() < int64(l.Count)) {
@@ -101,25 +102,4 @@ func (l *listenCmd) answer(ctx context.Context, w http.ResponseWriter, req *http
 	}
 	w.WriteHeader(status)
 	return strconv.Itoa(status)
-}
-
-// serveUntil serves on ln until ctx ends, then lets what is in flight finish for up to a second.
-func serveUntil(ctx context.Context, srv *http.Server, ln net.Listener) error {
-	ended := make(chan error, 1) // sent once by the goroutine below, never closed
-	go func() { ended <- srv.Serve(ln) }()
-	var err error
-	select {
-	case err = <-ended:
-	case <-ctx.Done():
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if srv.Shutdown(stop) != nil {
-			_ = srv.Close()
-		}
-		err = <-ended
-	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
 }

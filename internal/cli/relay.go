@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/quantfolio/qhook/internal/app"
+	"github.com/quantfolio/qhook/internal/inbox"
 	"github.com/quantfolio/qhook/internal/relay"
 	srv "github.com/quantfolio/qhook/internal/server"
 	"github.com/quantfolio/qhook/outbox"
@@ -79,7 +80,7 @@ func (c *relayCmd) Run(r *run) error {
 	defer cancel()
 	moved := make(chan struct{}) // closed by the goroutine below when it has ended
 	go func() { rel.Run(ctx); close(moved) }()
-	err = serveUntil(ctx, h, ln)
+	err = inbox.ServeUntil(ctx, h, ln)
 	cancel()
 	<-moved
 	return err

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quantfolio/qhook/internal/inbox"
 	"github.com/quantfolio/qhook/signature"
 )
 
@@ -96,11 +97,11 @@ func (v *verifyCmd) content(stdin io.Reader) ([]byte, error) {
 }
 
 func readBounded(r io.Reader, name string) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxReceived+1))
+	b, err := io.ReadAll(io.LimitReader(r, inbox.MaxBody+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	if len(b) > maxReceived {
+	if len(b) > inbox.MaxBody {
 		return nil, fmt.Errorf("%s is over 1 MiB; no webhook's body is", name)
 	}
 	return b, nil

@@ -1,4 +1,4 @@
-package cli
+package demo
 
 import (
 	"bytes"
@@ -10,77 +10,80 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/quantfolio/qhook/internal/inbox"
 )
 
-// demoFails is the event type whose first POST is answered with 503.
-const demoFails = "qap.investor.advice.completed"
+// failsFirst is the event type whose first POST is answered with 503.
+const failsFirst = "qap.investor.advice.completed"
 
-// demoMethods are the methods of the demo's webhooks, one each.
-var demoMethods = []string{http.MethodPost, http.MethodGet}
+// methods are the methods of the demo's webhooks, one each.
+var methods = []string{http.MethodPost, http.MethodGet}
 
-// demoHook is a webhook of the demo and what its requests must carry.
-type demoHook struct {
+// hook is a webhook of the demo and what its requests must carry.
+type hook struct {
 	ID, Method         string
 	key                string
 	username, password string      // basic authentication, when set
 	header             http.Header // headers with their values
 }
 
-// demoFacts are what an event says, but its ID and time.
-type demoFacts struct {
+// facts are what an event says, but its ID and time.
+type facts struct {
 	Type, ObjectID, ObjectOwnerID, OwnerID string
 	Data                                   string // JSON with sorted keys; a GET has none
 }
 
 // by is what a request of the method says.
-func (f demoFacts) by(method string) demoFacts {
+func (f facts) by(method string) facts {
 	if method == http.MethodGet {
 		f.Data = ""
 	}
 	return f
 }
 
-// demoPair is one delivery as the receiver knows it.
-type demoPair struct{ event, method string }
+// pair is one delivery as the receiver knows it.
+type pair struct{ event, method string }
 
-// demoSeen is what arrived for one delivery.
-type demoSeen struct {
-	facts                        demoFacts // of the first request
+// arrival is what arrived for one delivery.
+type arrival struct {
+	facts                        facts // of the first request
 	requests, verified, accepted int
 	content                      string // what the first request carried
 	changed                      bool   // a later one carried something else
 }
 
-// demoReceiver verifies, prints and counts. It answers 503 once.
-type demoReceiver struct {
-	out *lockedWriter
+// Receiver verifies, prints and counts. It answers 503 once.
+type Receiver struct {
+	out *inbox.LockedWriter
 
 	mu       sync.Mutex // held from a request's check until it is printed
-	hooks    map[string]demoHook
+	hooks    map[string]hook
 	names    map[string]string // of objects, by ID
-	expected []demoExpected
-	seen     map[demoPair]*demoSeen
+	expected []expectation
+	seen     map[pair]*arrival
 	shown    map[string]bool // methods of which a request was printed in full
 	failed   bool
 	total    int
 }
 
-func newDemoReceiver(out *lockedWriter) *demoReceiver {
-	return &demoReceiver{out: out, hooks: map[string]demoHook{}, names: map[string]string{}, seen: map[demoPair]*demoSeen{}, shown: map[string]bool{}}
+// NewReceiver makes the receiver of a firm's webhooks, which prints to out.
+func NewReceiver(out *inbox.LockedWriter) *Receiver {
+	return &Receiver{out: out, hooks: map[string]hook{}, names: map[string]string{}, seen: map[pair]*arrival{}, shown: map[string]bool{}}
 }
 
-func (d *demoReceiver) register(h demoHook) {
+func (d *Receiver) register(h hook) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.hooks[h.Method] = h
 }
 
 // ServeHTTP receives one webhook request.
-func (d *demoReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+func (d *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := d.hooks[req.Method]
-	v, err := receive(w, req, h.key)
+	v, err := inbox.Receive(w, req, h.key)
 	if err != nil {
 		http.Error(w, "unreadable", http.StatusRequestEntityTooLarge)
 		return
@@ -92,13 +95,13 @@ func (d *demoReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // judge counts the request and says how it is answered.
-func (d *demoReceiver) judge(v *received, authorised bool) (*demoSeen, int) {
+func (d *Receiver) judge(v *inbox.Request, authorised bool) (*arrival, int) {
 	d.total++
-	pair := demoPair{v.EventID, v.Method}
+	pair := pair{v.EventID, v.Method}
 	content := v.Query + "\n" + string(v.Body)
 	s := d.seen[pair]
 	if s == nil {
-		s = &demoSeen{facts: factsOf(v), content: content}
+		s = &arrival{facts: factsOf(v), content: content}
 		d.seen[pair] = s
 	}
 	s.requests++
@@ -107,7 +110,7 @@ func (d *demoReceiver) judge(v *received, authorised bool) (*demoSeen, int) {
 		return s, http.StatusUnauthorized
 	}
 	s.verified++
-	if v.EventType == demoFails && v.Method == http.MethodPost && !d.failed {
+	if v.EventType == failsFirst && v.Method == http.MethodPost && !d.failed {
 		d.failed = true
 		return s, http.StatusServiceUnavailable
 	}
@@ -116,34 +119,34 @@ func (d *demoReceiver) judge(v *received, authorised bool) (*demoSeen, int) {
 }
 
 // factsOf reads what the request says; what cannot be read is empty.
-func factsOf(v *received) demoFacts {
+func factsOf(v *inbox.Request) facts {
 	if v.Method == http.MethodGet {
 		q, _ := url.ParseQuery(v.Query)
-		return demoFacts{v.EventType, q.Get("object_id"), q.Get("object_owner_id"), q.Get("owner_id"), q.Get("data")}
+		return facts{v.EventType, q.Get("object_id"), q.Get("object_owner_id"), q.Get("owner_id"), q.Get("data")}
 	}
 	var e struct {
-		Object      string   `json:"object_id"`
-		ObjectOwner string   `json:"object_owner_id"`
-		Owner       string   `json:"owner_id"`
-		Data        demoData `json:"data"`
+		Object      string  `json:"object_id"`
+		ObjectOwner string  `json:"object_owner_id"`
+		Owner       string  `json:"owner_id"`
+		Data        content `json:"data"`
 	}
 	_ = json.Unmarshal(v.Body, &e)
-	return demoFacts{v.EventType, e.Object, e.ObjectOwner, e.Owner, e.Data.text()}
+	return facts{v.EventType, e.Object, e.ObjectOwner, e.Owner, e.Data.text()}
 }
 
-func (d *demoReceiver) print(v *received, authorised bool, s *demoSeen, status int) {
+func (d *Receiver) print(v *inbox.Request, authorised bool, s *arrival, status int) {
 	auth := "authentication and headers ✓"
 	if !authorised {
 		auth = "authentication or headers WRONG ✗"
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "    %s  #%d %s %s  %s, %s → %d", v.At.Format("15:04:05.000"), d.total, v.Method, v.EventType, v.verdict(), auth, status)
+	fmt.Fprintf(&b, "    %s  #%d %s %s  %s, %s → %d", v.At.Format("15:04:05.000"), d.total, v.Method, v.EventType, v.Verdict(), auth, status)
 	if d.shown[v.Method] {
 		b.WriteString(d.tell(s.facts, "\n       ") + "\n")
 	} else {
 		d.shown[v.Method] = true
 		b.WriteString("\n")
-		v.write(&b, "X-Demo-System")
+		v.Show(&b, "X-Demo-System")
 	}
 	switch {
 	case status == http.StatusServiceUnavailable:
@@ -155,7 +158,7 @@ func (d *demoReceiver) print(v *received, authorised bool, s *demoSeen, status i
 }
 
 // tell shows facts with the ends of IDs and the names that they stand for, each line after indent.
-func (d *demoReceiver) tell(f demoFacts, indent string) string {
+func (d *Receiver) tell(f facts, indent string) string {
 	id := func(id string) string {
 		end := id
 		if len(id) == 36 {
@@ -174,7 +177,7 @@ func (d *demoReceiver) tell(f demoFacts, indent string) string {
 }
 
 // await waits until all that is expected by now was accepted, for stepTime at most, and tells whether it was.
-func (d *demoReceiver) await(ctx context.Context) bool {
+func (d *Receiver) await(ctx context.Context) bool {
 	for end := time.Now().Add(stepTime); ctx.Err() == nil && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if d.complete() {
 			return true
@@ -183,7 +186,7 @@ func (d *demoReceiver) await(ctx context.Context) bool {
 	return false
 }
 
-func (h *demoHook) authorised(req *http.Request) bool {
+func (h *hook) authorised(req *http.Request) bool {
 	if h.username != "" {
 		u, p, _ := req.BasicAuth()
 		if !same(u, h.username) || !same(p, h.password) {

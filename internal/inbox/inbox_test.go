@@ -1,4 +1,4 @@
-package cli
+package inbox
 
 import (
 	"net/http/httptest"
@@ -6,18 +6,14 @@ import (
 	"testing"
 )
 
-// What our own receivers and verify read of a body is tried at its limit, one below and one above.
+// What our own receivers read of a body is tried at its limit, one below and one above.
 func TestReceivedBodiesAreBounded(t *testing.T) {
 	t.Parallel()
-	for n := maxReceived - 1; n <= maxReceived+1; n++ {
+	for n := MaxBody - 1; n <= MaxBody+1; n++ {
 		body := strings.Repeat(" ", n)
-		b, err := readBounded(strings.NewReader(body), "it")
-		if good := n <= maxReceived; good != (err == nil) || good && len(b) != n {
-			t.Errorf("readBounded of %d bytes = %d, %v, want it taken: %v", n, len(b), err, good)
-		}
-		v, err := receive(httptest.NewRecorder(), httptest.NewRequest("POST", "/hook", strings.NewReader(body)))
-		if good := n <= maxReceived; good != (err == nil) || good && len(v.Body) != n {
-			t.Errorf("receive of %d bytes = %d, %v, want it taken: %v", n, len(v.Body), err, good)
+		v, err := Receive(httptest.NewRecorder(), httptest.NewRequest("POST", "/hook", strings.NewReader(body)))
+		if good := n <= MaxBody; good != (err == nil) || good && len(v.Body) != n {
+			t.Errorf("Receive of %d bytes = %d, %v, want it taken: %v", n, len(v.Body), err, good)
 		}
 	}
 }
@@ -30,12 +26,12 @@ func TestReceivedIsInert(t *testing.T) {
 		req := httptest.NewRequest("POST", "/hook", strings.NewReader(body))
 		req.URL.Path, req.URL.RawQuery = "/"+evil, evil
 		req.Header.Set("X-Quantfolio-Signature-256", evil)
-		v, err := receive(httptest.NewRecorder(), req)
+		v, err := Receive(httptest.NewRecorder(), req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		v.write(&out)
+		v.Show(&out)
 		for _, r := range out.String() {
 			if r < 0x20 && r != '\n' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x202e || r == 0x2066 {
 				t.Errorf("%s: %U is printed: %q", name, r, out.String())

@@ -1,10 +1,15 @@
-package cli
+// Package inbox is what our own receivers, of listen and of the demo, make of a webhook request: read within a bound, verified, and
+// shown without what a terminal would obey. It never answers a request.
+package inbox
 
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -14,11 +19,11 @@ import (
 	"github.com/quantfolio/qhook/signature"
 )
 
-// maxReceived bounds the body that our own receivers read.
-const maxReceived = 1 << 20
+// MaxBody bounds the body that our own receivers read.
+const MaxBody = 1 << 20
 
-// received is one webhook request as our receivers saw it.
-type received struct {
+// Request is one webhook request as our receivers saw it.
+type Request struct {
 	At        time.Time
 	Method    string
 	Path      string
@@ -32,13 +37,13 @@ type received struct {
 	Checked   bool
 }
 
-// receive reads a request and verifies it when there is a key.
-func receive(w http.ResponseWriter, req *http.Request, keys ...string) (received, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxReceived))
+// Receive reads a request and verifies it when there is a key.
+func Receive(w http.ResponseWriter, req *http.Request, keys ...string) (Request, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, MaxBody))
 	if err != nil {
-		return received{}, err
+		return Request{}, err
 	}
-	v := received{At: time.Now(), Method: req.Method, Path: req.URL.Path, Query: req.URL.RawQuery, Header: req.Header, Body: body}
+	v := Request{At: time.Now(), Method: req.Method, Path: req.URL.Path, Query: req.URL.RawQuery, Header: req.Header, Body: body}
 	v.Signed = req.Header.Get(signature.HeaderQuantfolio) != "" || req.Header.Get(signature.HeaderSignature) != ""
 	if len(keys) > 0 && keys[0] != "" {
 		v.Checked = true
@@ -55,8 +60,8 @@ func receive(w http.ResponseWriter, req *http.Request, keys ...string) (received
 	return v, nil
 }
 
-// verdict says in a few words what the check came to.
-func (v *received) verdict() string {
+// Verdict says in a few words what the check came to.
+func (v *Request) Verdict() string {
 	switch {
 	case v.Checked && v.Verify == nil:
 		return "verified ✓"
@@ -73,8 +78,8 @@ func (v *received) verdict() string {
 var shownHeaders = []string{"Authorization", "Content-Type", "User-Agent", signature.HeaderQuantfolio,
 	signature.HeaderID, signature.HeaderTimestamp, signature.HeaderSignature}
 
-// write prints the request in full: line, headers of interest (and those named in more), query or body.
-func (v *received) write(w io.Writer, more ...string) {
+// Show prints the request in full: line, headers of interest (and those named in more), query or body.
+func (v *Request) Show(w io.Writer, more ...string) {
 	var b bytes.Buffer
 	b.WriteString("    " + v.Method + " " + v.Path + "\n")
 	for _, name := range append(append([]string{}, shownHeaders...), more...) {
@@ -96,23 +101,44 @@ func (v *received) write(w io.Writer, more ...string) {
 		}
 		b.WriteString("\n")
 	}
-	_, _ = w.Write(forTerminal(b.Bytes()))
+	_, _ = w.Write(ForTerminal(b.Bytes()))
 }
 
-// forTerminal is what a stranger sent, without what a terminal would obey.
-func forTerminal(b []byte) []byte {
+// ForTerminal is what a stranger sent, without what a terminal would obey.
+func ForTerminal(b []byte) []byte {
 	return inert.Text(bytes.ReplaceAll(b, []byte("\r"), []byte("␍")))
 }
 
-// lockedWriter lets several goroutines print whole blocks.
-type lockedWriter struct {
+// LockedWriter lets several goroutines print whole blocks.
+type LockedWriter struct {
+	W  io.Writer
 	mu sync.Mutex
-	w  io.Writer
 }
 
 // Write writes p in one piece.
-func (l *lockedWriter) Write(p []byte) (int, error) {
+func (l *LockedWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(p)
+	return l.W.Write(p)
+}
+
+// ServeUntil serves on ln until ctx ends, then lets what is in flight finish for up to a second.
+func ServeUntil(ctx context.Context, srv *http.Server, ln net.Listener) error {
+	ended := make(chan error, 1) // sent once by the goroutine below, never closed
+	go func() { ended <- srv.Serve(ln) }()
+	var err error
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if srv.Shutdown(stop) != nil {
+			_ = srv.Close()
+		}
+		err = <-ended
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
 }

@@ -1,4 +1,4 @@
-package cli
+package demo
 
 import (
 	"bytes"
@@ -17,15 +17,15 @@ const demoTypes = 9
 // faultIndent begins the lines of what is wrong but their first.
 const faultIndent = "\n        "
 
-// demoExpected is an event that a change must trigger.
-type demoExpected struct {
-	demoFacts
+// expectation is an event that a change must trigger.
+type expectation struct {
+	facts
 	name  string // the object's
 	cause string
 }
 
 // text is the data as facts have it.
-func (d demoData) text() string {
+func (d content) text() string {
 	if len(d) == 0 {
 		return "{}"
 	}
@@ -34,18 +34,18 @@ func (d demoData) text() string {
 }
 
 // expect adds an event that must arrive. The caller holds d.mu.
-func (d *demoReceiver) expect(e demoExpected) {
+func (d *Receiver) expect(e expectation) {
 	d.expected = append(d.expected, e)
 	d.names[e.ObjectID] = e.name
 }
 
 // match finds the ID of each expected event: one whose POST says what is expected, another for each. It is empty
 // when there is none. The caller holds d.mu.
-func (d *demoReceiver) match() []string {
+func (d *Receiver) match() []string {
 	ids := make([]string, len(d.expected))
 	for i, want := range d.expected {
 		for pair, s := range d.seen {
-			if pair.method == http.MethodPost && s.facts == want.demoFacts && !slices.Contains(ids, pair.event) {
+			if pair.method == http.MethodPost && s.facts == want.facts && !slices.Contains(ids, pair.event) {
 				ids[i] = pair.event
 				break
 			}
@@ -55,12 +55,12 @@ func (d *demoReceiver) match() []string {
 }
 
 // complete tells whether every expected event was accepted by every webhook.
-func (d *demoReceiver) complete() bool {
+func (d *Receiver) complete() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, id := range d.match() {
-		for _, method := range demoMethods {
-			if s := d.seen[demoPair{id, method}]; s == nil || s.accepted == 0 {
+		for _, method := range methods {
+			if s := d.seen[pair{id, method}]; s == nil || s.accepted == 0 {
 				return false
 			}
 		}
@@ -69,15 +69,15 @@ func (d *demoReceiver) complete() bool {
 }
 
 // summary prints what arrived beside what the API has on record, and is true when all of it is as it must be.
-func (d *demoReceiver) summary(types []client.EventType, records []client.Delivery) bool {
+func (d *Receiver) summary(types []client.EventType, records []client.Delivery) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	ids := d.match()
-	record := map[demoPair]client.Delivery{}
+	record := map[pair]client.Delivery{}
 	for _, r := range records {
 		for _, h := range d.hooks {
 			if h.ID == r.WebhookID {
-				record[demoPair{r.EventID, h.Method}] = r
+				record[pair{r.EventID, h.Method}] = r
 			}
 		}
 	}
@@ -94,10 +94,10 @@ func (d *demoReceiver) summary(types []client.EventType, records []client.Delive
 			}
 			rows++
 			fmt.Fprintf(w, "%s\t%s", want.Type, want.cause)
-			for _, method := range demoMethods {
-				pair := demoPair{ids[i], method}
+			for _, method := range methods {
+				pair := pair{ids[i], method}
 				mark := "✓"
-				if fault := d.fault(pair, want.demoFacts, record[pair]); fault != "" {
+				if fault := d.fault(pair, want.facts, record[pair]); fault != "" {
 					mark = "✗"
 					wrong = append(wrong, fmt.Sprintf("%s:%sThe %s of %s %s", want.cause, faultIndent, method, want.Type, fault))
 				}
@@ -111,7 +111,7 @@ func (d *demoReceiver) summary(types []client.EventType, records []client.Delive
 	}
 	_ = w.Flush()
 	wrong = append(wrong, d.surplus(ids)...)
-	all := len(d.expected) * len(demoMethods)
+	all := len(d.expected) * len(methods)
 	if len(types) != demoTypes {
 		wrong = append(wrong, fmt.Sprintf("The server has %d event types; there must be %d.", len(types), demoTypes))
 	}
@@ -140,7 +140,7 @@ func (d *demoReceiver) summary(types []client.EventType, records []client.Delive
 }
 
 // fault says what is wrong with a delivery; nothing: "".
-func (d *demoReceiver) fault(p demoPair, want demoFacts, r client.Delivery) string {
+func (d *Receiver) fault(p pair, want facts, r client.Delivery) string {
 	s := d.seen[p]
 	switch {
 	case s == nil:
@@ -160,7 +160,7 @@ func (d *demoReceiver) fault(p demoPair, want demoFacts, r client.Delivery) stri
 }
 
 // surplus tells of each delivery that no change explains.
-func (d *demoReceiver) surplus(ids []string) []string {
+func (d *Receiver) surplus(ids []string) []string {
 	var wrong []string
 	for p, s := range d.seen {
 		if !slices.Contains(ids, p.event) {
@@ -171,7 +171,7 @@ func (d *demoReceiver) surplus(ids []string) []string {
 	return wrong
 }
 
-func (d *demoReceiver) requests(p demoPair) int {
+func (d *Receiver) requests(p pair) int {
 	if s := d.seen[p]; s != nil {
 		return s.requests
 	}
