@@ -137,6 +137,20 @@ func TestServerAway(t *testing.T) {
 	r.do(ctx, when("it is taken back", gone))
 }
 
+// TestStalePage: a page that follows what is gone says so, and does not go on as if all were well.
+func TestStalePage(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := r.browser()
+	w := r.webhook("/ok", "Fine")
+	r.signIn(ctx)
+	r.do(ctx, r.open("/webhooks/"+w.ID), says("Latest deliveries"))
+	if err := r.operator.DeleteWebhook(t.Context(), w.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	r.do(ctx, says("cannot be kept up to date"))
+}
+
 // endSignIns ends all sign-ins.
 func (r *rig) endSignIns() {
 	r.t.Helper()

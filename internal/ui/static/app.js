@@ -55,7 +55,7 @@
   // The server and the sign-in are asked for now and then, at once when a part of a page does not come, and before a form is
   // sent: what was typed stays in the page when there is nobody to take it.
   const state = document.getElementById("state");
-  let heard = new Date(), left = 0;
+  let heard = new Date(), left = 0, stale = false; // stale: a part of the page was refused
   addEventListener("beforeunload", () => { left = Date.now(); }); // what is under way is broken off then
   const there = async () => {
     if (!state) return true;
@@ -64,17 +64,19 @@
       status = (await fetch(state.dataset.check, { cache: "no-store", signal: AbortSignal.timeout(8000) })).status;
     } catch { /* no answer */ }
     if (status === 0 && Date.now() - left < 3000) return true;
-    const wrong = status === 401 ? "out" : status === 0 || status >= 500 ? "away" : "";
-    if (wrong !== "away") heard = new Date();
-    state.querySelector("span").textContent = clock.format(heard);
-    state.querySelectorAll("[data-state]").forEach((p) => { p.hidden = p.dataset.state !== wrong; });
-    state.hidden = wrong === "";
+    const wrong = status === 401 ? "out" : status === 0 || status >= 500 ? "away" : "", shown = wrong || (stale ? "stale" : "");
+    const since = state.querySelector("span"), text = clock.format(wrong === "away" ? heard : heard = new Date());
+    if (since.textContent !== text) since.textContent = text;
+    state.querySelectorAll("[data-state]").forEach((p) => { p.hidden = p.dataset.state !== shown; });
+    state.hidden = shown === "";
     return wrong === "";
   };
   setInterval(() => document.hidden || there(), 10000);
   document.addEventListener("visibilitychange", () => document.hidden || there());
   const missed = (e) => {
-    e.target.closest?.("#progress")?.querySelectorAll("[data-failed]").forEach((x) => { x.hidden = false; });
+    const step = e.target.closest?.("#progress");
+    step?.querySelectorAll("[data-failed]").forEach((x) => { x.hidden = false; });
+    stale = !step && e.detail?.ctx?.response?.status >= 400;
     there();
   };
   document.addEventListener("htmx:error", missed);
@@ -145,7 +147,13 @@
     const form = e.target.closest?.("form[data-autosubmit]");
     if (form && e.target.tagName === "SELECT") form.requestSubmit();
   });
-  document.addEventListener("htmx:after:swap", () => dress(document.body));
+  document.addEventListener("htmx:after:swap", (e) => { // also when nothing was swapped
+    dress(document.body);
+    if (stale && e.detail?.ctx?.response?.status < 400) {
+      stale = false;
+      there();
+    }
+  });
   // Filters leave out of the address what is empty.
   document.addEventListener("formdata", (e) => {
     if (e.target.method === "get") for (const [k, v] of [...e.formData]) if (v === "") e.formData.delete(k);
