@@ -40,6 +40,7 @@ type rig struct {
 	failing   atomic.Bool  // /flaky answers 503
 	away      atomic.Bool  // the server, for who comes through the wall
 	steps     atomic.Int32 // of retries of many, after which it goes away
+	asked     atomic.Int32 // requests that came to the wall
 	walled    bool
 
 	mu  sync.Mutex
@@ -185,6 +186,7 @@ func (r *rig) wall() {
 		p.Out.Host = p.In.Host
 	}, ErrorLog: log.New(io.Discard, "", 0)}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		r.asked.Add(1)
 		if r.away.Load() {
 			panic(http.ErrAbortHandler)
 		}

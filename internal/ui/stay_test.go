@@ -186,6 +186,30 @@ func TestSignInEnds(t *testing.T) {
 	r.do(ctx, press("Make the webhook"), says("shown this once"), says("Typed after the end"))
 }
 
+// TestSignedOutAsksNothing: a page that is left open when its sign-in ends does not go on asking the server.
+func TestSignedOutAsksNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.wall()
+	ctx := r.browser()
+	r.webhook("/ok", "Fine")
+	r.publish(1)
+	id := must(r.operator.Deliveries(t.Context(), client.DeliveryQuery{Limit: 1}))(t).Deliveries[0].ID
+	r.signIn(ctx)
+	r.do(ctx, r.open("/deliveries/"+id), says("Attempt 1"))
+	r.endSignIns()
+	r.do(ctx, says("Your sign-in has ended"), when("looks are counted", `(() => {
+		window.looks = 0;
+		document.addEventListener("htmx:before:request", () => { window.looks++; });
+		return true;
+	})()`))
+	before := r.asked.Load()
+	r.do(ctx, when("two looks are due", `window.looks >= 2`))
+	if got := r.asked.Load(); got != before {
+		t.Errorf("%d requests were made after the sign-in had ended, want none", got-before)
+	}
+}
+
 // Without scripts too: a form that comes without a sign-in is answered so that the browser can send it again, and
 // nothing that it has is in an address or a page.
 func TestFormsWithoutSignIn(t *testing.T) {

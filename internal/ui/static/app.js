@@ -55,7 +55,7 @@
   // The server and the sign-in are asked for now and then, at once when a part of a page does not come, and before a form is
   // sent: what was typed stays in the page when there is nobody to take it.
   const state = document.getElementById("state");
-  let heard = new Date(), left = 0, stale = false; // stale: a part of the page was refused
+  let heard = new Date(), left = 0, stale = false, out = false; // stale: a part of the page was refused
   addEventListener("beforeunload", () => { left = Date.now(); }); // what is under way is broken off then
   const there = async () => {
     if (!state) return true;
@@ -66,13 +66,17 @@
     if (status === 0 && Date.now() - left < 3000) return true;
     const wrong = status === 401 ? "out" : status === 0 || status >= 500 ? "away" : "", shown = wrong || (stale ? "stale" : "");
     const since = state.querySelector("span"), text = clock.format(wrong === "away" ? heard : heard = new Date());
+    out = wrong === "out";
     if (since.textContent !== text) since.textContent = text;
     state.querySelectorAll("[data-state]").forEach((p) => { p.hidden = p.dataset.state !== shown; });
     state.hidden = shown === "";
     return wrong === "";
   };
-  setInterval(() => document.hidden || there(), 10000);
+  setInterval(() => document.hidden || out || there(), 10000);
   document.addEventListener("visibilitychange", () => document.hidden || there());
+  addEventListener("focus", () => out && there());
+  // Who is signed out asks for nothing: to the server each time would be a guess at a key.
+  document.addEventListener("htmx:before:request", (e) => { if (out) e.preventDefault(); });
   const missed = (e) => {
     const step = e.target.closest?.("#progress");
     step?.querySelectorAll("[data-failed]").forEach((x) => { x.hidden = false; });
