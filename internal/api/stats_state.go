@@ -185,8 +185,10 @@ const maxMinutes = 100
 // readMinutes finds out what came of the last minutes of webhooks that had failures lately, and since when they fail:
 // since the beginning of the first hour, or in the last day minute, with a failure after the last with a delivery.
 func (s *webhookStats) readMinutes(ctx context.Context, from store.Stats) error {
-	s.since = map[int64]time.Time{}
+	s.since, s.fine = map[int64]time.Time{}, map[int64][]store.Rollup{}
+	// Most have failed for less than two hours; a day of minutes is read of the others only.
 	q := store.RollupQuery{Span: store.PerMinute, Since: s.now, Until: s.now.Add(time.Hour), Step: time.Minute}
+	asked := [2]store.RollupQuery{q, q}
 	failed := func(r store.Rollup) bool { return r.Retried+r.Exhausted > 0 }
 	for _, w := range s.hooks {
 		rows := s.lately(w.Num)
@@ -198,22 +200,30 @@ func (s *webhookStats) readMinutes(ctx context.Context, from store.Stats) error 
 			begin = failingSince(s.hours[w.Num], true)
 			s.since[w.Num] = begin
 		}
-		if s.now.Sub(begin) <= 24*time.Hour && len(q.Webhooks) < maxMinutes {
+		q := &asked[0]
+		if s.now.Sub(begin) > 2*time.Hour {
+			q = &asked[1]
+		}
+		if s.now.Sub(begin) <= 24*time.Hour && len(asked[0].Webhooks)+len(asked[1].Webhooks) < maxMinutes {
 			q.Webhooks = append(q.Webhooks, w.Num)
 			if begin.Before(q.Since) {
 				q.Since = begin
 			}
 		}
 	}
-	var err error
-	s.fine, err = s.rollups(ctx, from, q)
-	for num, rows := range s.fine {
-		rows = slices.DeleteFunc(rows, func(r store.Rollup) bool { return r.Attempts() == 0 })
-		if s.fine[num] = rows; len(rows) > 0 {
-			s.since[num] = failingSince(rows, false)
+	for _, q := range asked {
+		found, err := s.rollups(ctx, from, q)
+		if err != nil {
+			return err
+		}
+		for num, rows := range found {
+			rows = slices.DeleteFunc(rows, func(r store.Rollup) bool { return r.Attempts() == 0 })
+			if s.fine[num] = rows; len(rows) > 0 {
+				s.since[num] = failingSince(rows, false)
+			}
 		}
 	}
-	return err
+	return nil
 }
 
 // failingSince is the beginning of the first row with a failure after the last with a delivery. With finer rows to
