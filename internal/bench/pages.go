@@ -78,7 +78,7 @@ func (g *rig) benchPages(ctx context.Context, b *Report) error {
 		}
 	}
 	name = regexp.MustCompile(`[0-9a-f-]{32,}|d_[0-9a-f_]+`).ReplaceAllString(name, "…")
-	b.target(fmt.Sprintf("p99 of the slowest of %d pages (%s)", len(pages), name), slowest, "ms", 100, 25, true)
+	b.target(fmt.Sprintf("p99 of the slowest of %d pages (%s)", len(pages), name), slowest, "ms", 50, 25, true)
 	size, err := firstView(ctx, n.url, signed.Key)
 	b.target("first view, compressed", float64(size)/1000, "KB", 150, 60, true)
 	return err
