@@ -52,6 +52,8 @@ func (a *api) finishDocument() {
 	for name, s := range doc.Components.Schemas.Map() {
 		for property, p := range s.Properties {
 			switch {
+			case property == "headers" && slices.Contains([]string{"NewWebhook", "WebhookPatch", "PreviewWebhook"}, name):
+				s.Properties[property] = headersSchema(p)
 			case property == "class", property == "last_class":
 				s.Properties[property] = &huma.Schema{Ref: class.Ref, Description: p.Description}
 			case property == "event_type", property == "type" && slices.Contains(
@@ -78,6 +80,17 @@ func (a *api) finishDocument() {
 	for _, t := range event.Catalogue() {
 		doc.Webhooks[t.Name] = a.deliveryItem(&t)
 	}
+}
+
+// headersSchema is what a webhook's headers may be given as: the list that they are read back as, or values by name.
+func headersSchema(list *huma.Schema) *huma.Schema {
+	byName := &huma.Schema{Type: "object", AdditionalProperties: &huma.Schema{Type: "string", Nullable: list.Nullable},
+		Examples: []any{map[string]any{"X-Team": "blue"}}}
+	ways := []*huma.Schema{{Type: "array", Items: list.Items}, byName}
+	if list.Nullable {
+		ways = append(ways, &huma.Schema{Type: "null"})
+	}
+	return &huma.Schema{AnyOf: ways, Description: list.Description}
 }
 
 // outsideClasses are the classes of error that answers have.
