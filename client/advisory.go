@@ -129,19 +129,19 @@ type AdviceSessionQuery struct {
 
 // CreateAdvisor makes an advisor. idempotencyKey, unless empty, makes a repetition do nothing new.
 func (c *Client) CreateAdvisor(ctx context.Context, a NewAdvisor, idempotencyKey string) (out Advisor, err error) {
-	out.ETag, err = c.object(ctx, request{method: http.MethodPost, path: "/v1/advisors", in: a, out: &out, once: idempotencyKey})
+	out.ETag, err = c.create(ctx, "/v1/advisors", a, &out, idempotencyKey)
 	return out, err
 }
 
 // Advisors lists advisors, a page from cursor on ("": the first).
 func (c *Client) Advisors(ctx context.Context, cursor string) (out Page[Advisor], err error) {
-	_, err = c.object(ctx, request{method: http.MethodGet, path: "/v1/advisors", query: Values(Paging{Cursor: cursor}), out: &out})
+	_, err = c.read(ctx, "/v1/advisors", Values(Paging{Cursor: cursor}), &out)
 	return out, err
 }
 
 // UpdateAdvisor changes an advisor; with an etag only if it is still that version.
 func (c *Client) UpdateAdvisor(ctx context.Context, id, etag string, p Patch) (out Advisor, err error) {
-	out.ETag, err = c.object(ctx, request{method: http.MethodPatch, path: "/v1/advisors/" + url.PathEscape(id), ifMatch: etag, in: p, out: &out})
+	out.ETag, err = c.patch(ctx, "/v1/advisors/"+url.PathEscape(id), etag, p, &out)
 	return out, err
 }
 
@@ -153,25 +153,25 @@ func (c *Client) DeleteAdvisor(ctx context.Context, id string) error {
 
 // CreateInvestor makes an investor. idempotencyKey, unless empty, makes a repetition do nothing new.
 func (c *Client) CreateInvestor(ctx context.Context, i NewInvestor, idempotencyKey string) (out Investor, err error) {
-	out.ETag, err = c.object(ctx, request{method: http.MethodPost, path: "/v1/investors", in: i, out: &out, once: idempotencyKey})
+	out.ETag, err = c.create(ctx, "/v1/investors", i, &out, idempotencyKey)
 	return out, err
 }
 
 // Investors lists investors.
 func (c *Client) Investors(ctx context.Context, q InvestorQuery) (out Page[Investor], err error) {
-	_, err = c.object(ctx, request{method: http.MethodGet, path: "/v1/investors", query: Values(q), out: &out})
+	_, err = c.read(ctx, "/v1/investors", Values(q), &out)
 	return out, err
 }
 
 // Investor reads an investor that is not soft-deleted.
 func (c *Client) Investor(ctx context.Context, id string) (out Investor, err error) {
-	out.ETag, err = c.object(ctx, request{method: http.MethodGet, path: investorPath(id), out: &out})
+	out.ETag, err = c.read(ctx, investorPath(id), nil, &out)
 	return out, err
 }
 
 // UpdateInvestor changes an investor; with an etag only if it is still that version.
 func (c *Client) UpdateInvestor(ctx context.Context, id, etag string, p Patch) (out Investor, err error) {
-	out.ETag, err = c.object(ctx, request{method: http.MethodPatch, path: investorPath(id), ifMatch: etag, in: p, out: &out})
+	out.ETag, err = c.patch(ctx, investorPath(id), etag, p, &out)
 	return out, err
 }
 
@@ -182,38 +182,41 @@ func (c *Client) DeleteInvestor(ctx context.Context, id string, permanent bool) 
 
 // RestoreInvestor restores a soft-deleted investor.
 func (c *Client) RestoreInvestor(ctx context.Context, id string) (out Investor, err error) {
-	out.ETag, err = c.object(ctx, request{method: http.MethodPost, path: investorPath(id) + "/restore", out: &out})
+	out.ETag, err = c.create(ctx, investorPath(id)+"/restore", nil, &out, "")
 	return out, err
 }
 
-// CreateAdviceSession makes an advice session of an investor. idempotencyKey, unless empty, makes a repetition do nothing new.
-func (c *Client) CreateAdviceSession(ctx context.Context, investor string, s NewAdviceSession, idempotencyKey string) (out AdviceSession, err error) {
-	out.ETag, err = c.object(ctx, request{method: http.MethodPost, path: investorPath(investor) + "/advice-sessions", in: s, out: &out, once: idempotencyKey})
+// CreateAdviceSession makes an advice session of an investor. idempotencyKey, unless empty, makes a repetition do
+// nothing new.
+func (c *Client) CreateAdviceSession(ctx context.Context, investor string, s NewAdviceSession, idempotencyKey string) (
+	out AdviceSession, err error) {
+	out.ETag, err = c.create(ctx, investorPath(investor)+"/advice-sessions", s, &out, idempotencyKey)
 	return out, err
 }
 
 // AdviceSessions lists an investor's advice sessions.
-func (c *Client) AdviceSessions(ctx context.Context, investor string, q AdviceSessionQuery) (out Page[AdviceSession], err error) {
+func (c *Client) AdviceSessions(ctx context.Context, investor string, q AdviceSessionQuery) (
+	out Page[AdviceSession], err error) {
 	path := investorPath(investor) + "/advice-sessions"
-	_, err = c.object(ctx, request{method: http.MethodGet, path: path, query: Values(q), out: &out})
+	_, err = c.read(ctx, path, Values(q), &out)
 	return out, err
 }
 
 // AdviceSession reads an advice session that is not soft-deleted.
 func (c *Client) AdviceSession(ctx context.Context, id string) (out AdviceSession, err error) {
-	out.ETag, err = c.object(ctx, request{method: http.MethodGet, path: sessionPath(id), out: &out})
+	out.ETag, err = c.read(ctx, sessionPath(id), nil, &out)
 	return out, err
 }
 
 // UpdateAdviceSession fills in an advice session; with an etag only if it is still that version.
 func (c *Client) UpdateAdviceSession(ctx context.Context, id, etag string, p Patch) (out AdviceSession, err error) {
-	out.ETag, err = c.object(ctx, request{method: http.MethodPatch, path: sessionPath(id), ifMatch: etag, in: p, out: &out})
+	out.ETag, err = c.patch(ctx, sessionPath(id), etag, p, &out)
 	return out, err
 }
 
 // CompleteAdviceSession completes an advice session; then it cannot change any more.
 func (c *Client) CompleteAdviceSession(ctx context.Context, id string) (out AdviceSession, err error) {
-	out.ETag, err = c.object(ctx, request{method: http.MethodPost, path: sessionPath(id) + "/complete", out: &out})
+	out.ETag, err = c.create(ctx, sessionPath(id)+"/complete", nil, &out, "")
 	return out, err
 }
 
@@ -224,30 +227,43 @@ func (c *Client) DeleteAdviceSession(ctx context.Context, id string, permanent b
 
 // RestoreAdviceSession restores a soft-deleted advice session.
 func (c *Client) RestoreAdviceSession(ctx context.Context, id string) (out AdviceSession, err error) {
-	out.ETag, err = c.object(ctx, request{method: http.MethodPost, path: sessionPath(id) + "/restore", out: &out})
+	out.ETag, err = c.create(ctx, sessionPath(id)+"/restore", nil, &out, "")
 	return out, err
 }
 
-// CreateReport makes a report of a completed advice session. idempotencyKey, unless empty, makes a repetition do nothing new.
+// CreateReport makes a report of a completed advice session. idempotencyKey, unless empty, makes a repetition do
+// nothing new.
 func (c *Client) CreateReport(ctx context.Context, session, idempotencyKey string) (out Report, err error) {
-	_, err = c.object(ctx, request{method: http.MethodPost, path: sessionPath(session) + "/reports", out: &out, once: idempotencyKey})
+	_, err = c.create(ctx, sessionPath(session)+"/reports", nil, &out, idempotencyKey)
 	return out, err
 }
 
 // Reports lists the reports of an advice session, a page from cursor on ("": the first).
 func (c *Client) Reports(ctx context.Context, session, cursor string) (out Page[Report], err error) {
-	_, err = c.object(ctx, request{method: http.MethodGet, path: sessionPath(session) + "/reports", query: Values(Paging{Cursor: cursor}), out: &out})
+	_, err = c.read(ctx, sessionPath(session)+"/reports", Values(Paging{Cursor: cursor}), &out)
 	return out, err
 }
 
 // Report downloads a report.
 func (c *Client) Report(ctx context.Context, session, id string) (content []byte, err error) {
-	_, err = c.do(ctx, request{method: http.MethodGet, path: sessionPath(session) + "/reports/" + url.PathEscape(id), raw: &content})
+	path := sessionPath(session) + "/reports/" + url.PathEscape(id)
+	_, err = c.do(ctx, request{method: http.MethodGet, path: path, raw: &content})
 	return content, err
 }
 
-func (c *Client) object(ctx context.Context, q request) (etag string, err error) {
-	h, err := c.do(ctx, q)
+// create, patch and read make the calls about an object; what they return is its ETag.
+func (c *Client) create(ctx context.Context, path string, in, out any, once string) (etag string, err error) {
+	h, err := c.do(ctx, request{method: http.MethodPost, path: path, in: in, out: out, once: once})
+	return h.Get("ETag"), err
+}
+
+func (c *Client) patch(ctx context.Context, path, ifMatch string, in, out any) (etag string, err error) {
+	h, err := c.do(ctx, request{method: http.MethodPatch, path: path, ifMatch: ifMatch, in: in, out: out})
+	return h.Get("ETag"), err
+}
+
+func (c *Client) read(ctx context.Context, path string, query url.Values, out any) (etag string, err error) {
+	h, err := c.do(ctx, request{method: http.MethodGet, path: path, query: query, out: out})
 	return h.Get("ETag"), err
 }
 

@@ -114,8 +114,8 @@ func IsStatus(err error, status int) bool {
 
 type onceKey struct{}
 
-// Once is a context for a call that makes something: with the same key the same call makes nothing new for 24 hours, so that
-// it can be repeated when there was no answer.
+// Once is a context for a call that makes something: with the same key the same call makes nothing new for 24 hours,
+// so that it can be repeated when there was no answer.
 func Once(ctx context.Context, idempotencyKey string) context.Context {
 	return context.WithValue(ctx, onceKey{}, idempotencyKey)
 }

@@ -109,8 +109,8 @@ type DeliveryCount struct {
 	More  bool `json:"more,omitempty" doc:"There are at least so many."`
 }
 
-// RetryMany says which deliveries are tried again: those with the IDs (at most 200), or those that the query selects. Those
-// that are delivered are only if they are asked for: by their IDs, or by the query's Status.
+// RetryMany says which deliveries are tried again: those with the IDs (at most 200), or those that the query selects.
+// Those that are delivered are only if they are asked for: by their IDs, or by the query's Status.
 type RetryMany struct {
 	IDs   []string      // nil: the query; empty: none
 	Query DeliveryQuery // Limit: at most 200
@@ -157,8 +157,8 @@ func (c *Client) CountDeliveries(ctx context.Context, q DeliveryQuery) (out Deli
 	return out, err
 }
 
-// RetryDeliveries makes many deliveries due now, one page of a query at a time: go on with its Next as the query's Cursor
-// until that is empty, or stop.
+// RetryDeliveries makes many deliveries due now, one page of a query at a time: go on with its Next as the query's
+// Cursor until that is empty, or stop.
 func (c *Client) RetryDeliveries(ctx context.Context, m RetryMany) (out RetriedMany, err error) {
 	in := RetryDeliveries{m.IDs, m.All}
 	var v url.Values

@@ -66,8 +66,8 @@ const (
 	KindSignIn = "sign_in"
 )
 
-// APIKeyChange is what may be changed of an API key, a JSON merge patch: nil fields stay as they are. A zero ExpiresAt is no
-// end of its own, no Networks is anywhere; where the key that does it has an end or networks, those count.
+// APIKeyChange is what may be changed of an API key, a JSON merge patch: nil fields stay as they are. A zero ExpiresAt
+// is no end of its own, no Networks is anywhere; where the key that does it has an end or networks, those count.
 type APIKeyChange struct {
 	Name      *string    `json:"name,omitempty" maxLength:"256" doc:"For people: what it is called."`
 	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"null: never, or with the key that does it."`
@@ -93,7 +93,8 @@ type KeyQuery struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many items."`
 }
 
-// NewAPIKey is what an API key is created with. Tenant is for the operator; a tenant's admin makes keys of its own tenant.
+// NewAPIKey is what an API key is created with. Tenant is for the operator; a tenant's admin makes keys of its own
+// tenant.
 type NewAPIKey struct {
 	Tenant    string    `json:"tenant,omitempty" doc:"For operators: the same as the header X-Tenant."`
 	Role      string    `json:"role" enum:"publisher,viewer,admin,advisor,operator" doc:"What it may do."`

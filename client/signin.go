@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// NewLink is what a sign-in link is made with. Whoever opens it is signed in to the dashboard, once, with no more rights
-// than the key that made it.
+// NewLink is what a sign-in link is made with. Whoever opens it is signed in to the dashboard, once, with no more
+// rights than the key that made it.
 type NewLink struct {
 	Role        string   `json:"role" enum:"viewer,admin,operator" doc:"operator: by one who names no tenant."`
 	WebhookID   string   `json:"webhook_id,omitempty" format:"uuid" doc:"If given, only this webhook."`
@@ -50,8 +50,8 @@ func (c *Client) CreateLink(ctx context.Context, l NewLink) (out Link, err error
 	return out, err
 }
 
-// SignIn makes a key of limited life from the client's key, which is an API key or the token of a link. A link's token is
-// used up by it.
+// SignIn makes a key of limited life from the client's key, which is an API key or the token of a link. A link's token
+// is used up by it.
 func (c *Client) SignIn(ctx context.Context) (out SignedIn, err error) {
 	_, err = c.do(ctx, request{method: http.MethodPost, path: "/v1/sign-in", out: &out})
 	return out, err

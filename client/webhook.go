@@ -15,8 +15,8 @@ const (
 	AuthAPIKey = "api_key"
 )
 
-// Auth is the static authentication of a webhook's requests. Password, Token and Value can be written and are never read
-// back: "[secret]" stands for them, and sent back it means: as before.
+// Auth is the static authentication of a webhook's requests. Password, Token and Value can be written and are never
+// read back: "[secret]" stands for them, and sent back it means: as before.
 type Auth struct {
 	Type     string `json:"type" enum:"none,basic,bearer,api_key" doc:"Which of the kinds."`
 	Username string `json:"username,omitempty" doc:"Of basic."`
@@ -79,8 +79,8 @@ type Webhook struct {
 	ETag           string       `json:"-"` // names this version, for UpdateWebhook and DeleteWebhook
 }
 
-// WebhookPatch is a change, a JSON merge patch (RFC 7396): fields that are nil stay as they are. On the wire null is the
-// default.
+// WebhookPatch is a change, a JSON merge patch (RFC 7396): fields that are nil stay as they are. On the wire null is
+// the default.
 type WebhookPatch struct {
 	URL                *string     `json:"url,omitempty" doc:"Where requests go."`
 	Method             *string     `json:"method,omitempty" enum:"POST,GET" doc:"With a JSON body, or a query."`
@@ -191,8 +191,8 @@ func (c *Client) PreviewWebhook(ctx context.Context, w PreviewWebhook) (out Prev
 	return out, err
 }
 
-// ReceiverCode reads a program in a language (go, node, python, java, csharp, php) that receives the webhook's requests and
-// verifies them. It never has a key in it.
+// ReceiverCode reads a program in a language (go, node, python, java, csharp, php) that receives the webhook's
+// requests and verifies them. It never has a key in it.
 func (c *Client) ReceiverCode(ctx context.Context, id, language string) (out ReceiverCode, err error) {
 	q := url.Values{"language": {language}}
 	_, err = c.do(ctx, request{method: http.MethodGet, path: webhookPath(id) + "/receiver", query: q, out: &out})
