@@ -73,8 +73,8 @@ type Problem struct {
 	Detail string       `json:"detail,omitempty" doc:"What went wrong and what to do, in a sentence."`
 	Rule   string       `json:"rule,omitempty" doc:"Of the advisory platform, that the request broke."`
 	Errors []FieldError `json:"errors,omitempty" doc:"Every rule that the request broke."`
-	// Refused is the ID of the published event, or its tenant, when that is refused for what it is: the same again would
-	// be refused again. Only the server itself sets it, no proxy before it.
+	// Refused is the ID of the published event, or its tenant, when that is refused for what it is: the same again
+	// would be refused again. Only the server itself sets it, no proxy before it.
 	Refused string `json:"refused,omitempty" doc:"A published event, or its tenant, that would be refused again."`
 }
 

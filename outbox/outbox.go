@@ -1,8 +1,8 @@
 // Package outbox writes events into a platform's own PostgreSQL, in the transaction of the change that they tell of: both
 // are committed or neither. `qhook relay` moves them to the server, in order and each once.
 //
-// It never connects to a database and knows no driver: it gives the SQL, and the platform runs it. Start at Insert; Schema
-// is the table.
+// It never connects to a database and knows no driver: it gives the SQL, and the platform runs it. Start at Insert;
+// Schema is the table.
 package outbox
 
 import (
@@ -34,8 +34,8 @@ const columns = 8
 // Insert gives one INSERT statement for 1 to MaxEvents events of a tenant (empty: "default"), which go out in their
 // order. Run it in the transaction of the change: tx.Exec(ctx, query, args...) of pgx, or tx.ExecContext of database/sql.
 //
-// An event without ID gets a new one, an event without Time the time of now; events itself stays as it is. The error says
-// for every event what the server would refuse of it; roll the transaction back then.
+// An event without ID gets a new one, an event without Time the time of now; events itself stays as it is. The error
+// says for every event what the server would refuse of it; roll the transaction back then.
 func Insert(tenant string, events ...client.Event) (query string, args []any, err error) {
 	if tenant == "" {
 		tenant = "default"

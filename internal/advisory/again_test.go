@@ -102,7 +102,8 @@ var again = []struct {
 	}, false, func(o *office, _ string) error { return o.DeleteSession(ctx, o.firm, o.done.ID, nil) }},
 }
 
-// TestRepeatedRequest repeats each call with its key: the same object and nothing new, as long as the key is remembered.
+// TestRepeatedRequest repeats each call with its key: the same object and nothing new, as long as the key is
+// remembered.
 func TestRepeatedRequest(t *testing.T) {
 	r, _ := newPlatform(t)
 	for _, tt := range again {

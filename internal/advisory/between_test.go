@@ -11,8 +11,8 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-// TestAnotherChangeBetween commits another change right before each of these, which has to see it: what it comes to, and
-// the events, are those of the one after the other.
+// TestAnotherChangeBetween commits another change right before each of these, which has to see it: what it comes to,
+// and the events, are those of the one after the other.
 func TestAnotherChangeBetween(t *testing.T) {
 	r, _ := newPlatform(t)
 	away := func(o *office) { o.ok(update(o, o.firm, moveTo(o.bob.Advisor))) }

@@ -43,7 +43,8 @@ func violations(errs ...error) error {
 	return all.Err()
 }
 
-// InvalidAdvisor adds to the violations in err, which reading an advisor gave, what is wrong with what was read; nil stays nil.
+// InvalidAdvisor adds to the violations in err, which reading an advisor gave, what is wrong with what was read; nil
+// stays nil.
 func InvalidAdvisor(err error, a *store.Advisor) error {
 	if !readable(err) {
 		return err
@@ -143,8 +144,8 @@ func checkLine(v *event.Violations, field, s string, least, most int) {
 	}
 }
 
-// disguises tells whether r makes text look like another: a control character, one that ends the line, or one that turns
-// the direction.
+// disguises tells whether r makes text look like another: a control character, one that ends the line, or one that
+// turns the direction.
 func disguises(r rune) bool {
 	return unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }

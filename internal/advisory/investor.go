@@ -127,8 +127,8 @@ func (s *Service) live(ctx context.Context, who Actor, id string, match Match) (
 	return i, nil
 }
 
-// SoftDeleteInvestor hides an investor and its advice sessions until it is restored, or removed when its time is over. It
-// triggers qap.investor.soft_deleted. Errors: store.ErrNotFound, store.ErrVersion when match says no, *Error.
+// SoftDeleteInvestor hides an investor and its advice sessions until it is restored, or removed when its time is over.
+// It triggers qap.investor.soft_deleted. Errors: store.ErrNotFound, store.ErrVersion when match says no, *Error.
 func (s *Service) SoftDeleteInvestor(ctx context.Context, who Actor, id string, match Match) error {
 	_, err := s.do(ctx, who, Once{}, nil, func() (*store.Change, []event.Event, error) {
 		i, err := s.live(ctx, who, id, match)

@@ -126,8 +126,8 @@ func (m *model) removeInvestor(id string, who advisory.Actor) {
 	m.gone = append(m.gone, id)
 }
 
-// expire removes what was soft-deleted longer ago than the retention: investors first, each by the time of its deletion.
-// Idempotency keys are forgotten after a day.
+// expire removes what was soft-deleted longer ago than the retention: investors first, each by the time of its
+// deletion. Idempotency keys are forgotten after a day.
 func (m *model) expire(now time.Time) {
 	before := now.Add(-retention)
 	maps.DeleteFunc(m.keys, func(_ string, u used) bool { return u.at.Before(now.Add(-24 * time.Hour)) })

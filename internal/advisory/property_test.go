@@ -18,8 +18,8 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-// Long sequences: a report needs an advisor, an investor, a session and its completion before it. And fewer of them on a
-// store whose every commit goes over a connection.
+// Long sequences: a report needs an advisor, an investor, a session and its completion before it. And fewer of them on
+// a store whose every commit goes over a connection.
 func init() {
 	err := flag.Set("rapid.steps", "100")
 	if os.Getenv("QHOOK_TEST_STORE") != "" {

@@ -37,8 +37,8 @@ func (r *rig) everyOperation(f func(method, path string)) {
 	}
 }
 
-// TestEndedAccess: what gives no access any more gives none at any operation that there is: an ended key and what was made
-// with it at any distance, one whose time is over, one that is used from elsewhere.
+// TestEndedAccess: what gives no access any more gives none at any operation that there is: an ended key and what was
+// made with it at any distance, one whose time is over, one that is used from elsewhere.
 func TestEndedAccess(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -106,8 +106,8 @@ func TestNetworks(t *testing.T) {
 	}
 }
 
-// TestMintedKeysStayWithin: nothing that a key makes exceeds it or outlives it, and a sign-in makes no key, so that a stolen
-// cookie is worth no more than the sign-in.
+// TestMintedKeysStayWithin: nothing that a key makes exceeds it or outlives it, and a sign-in makes no key, so that a
+// stolen cookie is worth no more than the sign-in.
 func TestMintedKeysStayWithin(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -251,8 +251,8 @@ func TestLastUse(t *testing.T) {
 	}
 }
 
-// TestTightenedKeys: what is taken from a key later is taken from all that was made with it too, at once; and nothing that is
-// given to a key reaches beyond what made it.
+// TestTightenedKeys: what is taken from a key later is taken from all that was made with it too, at once; and nothing
+// that is given to a key reaches beyond what made it.
 func TestTightenedKeys(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -321,8 +321,8 @@ func TestMintingWhileEnded(t *testing.T) {
 	}
 }
 
-// TestEndedOnEveryNode: a key that is ended at one node is good for nothing at another within a second, and a stream there
-// ends too.
+// TestEndedOnEveryNode: a key that is ended at one node is good for nothing at another within a second, and a stream
+// there ends too.
 func TestEndedOnEveryNode(t *testing.T) {
 	t.Parallel()
 	if keyLife+keyCheck > time.Second {
@@ -352,8 +352,8 @@ func TestEndedOnEveryNode(t *testing.T) {
 	}
 }
 
-// setBack is a time as time.Now gives it after the machine's clock was set back: its wall clock shows less, and its monotonic
-// reading goes on.
+// setBack is a time as time.Now gives it after the machine's clock was set back: its wall clock shows less, and its
+// monotonic reading goes on.
 func setBack(now time.Time, seconds uint64) time.Time {
 	before := now
 	*(*uint64)(unsafe.Pointer(&now)) -= seconds << 30 // the seconds of a Time with a monotonic reading
@@ -363,7 +363,8 @@ func setBack(now time.Time, seconds uint64) time.Time {
 	return now
 }
 
-// TestEndedWithClockSetBack: a clock that is set back keeps no key good that was ended at another node, and no stream of it.
+// TestEndedWithClockSetBack: a clock that is set back keeps no key good that was ended at another node, and no stream
+// of it.
 func TestEndedWithClockSetBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -85,8 +85,8 @@ type Config struct {
 	Sender      string // DNS name that targets are asked to consent to; empty: none can be asked
 	DocsNeedKey bool   // the document and its page are for who has an API key
 
-	// Background runs what no request waits for, and whoever gave it waits for that; false: it is too late. nil: the last
-	// use of keys is not written.
+	// Background runs what no request waits for, and whoever gave it waits for that; false: it is too late. nil: the
+	// last use of keys is not written.
 	Background func(func()) bool
 }
 

@@ -20,8 +20,8 @@ const (
 	// TenantHeader is the header in which an operator names the tenant.
 	TenantHeader = "X-Tenant"
 
-	// An ended key is good for nothing within a second, on every node: requests believe what was looked up for keyLife, and
-	// streams look every keyCheck.
+	// An ended key is good for nothing within a second, on every node: requests believe what was looked up for keyLife,
+	// and streams look every keyCheck.
 	keyLife    = 700 * time.Millisecond
 	keyCheck   = 250 * time.Millisecond
 	keyKnown   = time.Hour // after a look-up, for which a key is no guess, at least
@@ -107,8 +107,8 @@ func (a *api) authenticate(r *http.Request, c *caller) error {
 	return a.chooseTenant(r.Context(), c, tenant)
 }
 
-// admit finds out whose key it is, and whether it is good for a call from an address, as in http.Request.RemoteAddr; opens:
-// the call is one for which a link is good. It writes to c.
+// admit finds out whose key it is, and whether it is good for a call from an address, as in http.Request.RemoteAddr;
+// opens: the call is one for which a link is good. It writes to c.
 func (a *api) admit(ctx context.Context, c *caller, text, remote string, opens bool) error {
 	key, err := a.findKey(ctx, HashKey(text), remote)
 	if errors.Is(err, store.ErrNotFound) {
@@ -197,8 +197,8 @@ func (a *api) knowTenant(ctx context.Context, id string) error {
 	return nil
 }
 
-// keyCache remembers keys for keyLife, so that publishing reads no database. Only keys that exist are in it. It is told times
-// with a monotonic reading, so that a clock that is set back keeps no ended key.
+// keyCache remembers keys for keyLife, so that publishing reads no database. Only keys that exist are in it. It is told
+// times with a monotonic reading, so that a clock that is set back keeps no ended key.
 type keyCache struct {
 	store store.Directory
 

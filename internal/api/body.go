@@ -83,8 +83,8 @@ func (h *holding) readBody(r *http.Request, b []byte, limit int64) ([]byte, erro
 	}
 }
 
-// checkForm refuses a body that says, or shows, that it is something else than JSON as it is (RFC 9110, section 15.5.16):
-// what is packed may be a bomb, and what a form of another site posts is not meant for an API.
+// checkForm refuses a body that says, or shows, that it is something else than JSON as it is (RFC 9110, section
+// 15.5.16): what is packed may be a bomb, and what a form of another site posts is not meant for an API.
 func checkForm(r *http.Request) error {
 	if r.ContentLength == 0 {
 		return nil

@@ -16,8 +16,8 @@ const consentText = "does not consent. The operator has this tenant's webhooks e
 	"OPTIONS that has WebHook-Request-Origin: %[1]s with WebHook-Allowed-Origin: %[1]s; have it do so, or save the webhook " +
 	`with "enabled": false until it does (%[2]s)`
 
-// askConsent fails when a webhook is being enabled, or pointed elsewhere, whose tenant needs the target's consent, and it
-// does not give it. It is asked each time: CloudEvents' HTTP 1.1 Web Hooks, section 4.
+// askConsent fails when a webhook is being enabled, or pointed elsewhere, whose tenant needs the target's consent, and
+// it does not give it. It is asked each time: CloudEvents' HTTP 1.1 Web Hooks, section 4.
 func (a *api) askConsent(ctx context.Context, w *webhook.Webhook) error {
 	t, err := a.tenantSoon(ctx, w.Tenant)
 	if err != nil || !t.Consent {

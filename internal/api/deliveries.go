@@ -149,9 +149,9 @@ func viewTimings(t store.Timings) *client.Timings {
 	return &client.Timings{DNS: ms(t.DNS), Connect: ms(t.Connect), TLS: ms(t.TLS), FirstByte: ms(t.FirstByte)}
 }
 
-// classAddress is what the outside gets to know of a target that is refused, does not resolve or does not answer: the same
-// for all, without phases and duration, so that nobody can look around in the operator's network with it. A port that
-// refuses connections is told (connect), since that an address is dialled at all says that it is allowed.
+// classAddress is what the outside gets to know of a target that is refused, does not resolve or does not answer: the
+// same for all, without phases and duration, so that nobody can look around in the operator's network with it. A port
+// that refuses connections is told (connect), since that an address is dialled at all says that it is allowed.
 const classAddress = "address"
 
 // addressClasses are the classes that are shown as classAddress.

@@ -121,8 +121,8 @@ type lister struct {
 	buffer []store.DeliveryRecord
 	before store.DeliveryKey
 	end    bool
-	// The store looked at as much as it does for one list; nothing is known of what is below before. It is not asked again
-	// for this page.
+	// The store looked at as much as it does for one list; nothing is known of what is below before. It is not asked
+	// again for this page.
 	stopped bool
 }
 
@@ -218,7 +218,8 @@ func (a *api) findDeliveries(ctx context.Context, s *selection, before store.Del
 	}
 }
 
-// deliveriesPage is one page of deliveries, and the cursor of the next; narrow, unless nil, makes the selection smaller.
+// deliveriesPage is one page of deliveries, and the cursor of the next; narrow, unless nil, makes the selection
+// smaller.
 func (a *api) deliveriesPage(ctx context.Context, q *client.DeliveryQuery, narrow func(*selection, *client.DeliveryQuery)) (
 	found []store.DeliveryRecord, out client.DeliveryPage, err error) {
 	hash := listHash("deliveries", callerOf(ctx).tenant, *q)

@@ -103,7 +103,8 @@ func TestRetryNamed(t *testing.T) {
 	}
 }
 
-// TestRetryByFilter: nothing is sent again because a filter was forgotten, and what is delivered only when it is asked for.
+// TestRetryByFilter: nothing is sent again because a filter was forgotten, and what is delivered only when it is asked
+// for.
 func TestRetryByFilter(t *testing.T) {
 	r := newRig(t)
 	newDelivery(r, attempt.ClassTimeout)

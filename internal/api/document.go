@@ -31,8 +31,8 @@ var tags = []*huma.Tag{
 	{Name: advisoryTag, Description: "Advisors, investors, advice sessions and reports, whose changes publish their events."},
 }
 
-// finishDocument adds what no single call knows: the catalogue's names, the classes of error, and the requests that webhooks
-// get.
+// finishDocument adds what no single call knows: the catalogue's names, the classes of error, and the requests that
+// webhooks get.
 func (a *api) finishDocument() {
 	doc := a.doc.OpenAPI()
 	named := func(name, description string, values []string) *huma.Schema {

@@ -47,7 +47,8 @@ func from(remote string) netip.Prefix {
 	return p
 }
 
-// try takes in that a key is looked up that was not found before; known: it is remembered as unknown. An error is a 429.
+// try takes in that a key is looked up that was not found before; known: it is remembered as unknown. An error is a
+// 429.
 func (g *guesses) try(hash [32]byte, remote string, now time.Time) (known bool, err error) {
 	addr := from(remote)
 	g.mu.Lock()

@@ -22,8 +22,8 @@ func (l *lookups) APIKeyByHash(ctx context.Context, hash [32]byte) (store.APIKey
 	return l.Store.APIKeyByHash(ctx, hash)
 }
 
-// TestGuessing: who tries keys is slowed down, by address and in all, and costs the database little; who has a key is not
-// held up, at the same address neither.
+// TestGuessing: who tries keys is slowed down, by address and in all, and costs the database little; who has a key is
+// not held up, at the same address neither.
 func TestGuessing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -102,7 +102,8 @@ func TestGuessing(t *testing.T) {
 	}
 }
 
-// TestGuessingIsBounded: addresses and keys that are remembered have a limit, and the addresses of one IPv6 customer are one.
+// TestGuessingIsBounded: addresses and keys that are remembered have a limit, and the addresses of one IPv6 customer
+// are one.
 func TestGuessingIsBounded(t *testing.T) {
 	t.Parallel()
 	g, now := newGuesses(), time.Now()

@@ -14,8 +14,8 @@ import (
 // useEvery is how far apart the writes of a key's last use are.
 const useEvery = time.Minute
 
-// uses knows when each key was last used, and has it written now and then: a request costs a look at a map, and waits for
-// no write.
+// uses knows when each key was last used, and has it written now and then: a request costs a look at a map, and waits
+// for no write.
 type uses struct {
 	store      store.Directory
 	log        *slog.Logger

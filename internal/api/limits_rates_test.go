@@ -104,8 +104,8 @@ func TestLimitsOfATenant(t *testing.T) {
 	}
 }
 
-// TestLimitsOfPublishing: events and bytes a second, at the limit and over it; nothing of a request that is over it is taken,
-// and the largest request that there is can always go.
+// TestLimitsOfPublishing: events and bytes a second, at the limit and over it; nothing of a request that is over it is
+// taken, and the largest request that there is can always go.
 func TestLimitsOfPublishing(t *testing.T) {
 	t.Parallel()
 	l := newLimits(Limits{Events: 2 * event.MaxBatch, Bytes: 2 * MaxBatchBody}, nil, func(string, string) {})

@@ -68,8 +68,8 @@ func (a *api) watchAttempts(w http.ResponseWriter, r *http.Request) error {
 // liveParams are those of the stream.
 var liveParams = []string{"webhook_id", "event_type", "outcome", "tenant"}
 
-// watch gives attempts as they happen: until ctx ends, the server stops, the caller's key is no longer good, or begin, idle or
-// give returns false. An error says that it has not begun.
+// watch gives attempts as they happen: until ctx ends, the server stops, the caller's key is no longer good, or begin,
+// idle or give returns false. An error says that it has not begun.
 func (a *api) watch(ctx context.Context, c *caller, q client.LiveQuery, begin, idle func() bool,
 	give func(client.LiveAttempt) bool) error {
 	if !c.may(readers) {

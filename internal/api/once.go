@@ -44,8 +44,8 @@ type making struct {
 	reserve func() error // to be called before it is written: the key stands for it then
 }
 
-// makeOnce has an object made, or reads the one that the same request made before. The key is written before the object, so
-// that a request of which only that was left makes the object with the ID of the first.
+// makeOnce has an object made, or reads the one that the same request made before. The key is written before the
+// object, so that a request of which only that was left makes the object with the ID of the first.
 func makeOnce[T any](ctx context.Context, a *api, in *createInput, what string, read func(id string) (*T, error),
 	create func(making) (*T, error)) (*T, error) {
 	id := uuid.NewString()
@@ -90,8 +90,8 @@ func errUnderWay() error {
 // eventIDs are the namespace of IDs that are made of idempotency keys (RFC 9562, section 5.5).
 var eventIDs = uuid.MustParse("5e3a2c52-6a5f-4c0c-9d0e-0d1a6a0d6f5b")
 
-// nameEvents gives events without an ID one that is made of the request's Idempotency-Key, if it has one: the same request
-// again then has the same IDs.
+// nameEvents gives events without an ID one that is made of the request's Idempotency-Key, if it has one: the same
+// request again then has the same IDs.
 func nameEvents(c *caller, key string, evs []event.Event) error {
 	if key == "" {
 		return nil

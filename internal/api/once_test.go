@@ -31,8 +31,8 @@ var makers = []struct {
 		"/v1/events", 202},
 }
 
-// TestOnce: a request that is repeated with its Idempotency-Key makes nothing new and is answered with what it made; the same
-// key with another request is refused; other callers' keys are others.
+// TestOnce: a request that is repeated with its Idempotency-Key makes nothing new and is answered with what it made;
+// the same key with another request is refused; other callers' keys are others.
 func TestOnce(t *testing.T) {
 	t.Parallel()
 	for _, x := range makers {
@@ -110,8 +110,8 @@ func (c *cut) CreateWebhook(ctx context.Context, w *webhook.Webhook) error {
 	return c.Store.CreateWebhook(ctx, w)
 }
 
-// TestOnceUnderWay: while a request is under way, its repetition is told to wait; when the first has ended between its key
-// and its object, the repetition makes the object.
+// TestOnceUnderWay: while a request is under way, its repetition is told to wait; when the first has ended between its
+// key and its object, the repetition makes the object.
 func TestOnceUnderWay(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -20,8 +20,8 @@ import (
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
-// names are what an attacker asks about: a name of the operator's network, one that does not exist, one whose server for names is
-// silent, and one whose address is.
+// names are what an attacker asks about: a name of the operator's network, one that does not exist, one whose server
+// for names is silent, and one whose address is.
 var oracleNames = []string{"refused.example", "unknown.example", "stuck.example", "silent.example"}
 
 // oracleResolver knows the names.
@@ -58,8 +58,8 @@ func (e oracleEngine) Test(ctx context.Context, w *webhook.Webhook, ev event.Eve
 	return e.sender.Send(ctx, t, &ev), t.Preview(&ev, time.Now()), nil
 }
 
-// TestNoOracle: saving, testing and the record answer the same, and a test as late, whatever a name is in the operator's network;
-// the log tells the operator.
+// TestNoOracle: saving, testing and the record answer the same, and a test as late, whatever a name is in the
+// operator's network; the log tells the operator.
 func TestNoOracle(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -111,8 +111,8 @@ func TestBodiesThatAreNotJSON(t *testing.T) {
 	}
 }
 
-// TestSigningKeysOfTheStandard: a key that looks like one of Standard Webhooks and is none is refused with what is wrong,
-// and one that others would decode is taken with a warning.
+// TestSigningKeysOfTheStandard: a key that looks like one of Standard Webhooks and is none is refused with what is
+// wrong, and one that others would decode is taken with a warning.
 func TestSigningKeysOfTheStandard(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

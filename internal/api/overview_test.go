@@ -142,8 +142,8 @@ func TestFailingSince(t *testing.T) {
 	}
 }
 
-// TestStateIsOfTheLastAttempts: a webhook fails from the minute on from which nothing is delivered, and is in order again
-// an hour after its last failure, wherever hours begin.
+// TestStateIsOfTheLastAttempts: a webhook fails from the minute on from which nothing is delivered, and is in order
+// again an hour after its last failure, wherever hours begin.
 func TestStateIsOfTheLastAttempts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -11,8 +11,8 @@ import (
 
 const periodText = "must be an RFC 3339 time such as 2023-03-15T12:46:00.000Z, or how long ago, such as 90m, 24h or 7d"
 
-// period reads when an event was accepted: since <= t < until. What is said as so long ago is what it came to when the first
-// page was asked for, which the cursor has: from, of the page before, becomes that of this one.
+// period reads when an event was accepted: since <= t < until. What is said as so long ago is what it came to when the
+// first page was asked for, which the cursor has: from, of the page before, becomes that of this one.
 func (a *api) period(since, until string, from *cursor, v *event.Violations) (begin, end time.Time) {
 	first := from.first == 0
 	read := func(field, text string, resolved *int64) time.Time {

@@ -189,9 +189,9 @@ func (s *session) publish(ctx context.Context, in any, batch bool) ([]engine.Rec
 }
 
 // largeBatch is the size of a body, bytes, from which on parsing and committing it takes so long that others would
-// notice. Large ones leave a processor to everything else, the journal's writer above all: where two were parsed at once
-// on two processors, every commit waited for them; and where the next was parsed while one was committed, so did those
-// who wait for an answer.
+// notice. Large ones leave a processor to everything else, the journal's writer above all: where two were parsed at
+// once on two processors, every commit waited for them; and where the next was parsed while one was committed, so did
+// those who wait for an answer.
 const largeBatch = 64 << 10
 
 // jsonContent is shared between answers; nobody writes to it.

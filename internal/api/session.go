@@ -16,8 +16,8 @@ import (
 	"github.com/quantfolio/qhook/internal/event"
 )
 
-// session makes the calls of a key within the process, without HTTP. Each call is admitted, judged and bounded as the same
-// call over HTTP is, by the same code.
+// session makes the calls of a key within the process, without HTTP. Each call is admitted, judged and bounded as the
+// same call over HTTP is, by the same code.
 type session struct {
 	a                   *api
 	key, tenant, remote string

@@ -29,8 +29,8 @@ func saidBy(out []reflect.Value) string {
 	return string(b)
 }
 
-// TestSessionsAreTheAPI makes every call within the process and over HTTP, with all kinds of keys: both say the same, so that
-// no rule of who may what, and of what is taken, is at one door only.
+// TestSessionsAreTheAPI makes every call within the process and over HTTP, with all kinds of keys: both say the same,
+// so that no rule of who may what, and of what is taken, is at one door only.
 func TestSessionsAreTheAPI(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

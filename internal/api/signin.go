@@ -138,8 +138,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// NewLink makes the token and the record of a link; of k, role, tenant, webhook, name and the life of the sign-in count.
-// parent is the API key that it comes from.
+// NewLink makes the token and the record of a link; of k, role, tenant, webhook, name and the life of the sign-in
+// count. parent is the API key that it comes from.
 func NewLink(parent string, k store.APIKey, life time.Duration, now time.Time) (token string, link store.APIKey) {
 	token, link = NewAPIKey(k.Tenant, k.Role, k.Name, now)
 	link.Kind, link.Parent, link.Webhook, link.SignedInFor = store.KindLink, parent, k.Webhook, k.SignedInFor

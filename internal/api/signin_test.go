@@ -298,7 +298,8 @@ func (f *flushed) Flush() {
 	f.Body.Reset()
 }
 
-// TestLive: whoever watches gets the attempts of their tenant that they asked for, until the server stops or their key ends.
+// TestLive: whoever watches gets the attempts of their tenant that they asked for, until the server stops or their key
+// ends.
 func TestLive(t *testing.T) {
 	r := newRig(t)
 	mine := r.must(201, admin, "POST", "/v1/webhooks", hookBody).str("id")

@@ -70,7 +70,8 @@ func (a *api) registerStats() {
 	}, a.listWebhookStats)
 }
 
-// statsWebhooks finds the webhooks that numbers are asked of: the one that is named, the one that the caller is bound to, or all.
+// statsWebhooks finds the webhooks that numbers are asked of: the one that is named, the one that the caller is bound
+// to, or all.
 func (a *api) statsWebhooks(ctx context.Context, id string) (list []*webhook.Webhook, more bool, err error) {
 	c := callerOf(ctx)
 	if id == "" && c.key.Webhook == "" {

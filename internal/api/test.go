@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// refusedText is all that an admin gets to know of a target that is refused; which it was, and what would allow it, is in
-	// the operator's log.
+	// refusedText is all that an admin gets to know of a target that is refused; which it was, and what would allow it,
+	// is in the operator's log.
 	refusedText = netguard.OutsideText + "; ask the operator if it should"
 
 	// testDeadline is longer than any webhook's timeout: the connection's own deadline must not end a test.
@@ -66,8 +66,8 @@ func (a *api) testWebhook(ctx context.Context, in *testCallInput) (*output[clien
 	return &output[client.TestResult]{viewTest(w, &res, &preview)}, nil
 }
 
-// hideAddress has a test of a target that is refused, unknown or silent take as long as one that is silent, and forgets its
-// times: who tests learns nothing from how soon it failed.
+// hideAddress has a test of a target that is refused, unknown or silent take as long as one that is silent, and forgets
+// its times: who tests learns nothing from how soon it failed.
 func hideAddress(ctx context.Context, w *webhook.Webhook, res *attempt.Result) {
 	t := time.NewTimer(time.Until(res.At.Add(min(w.Timeout, attempt.ConnectLimit))))
 	defer t.Stop()

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestToolsTakeTheDocument has the tools that integrators use read the OpenAPI document, without a finding, and runs a client
-// that was made from it.
+// TestToolsTakeTheDocument has the tools that integrators use read the OpenAPI document, without a finding, and runs a
+// client that was made from it.
 func TestToolsTakeTheDocument(t *testing.T) {
 	t.Parallel()
 	tools, err := filepath.Abs(filepath.Join("testdata", "tools"))

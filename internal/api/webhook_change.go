@@ -28,7 +28,8 @@ func newWebhook(tenant string, now time.Time) *webhook.Webhook {
 }
 
 // merge applies a JSON merge patch (RFC 7396) to w: what is absent stays, null is the default. It returns the signing
-// key if one was generated. Its error is event.Violations, with all broken rules, or else a 409; w is then half changed.
+// key if one was generated. Its error is event.Violations, with all broken rules, or else a 409; w is then half
+// changed.
 func merge(w *webhook.Webhook, raw []byte, now time.Time) (generated string, err error) {
 	o, err := parseObject(raw, "a webhook")
 	if err != nil {

@@ -218,8 +218,8 @@ func (a *App) firstStart(ctx context.Context) error {
 // firstName is the name of the operator's key that the first start makes.
 const firstName = "first start"
 
-// unused tells whether all that gives an operator access is what earlier starts made, and nobody used it. On a database that
-// nodes share, another node's may just be shown.
+// unused tells whether all that gives an operator access is what earlier starts made, and nobody used it. On a database
+// that nodes share, another node's may just be shown.
 func (a *App) unused(keys []store.APIKey, now time.Time) bool {
 	for _, k := range keys {
 		if k.Name != firstName && k.Name != configured || !k.UsedAt.IsZero() ||

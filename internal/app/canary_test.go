@@ -22,11 +22,12 @@ import (
 	"github.com/quantfolio/qhook/internal/app"
 )
 
-// canary begins every secret of the test; none has a character that escapes change, so that it is found however it is shown.
+// canary begins every secret of the test; none has a character that escapes change, so that it is found however it is
+// shown.
 const canary = "cnry7f3a"
 
-// echo is a receiver that answers with all that it was sent, as is and escaped, in headers and in the body; 200 to every
-// other request, so that deliveries both fail and succeed.
+// echo is a receiver that answers with all that it was sent, as is and escaped, in headers and in the body; 200 to
+// every other request, so that deliveries both fail and succeed.
 func echo(t *testing.T) *httptest.Server {
 	var mu sync.Mutex
 	n := 0
@@ -71,8 +72,8 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-// TestCanaryOfEchoes: a canary in every secret field of webhooks whose receivers answer with all that they were sent is found
-// in nothing that the server writes, serves and stores.
+// TestCanaryOfEchoes: a canary in every secret field of webhooks whose receivers answer with all that they were sent is
+// found in nothing that the server writes, serves and stores.
 func TestCanaryOfEchoes(t *testing.T) {
 	t.Parallel()
 	data, log := t.TempDir(), new(logBuffer)

@@ -85,7 +85,8 @@ func (c *copying) copy(ctx context.Context) error {
 	return c.to.dump.Finish(ctx)
 }
 
-// check makes sure that what the target has of a table is the beginning of what the source has, and finds where it ends.
+// check makes sure that what the target has of a table is the beginning of what the source has, and finds where it
+// ends.
 func (c *copying) check(ctx context.Context, t *store.Table, last map[part]store.Row) error {
 	there, err := c.to.dump.Count(ctx, t)
 	if err != nil || there == 0 {

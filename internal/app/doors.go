@@ -99,8 +99,8 @@ func (a *App) tlsConfig() (*tls.Config, error) {
 // lookEvery is how often a handshake looks whether the certificate's files have changed.
 const lookEvery = 5 * time.Second
 
-// pair is a certificate and its key in files, which are read again when they change. Where the new ones cannot be used, the
-// old ones stay.
+// pair is a certificate and its key in files, which are read again when they change. Where the new ones cannot be used,
+// the old ones stay.
 type pair struct {
 	cert, key string
 	log       *slog.Logger

@@ -83,8 +83,8 @@ func startDoors(t *testing.T, cfg Config) (*App, *syncBuffer) {
 	return a, log
 }
 
-// TestTLS: the API speaks TLS, takes a new certificate without ending a connection, and keeps the old one where the new one
-// is broken.
+// TestTLS: the API speaks TLS, takes a new certificate without ending a connection, and keeps the old one where the new
+// one is broken.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

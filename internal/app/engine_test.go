@@ -22,8 +22,8 @@ import (
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
-// The engine's own suite runs in a bubble of fake time, where there are no files and no sockets. Here its ways are gone on
-// the real stores, in real time.
+// The engine's own suite runs in a bubble of fake time, where there are no files and no sockets. Here its ways are gone
+// on the real stores, in real time.
 
 // scripted is a sender whose answers a test decides on.
 type scripted struct {

@@ -30,8 +30,8 @@ const (
 	fillBatch = 2000 // events in one step
 )
 
-// Fill puts a history into an empty store, for measurements: events of the last thirty days, of which most were delivered
-// at once, some after retries, and a few were given up or wait; with the numbers that go with them.
+// Fill puts a history into an empty store, for measurements: events of the last thirty days, of which most were
+// delivered at once, some after retries, and a few were given up or wait; with the numbers that go with them.
 func Fill(ctx context.Context, cfg FillConfig, log *slog.Logger) (err error) {
 	ring, err := fillRing(cfg.To, cfg.MasterKeyset)
 	if err != nil {

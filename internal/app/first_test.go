@@ -10,8 +10,8 @@ import (
 	"github.com/quantfolio/qhook/client"
 )
 
-// TestFirstStartNeverLocksOut: credentials that nobody used are made anew by each start, also after one that could not listen;
-// once they are used they stay, and none are shown.
+// TestFirstStartNeverLocksOut: credentials that nobody used are made anew by each start, also after one that could not
+// listen; once they are used they stay, and none are shown.
 func TestFirstStartNeverLocksOut(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

@@ -36,8 +36,8 @@ func FreeMemory() {
 	debug.FreeOSMemory()
 }
 
-// groupLimit is the least memory.max from a process's group up to the root, bytes; 0: there is none. of is the process's
-// /proc/self/cgroup. In a container the root is the container's own group.
+// groupLimit is the least memory.max from a process's group up to the root, bytes; 0: there is none. of is the
+// process's /proc/self/cgroup. In a container the root is the container's own group.
 func groupLimit(root, of string) (least int64) {
 	var path string
 	for line := range strings.Lines(of) {

@@ -12,7 +12,8 @@ import (
 	"github.com/quantfolio/qhook/internal/app"
 )
 
-// TestShownRequestIsTheReceived: what the API shows of an attempt's request, signatures included, is what the receiver got.
+// TestShownRequestIsTheReceived: what the API shows of an attempt's request, signatures included, is what the receiver
+// got.
 func TestShownRequestIsTheReceived(t *testing.T) {
 	type request struct {
 		method, uri, body string

@@ -110,7 +110,8 @@ func New(cfg Config) *Sender {
 		cfg.UserAgent = "Quantfolio-Webhooks/1"
 	}
 	if cfg.RootCAs == nil {
-		// crypto/tls reads the files once; without a descriptor then, it would trust nobody for as long as the process runs.
+		// crypto/tls reads the files once; without a descriptor then, it would trust nobody for as long as the process
+		// runs.
 		_, _ = x509.SystemCertPool()
 	}
 	s := &Sender{cfg: cfg, pools: pools{
@@ -120,8 +121,8 @@ func New(cfg Config) *Sender {
 	return s
 }
 
-// CloseIdle closes the connections that are not in use, and those in use after their requests, as when the address rules
-// change.
+// CloseIdle closes the connections that are not in use, and those in use after their requests, as when the address
+// rules change.
 func (s *Sender) CloseIdle() { s.pools.closeIdle() }
 
 // Close is CloseIdle at the end; nothing is left running, and the sender stays usable.

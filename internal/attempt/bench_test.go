@@ -62,8 +62,8 @@ func serveLean(c net.Conn, answer []byte) {
 	}
 }
 
-// cpu reports the CPU time of a request, sender and receiver together. Unlike the time on the clock it says something on
-// a machine that others use too.
+// cpu reports the CPU time of a request, sender and receiver together. Unlike the time on the clock it says something
+// on a machine that others use too.
 func cpu(b *testing.B) func() {
 	used := func() time.Duration {
 		var u syscall.Rusage

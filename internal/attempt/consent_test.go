@@ -12,8 +12,8 @@ import (
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
-// TestConsentOnTheWire: the request for consent goes to the webhook's very URL and has the sender's name, but nothing of
-// what the webhook authenticates or signs with; the answer's header alone tells.
+// TestConsentOnTheWire: the request for consent goes to the webhook's very URL and has the sender's name, but nothing
+// of what the webhook authenticates or signs with; the answer's header alone tells.
 func TestConsentOnTheWire(t *testing.T) {
 	for _, c := range []struct {
 		name, answer string

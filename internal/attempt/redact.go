@@ -232,7 +232,8 @@ func (t *text) unescape() bool {
 var entities = map[string]byte{"amp": '&', "lt": '<', "gt": '>', "quot": '"', "apos": '\'', "sol": '/', "plus": '+',
 	"equals": '=', "colon": ':', "comma": ','}
 
-// unescapeOne is the first character of b and its length there. What secrets cannot have stays as it is: they are ASCII.
+// unescapeOne is the first character of b and its length there. What secrets cannot have stays as it is: they are
+// ASCII.
 func unescapeOne(b []byte) (c byte, n int) {
 	number := func(from, to, base int) (byte, bool) {
 		if to > len(b) {

@@ -150,7 +150,8 @@ func TestEchoCut(t *testing.T) {
 	}
 }
 
-// TestRedactKeeps: an answer without a secret is the same memory, escapes or not; and what is too short to be one stays.
+// TestRedactKeeps: an answer without a secret is the same memory, escapes or not; and what is too short to be one
+// stays.
 func TestRedactKeeps(t *testing.T) {
 	secrets := secretsOf(&webhook.Webhook{Auth: webhook.Auth{Type: webhook.AuthBearer, Secret: webhook.NewSecret("longenough")},
 		Headers: []webhook.Header{{Name: "A", Value: webhook.NewSecret("abc")}, {Name: "B", Value: webhook.NewSecret("wxyz")}}})

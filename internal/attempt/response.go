@@ -174,8 +174,8 @@ func is(b []byte, lower string) bool {
 	return len(b) == len(lower) && strings.EqualFold(string(b), lower)
 }
 
-// check holds RFC 9112, section 6.3. Both a length and chunks, or either where there is no body, smell of smuggling; the
-// connection is not used again.
+// check holds RFC 9112, section 6.3. Both a length and chunks, or either where there is no body, smell of smuggling;
+// the connection is not used again.
 func (h *head) check() error {
 	if h.chunked && h.length >= 0 {
 		h.close, h.length = true, -1

@@ -42,16 +42,16 @@ func (t *Target) ForTest() *Target {
 }
 
 // ForConsent is the target of a request that asks whether requests of a sender are welcome, whom a DNS name identifies:
-// the validation request of CloudEvents' HTTP 1.1 Web Hooks, section 4.1. It carries no secret and no signature, since who
-// is asked may be anybody.
+// the validation request of CloudEvents' HTTP 1.1 Web Hooks, section 4.1. It carries no secret and no signature, since
+// who is asked may be anybody.
 func (t *Target) ForConsent(sender string) *Target {
 	c := *t.ForTest()
 	c.method, c.asks, c.headers = "OPTIONS", sender, nil
 	return &c
 }
 
-// Consents tells whether the answer to a request of ForConsent allows the sender's (the same, section 4.2.1). Its status
-// says nothing of that.
+// Consents tells whether the answer to a request of ForConsent allows the sender's (the same, section 4.2.1). Its
+// status says nothing of that.
 func Consents(r *Result, sender string) bool {
 	return slices.ContainsFunc(r.Headers, func(h [2]string) bool {
 		v := strings.TrimSpace(h[1])

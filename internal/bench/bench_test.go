@@ -108,7 +108,8 @@ func TestBenchBody(t *testing.T) {
 	}
 }
 
-// TestFilledStore fills a store and looks at its pages as bench does: all answer, and the numbers agree with the record.
+// TestFilledStore fills a store and looks at its pages as bench does: all answer, and the numbers agree with the
+// record.
 func TestFilledStore(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

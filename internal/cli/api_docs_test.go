@@ -13,7 +13,8 @@ import (
 	"github.com/quantfolio/qhook/internal/pgtest"
 )
 
-// TestAPICommands runs what docs/api.md shows, in its order and in one shell, and looks for what it says of each answer.
+// TestAPICommands runs what docs/api.md shows, in its order and in one shell, and looks for what it says of each
+// answer.
 func TestAPICommands(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "api.md"))

@@ -70,9 +70,9 @@ func (r *run) printf(format string, a ...any) { fmt.Fprintf(r.stdout, format, a.
 // errFailed ends a command with exitError when it has said everything already.
 var errFailed = errors.New("failed")
 
-// Run is the command line: args without the program's name, env the process's environment (kong fills
-// flags from it; here it tells unknown settings). It returns the exit code: 0,
-// 1 when the command failed, 2 when the command line or a setting is wrong. Cancelling ctx stops the command gracefully.
+// Run is the command line: args without the program's name, env the process's environment (kong fills flags from it;
+// here it tells unknown settings). It returns the exit code: 0, 1 when the command failed, 2 when the command line or a
+// setting is wrong. Cancelling ctx stops the command gracefully.
 func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	type exit int // kong calls this for --help
 	defer func() {
@@ -182,12 +182,12 @@ func envNames(n *kong.Node) []string {
 	return names
 }
 
-// injected are the names that Kubernetes and Docker give to variables about a service that is called qhook, or qhook and more
-// (Kubernetes: Service, "Environment variables").
+// injected are the names that Kubernetes and Docker give to variables about a service that is called qhook, or qhook
+// and more (Kubernetes: Service, "Environment variables").
 var injected = regexp.MustCompile(`^QHOOK_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
 
-// otherSettings lists what env sets with our prefix and no flag takes: unknown, which is a mistake, and foreign, which an
-// orchestrator set. QHOOK_TEST_* is left to the tests.
+// otherSettings lists what env sets with our prefix and no flag takes: unknown, which is a mistake, and foreign, which
+// an orchestrator set. QHOOK_TEST_* is left to the tests.
 func (r *run) otherSettings() (unknown, foreign []string) {
 	for _, kv := range r.env {
 		name, _, _ := strings.Cut(kv, "=")

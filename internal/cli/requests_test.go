@@ -195,8 +195,8 @@ everything after the ` + "`?`" + `:
 
 `
 
-// TestRequestsPage keeps docs/requests.md true: it captures the requests anew, and compares them with the page but for what
-// differs each time. Every signature on the page verifies with the key that it names.
+// TestRequestsPage keeps docs/requests.md true: it captures the requests anew, and compares them with the page but for
+// what differs each time. Every signature on the page verifies with the key that it names.
 func TestRequestsPage(t *testing.T) {
 	t.Parallel()
 	found := capture(t)

@@ -15,8 +15,8 @@ import (
 const maxSecretFile = 64 << 10
 
 // secretFiles takes the settings that are secrets (the tag secret) from files too: that of the setting's name in the
-// environment with _FILE behind it, or the systemd credential of the name in lower case (systemd.exec(5), "Credentials").
-// A line's end at the end of the file does not count.
+// environment with _FILE behind it, or the systemd credential of the name in lower case (systemd.exec(5),
+// "Credentials"). A line's end at the end of the file does not count.
 type secretFiles struct{ env []string }
 
 // Validate is for kong.Resolver.

@@ -14,8 +14,8 @@ import (
 	"github.com/quantfolio/qhook/internal/app"
 )
 
-// TestSecretsFromFiles: a setting that is a secret can come from a file or a systemd credential; what is wrong with it is
-// told without the secret.
+// TestSecretsFromFiles: a setting that is a secret can come from a file or a systemd credential; what is wrong with it
+// is told without the secret.
 func TestSecretsFromFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -52,7 +52,8 @@ func TestSecretsFromFiles(t *testing.T) {
 	}
 }
 
-// TestSecretSettingsAreMarked: each setting whose name is that of a secret can come from a file, so that a new one is caught.
+// TestSecretSettingsAreMarked: each setting whose name is that of a secret can come from a file, so that a new one is
+// caught.
 func TestSecretSettingsAreMarked(t *testing.T) {
 	t.Parallel()
 	secret := regexp.MustCompile(`(?i)key$|keyset|password|token|^database(read)?$|proxy|^source$`)
@@ -68,8 +69,8 @@ func TestSecretSettingsAreMarked(t *testing.T) {
 	}
 }
 
-// TestFirstCredentialsAreInNoLog: where standard output is no terminal, the first credentials are in a file that only its
-// owner reads, until they are used.
+// TestFirstCredentialsAreInNoLog: where standard output is no terminal, the first credentials are in a file that only
+// its owner reads, until they are used.
 func TestFirstCredentialsAreInNoLog(t *testing.T) {
 	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")

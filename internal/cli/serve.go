@@ -77,8 +77,8 @@ func (s *serveCmd) Run(r *run) error {
 	return err
 }
 
-// showFirst tells the operator the credentials that this start made: on the terminal, or in a file that only its owner reads,
-// so that they are in no log. Until they are used, each start makes and shows new ones.
+// showFirst tells the operator the credentials that this start made: on the terminal, or in a file that only its owner
+// reads, so that they are in no log. Until they are used, each start makes and shows new ones.
 func (s *serveCmd) showFirst(r *run, log *slog.Logger, a *app.App) error {
 	var b strings.Builder
 	if key := a.FirstAdminKey(); key != "" {

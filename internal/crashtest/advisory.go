@@ -189,8 +189,8 @@ func (r *replay) checkCounts(asked []Asked) {
 	}
 }
 
-// without says what lists leave out: the reports of what is soft-deleted. When everything is restored, they leave nothing
-// out.
+// without says what lists leave out: the reports of what is soft-deleted. When everything is restored, they leave
+// nothing out.
 func (p Platform) without() Platform {
 	sessions := map[string]Session{}
 	for id, s := range p.Sessions {

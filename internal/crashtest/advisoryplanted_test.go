@@ -87,7 +87,8 @@ func changed[T any](m map[string]T, id string, f func(*T)) {
 	m[id] = v
 }
 
-// TestCheckAdvisoryCatchesDivergences proves the comparison: each divergence is found, and without one there is no finding.
+// TestCheckAdvisoryCatchesDivergences proves the comparison: each divergence is found, and without one there is no
+// finding.
 func TestCheckAdvisoryCatchesDivergences(t *testing.T) {
 	for _, c := range []struct {
 		name  string

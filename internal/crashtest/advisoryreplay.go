@@ -11,9 +11,9 @@ import (
 
 // replay is what events tell when they are read one by one.
 //
-// The changes that raise an object's version are in the order of their events' IDs, since each is planned on the version
-// before. A report, and for its investor a session's restore, raises no version: its event may have a lower or a higher
-// ID than one of a change that was made at the same time.
+// The changes that raise an object's version are in the order of their events' IDs, since each is planned on the
+// version before. A report, and for its investor a session's restore, raises no version: its event may have a lower or
+// a higher ID than one of a change that was made at the same time.
 type replay struct {
 	findings   []string
 	investors  map[string]Investor

@@ -113,7 +113,8 @@ func (c *cluster) publish(publishers int) (stop func()) {
 // patience is how long a publisher waits for a node before it asks another.
 const patience = 3 * time.Second
 
-// batch publishes n events at a node by chance, and at another one as long as it fails: the events have IDs of their own.
+// batch publishes n events at a node by chance, and at another one as long as it fails: the events have IDs of their
+// own.
 func (c *cluster) batch(n int) {
 	events := batchOf(n)
 	var err error

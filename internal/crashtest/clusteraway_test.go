@@ -11,8 +11,8 @@ import (
 	"github.com/quantfolio/qhook/internal/pgtest"
 )
 
-// TestDatabaseAway takes the database away for some seconds: publishers are told so, attempts end, and everything goes on
-// by itself.
+// TestDatabaseAway takes the database away for some seconds: publishers are told so, attempts end, and everything goes
+// on by itself.
 func TestDatabaseAway(t *testing.T) {
 	const away = 6 * time.Second
 	c := newCluster(t, 2, 0.1)

@@ -61,11 +61,11 @@ func TestChaos(t *testing.T) {
 		within(t, 15*time.Second, fmt.Sprintf("node %d is ready after the chaos", i), func() bool { return node.readyz() == 200 })
 	}
 	t.Logf("%d disturbances: %v", n, counts)
-	// What a node leaves unrecorded when it is killed: the requests under way, and those answered while a commit ran; see
-	// unsettled. One that is cut off for longer than 2.25 s, and taken over, leaves no more: it goes on for 1.75 s, but
-	// with nothing new, since the last that it accepted and the last waiting row that it took came with its last commits,
-	// and at this load its memory holds less than that. Without its connections, or the database, for a moment, it leaves
-	// nothing: what is not recorded stays in its memory until it is.
+	// What a node leaves unrecorded when it is killed: the requests under way, and those answered while a commit ran;
+	// see unsettled. One that is cut off for longer than 2.25 s, and taken over, leaves no more: it goes on for 1.75 s,
+	// but with nothing new, since the last that it accepted and the last waiting row that it took came with its last
+	// commits, and at this load its memory holds less than that. Without its connections, or the database, for a
+	// moment, it leaves nothing: what is not recorded stays in its memory until it is.
 	c.check(counts["kill"]+counts["stall"]+counts["forget"], unsettled)
 }
 

@@ -98,7 +98,8 @@ func (c *cluster) checkZombie(slot int, egress *proxy, up time.Time) {
 	}
 }
 
-// TestRollingRestart restarts three nodes one after the other under load, as a new version of the program is rolled out.
+// TestRollingRestart restarts three nodes one after the other under load, as a new version of the program is rolled
+// out.
 func TestRollingRestart(t *testing.T) {
 	c := newCluster(t, 3, 0)
 	c.start()
@@ -118,7 +119,8 @@ func TestRollingRestart(t *testing.T) {
 	}
 	time.Sleep(500 * time.Millisecond)
 	stop()
-	// The only requests without a record are those that were broken off: none, since stopping waits for what is under way.
+	// The only requests without a record are those that were broken off: none, since stopping waits for what is under
+	// way.
 	c.check(len(c.nodes), 0)
 	gap := c.slowest()
 	t.Logf("the longest from an answer of 202 to the arrival took %v", gap.Round(time.Millisecond))

@@ -128,8 +128,8 @@ func TestFaultNoSpace(t *testing.T) {
 	}
 }
 
-// TestFaultNoRoomForAWhile: what has no room for a while is a 507, and goes on without a restart, whether the last write
-// that fails is the database's or the one that looks at the disk after it.
+// TestFaultNoRoomForAWhile: what has no room for a while is a 507, and goes on without a restart, whether the last
+// write that fails is the database's or the one that looks at the disk after it.
 func TestFaultNoRoomForAWhile(t *testing.T) {
 	for _, why := range []string{"EDQUOT", "EROFS"} {
 		for _, last := range []int{440, 441} {

@@ -56,8 +56,8 @@ func (s *sender) Send(_ context.Context, _ *attempt.Target, e *event.Event) atte
 	return r
 }
 
-// TestCheckerCatchesPlantedBugs proves the checker: each bug breaks a promise, and the comparison says so; without a bug
-// it says nothing.
+// TestCheckerCatchesPlantedBugs proves the checker: each bug breaks a promise, and the comparison says so; without a
+// bug it says nothing.
 func TestCheckerCatchesPlantedBugs(t *testing.T) {
 	sound := func(m *storetest.Memory, ctx context.Context, b *store.Batch) error { return m.Commit(ctx, b) }
 	for _, c := range []struct {

@@ -1,5 +1,5 @@
-// Package demo plays a small advisory firm through the API, receives what its changes trigger, and says whether exactly that
-// arrived. It never starts or stops a server, and it reads no store.
+// Package demo plays a small advisory firm through the API, receives what its changes trigger, and says whether exactly
+// that arrived. It never starts or stops a server, and it reads no store.
 package demo
 
 import (

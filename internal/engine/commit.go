@@ -146,8 +146,8 @@ func (w *writer) spill(tenant string, o *owed) {
 	w.spills = append(w.spills, spills{tenant, []*owed{o}})
 }
 
-// addSpilled adds waiting rows for deliveries that have no place in memory, of one tenant; its next turn comes after the
-// others'.
+// addSpilled adds waiting rows for deliveries that have no place in memory, of one tenant; its next turn comes after
+// the others'.
 func (w *writer) addSpilled(t *taken) {
 	if len(w.spills) == 0 {
 		return

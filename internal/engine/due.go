@@ -192,8 +192,8 @@ func (h *hook) take(found []store.Due, limit int) (more bool) {
 	return more
 }
 
-// later has the hook looked at after a while, unless it will be already: each call that had its own timer would go on for as
-// long as what it waits for lasts, and all that come meanwhile beside it.
+// later has the hook looked at after a while, unless it will be already: each call that had its own timer would go on
+// for as long as what it waits for lasts, and all that come meanwhile beside it.
 func (e *Engine) later(h *hook, d time.Duration) {
 	if h.coming.Swap(true) {
 		return

@@ -46,7 +46,8 @@ type Config struct {
 	Registerer  prometheus.Registerer // nil: metrics are kept but not exported
 	Attempts    int                   // attempts under way, all webhooks; default 1024
 	Concurrency int                   // attempts under way per webhook; default 32
-	// TargetConcurrency is attempts under way per scheme, host and port, of all webhooks; default four times Concurrency.
+	// TargetConcurrency is attempts under way per scheme, host and port, of all webhooks; default four times
+	// Concurrency.
 	TargetConcurrency int
 	QueueLength       int           // deliveries in memory per webhook; default 8192
 	QueueBytes        int64         // deliveries in memory, all webhooks; default 32 MiB

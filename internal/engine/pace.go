@@ -14,9 +14,9 @@ const (
 	paceMost  = 5 * time.Second
 )
 
-// pace slows a webhook down whose attempts all come to nothing, so that thousands of them cost others next to nothing: one
-// attempt at a time, with a pause between two that grows with the number of such webhooks. The first success ends it. The
-// hook's lock guards it.
+// pace slows a webhook down whose attempts all come to nothing, so that thousands of them cost others next to nothing:
+// one attempt at a time, with a pause between two that grows with the number of such webhooks. The first success ends
+// it. The hook's lock guards it.
 type pace struct {
 	failures int       // in a row
 	until    time.Time // no attempt begins before

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The pauses: none before the fifth failure in a row, then by the number of paced webhooks, so that all of them make 500
-// attempts a second at most; half to one and a half.
+// The pauses: none before the fifth failure in a row, then by the number of paced webhooks, so that all of them make
+// 500 attempts a second at most; half to one and a half.
 func TestPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, c := range []struct {

@@ -7,8 +7,8 @@ import (
 )
 
 // places bounds the attempts under way: of all webhooks together, since each needs a descriptor, a stack and buffers,
-// and of those with the same target, whosever they are, so that many webhooks are no hammer for one host. A worker needs
-// both places, first the target's. Who gets none waits in line.
+// and of those with the same target, whosever they are, so that many webhooks are no hammer for one host. A worker
+// needs both places, first the target's. Who gets none waits in line.
 type places struct {
 	share    *share
 	atOrigin int64                // places of one origin

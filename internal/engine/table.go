@@ -10,8 +10,8 @@ import (
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
-// table finds the webhooks that want an event. What is in a tenant's part is never changed: a new part replaces it, which
-// shares the lists that stay as they are, so that a webhook more costs the same however many there are.
+// table finds the webhooks that want an event. What is in a tenant's part is never changed: a new part replaces it,
+// which shares the lists that stay as they are, so that a webhook more costs the same however many there are.
 type table struct {
 	mu      sync.RWMutex
 	hooks   map[int64]*hook

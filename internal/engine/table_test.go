@@ -72,8 +72,8 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// However webhooks come, change and go, the table is the one that a start would make, and whoever reads a former part goes
-// on to read what it had.
+// However webhooks come, change and go, the table is the one that a start would make, and whoever reads a former part
+// goes on to read what it had.
 func TestTableIsWhatAStartWouldMake(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))

@@ -101,8 +101,8 @@ func (j *watched) notedSince() []noted {
 	return list
 }
 
-// While nothing is accepted the recovery mark is written once a minute; after something was, within a second and then no
-// more, whether it is owed to anybody or not.
+// While nothing is accepted the recovery mark is written once a minute; after something was, within a second and then
+// no more, whether it is owed to anybody or not.
 func TestAnIdleEngineWritesOnceAMinute(t *testing.T) {
 	for _, matched := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -649,8 +649,8 @@ func TestStartTwice(t *testing.T) {
 	})
 }
 
-// A webhook whose attempts all fail gets one at a time, about 100 a second where it is the only one; the first success ends
-// that.
+// A webhook whose attempts all fail gets one at a time, about 100 a second where it is the only one; the first success
+// ends that.
 func TestFailingWebhookIsPaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := storetest.NewMemory()
@@ -678,7 +678,8 @@ func TestFailingWebhookIsPaced(t *testing.T) {
 	})
 }
 
-// Webhooks at an origin that nobody reaches are paced after their first attempt; where it is reached, after their fifth.
+// Webhooks at an origin that nobody reaches are paced after their first attempt; where it is reached, after their
+// fifth.
 func TestManyWebhooksAtAnOriginThatIsDown(t *testing.T) {
 	for _, c := range []struct {
 		reached     bool

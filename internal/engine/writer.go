@@ -387,8 +387,8 @@ func (w *writer) run() {
 		if fatal(err) || err != nil && t.state >= writerClosing {
 			return // when it closes, nobody waits any more: what is not written will be done again
 		}
-		// Whoever was answered runs before the next commit: they are queued behind this goroutine on its processor, which
-		// it keeps through a commit's computing and some of its flush.
+		// Whoever was answered runs before the next commit: they are queued behind this goroutine on its processor,
+		// which it keeps through a commit's computing and some of its flush.
 		runtime.Gosched()
 	}
 }

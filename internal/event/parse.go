@@ -34,8 +34,8 @@ const (
 var keys = [...]string{"id", "type", "object_id", "object_owner_id", "owner_id", "time", "data"}
 
 // Parse reads one published event: a JSON object (RFC 8259) of the seven properties in the design's "Wire forms", no
-// others and none twice. ID and Time stay zero when they are not given. Its error is Violations. The result keeps nothing
-// of raw.
+// others and none twice. ID and Time stay zero when they are not given. Its error is Violations. The result keeps
+// nothing of raw.
 func Parse(raw []byte) (Event, error) {
 	var v Violations
 	var e Event

@@ -8,10 +8,10 @@ const timeForm = "2006-01-02T15:04:05.000Z"
 // FormatTime is the wire form of an event's time.
 func FormatTime(t time.Time) string { return t.UTC().Format(timeForm) }
 
-// parseTime reads the date-time of RFC 3339, section 5.6, and the product page's form without seconds, as UTC cut to the
-// millisecond. It is not time.Parse, which takes what the RFC does not have (a comma before the fraction, an hour of one
-// digit, an offset of 24 hours) and refuses what it has (t and z in lower case, a leap second). The zero time stands for
-// "not given" and is refused.
+// parseTime reads the date-time of RFC 3339, section 5.6, and the product page's form without seconds, as UTC cut to
+// the millisecond. It is not time.Parse, which takes what the RFC does not have (a comma before the fraction, an hour
+// of one digit, an offset of 24 hours) and refuses what it has (t and z in lower case, a leap second). The zero time
+// stands for "not given" and is refused.
 func parseTime(s string) (time.Time, bool) {
 	const shape = "0000-00-00T00:00"
 	if len(s) <= len(shape) {

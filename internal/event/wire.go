@@ -11,7 +11,8 @@ import (
 var QueryNames = []string{"id", "type", "object_id", "object_owner_id", "owner_id", "time"}
 
 // AppendJSON appends the body of a POST request: compact UTF-8 JSON, the keys in their fixed order. The same event
-// always gives the same bytes. The strings and Data are those of a parsed event: valid UTF-8, and a compact JSON object.
+// always gives the same bytes. The strings and Data are those of a parsed event: valid UTF-8, and a compact JSON
+// object.
 func (e *Event) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `{"id":"`...)
 	dst = appendID(dst, e)

@@ -1,5 +1,5 @@
-// Package inbox is what our own receivers, of listen and of the demo, make of a webhook request: read within a bound, verified, and
-// shown without what a terminal would obey. It never answers a request.
+// Package inbox is what our own receivers, of listen and of the demo, make of a webhook request: read within a bound,
+// verified, and shown without what a terminal would obey. It never answers a request.
 package inbox
 
 import (

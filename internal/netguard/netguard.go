@@ -1,6 +1,6 @@
-// Package netguard decides whether an address may be dialled, and dials it: the verdict is a pure function, and a dialer
-// applies it to the address actually dialled, after DNS. It never sends anything but a CONNECT to the operator's own
-// proxy, and knows nothing of HTTP. Start at Guard.
+// Package netguard decides whether an address may be dialled, and dials it: the verdict is a pure function, and a
+// dialer applies it to the address actually dialled, after DNS. It never sends anything but a CONNECT to the operator's
+// own proxy, and knows nothing of HTTP. Start at Guard.
 package netguard
 
 import (
@@ -200,8 +200,8 @@ func local(a netip.Addr) (bool, error) {
 	}), nil
 }
 
-// CheckTarget judges a target when it is saved: *RefusedError, or nil. It looks up no name, so that nobody learns by saving
-// what a name is here, and takes no notice of the networks that the operator denies; every dial judges again.
+// CheckTarget judges a target when it is saved: *RefusedError, or nil. It looks up no name, so that nobody learns by
+// saving what a name is here, and takes no notice of the networks that the operator denies; every dial judges again.
 func (g *Guard) CheckTarget(host string, port uint16, plainHTTP bool) error {
 	if plainHTTP && !g.cfg.AllowHTTP && len(g.cfg.Allow) == 0 {
 		return ErrPlainHTTP

@@ -50,8 +50,8 @@ var shared struct {
 	err     error
 }
 
-// Shared gives the one server of this test process, which nobody may stop. It skips the test when there is no PostgreSQL,
-// or fails it where CI is set.
+// Shared gives the one server of this test process, which nobody may stop. It skips the test when there is no
+// PostgreSQL, or fails it where CI is set.
 func Shared(t testing.TB) *Server {
 	t.Helper()
 	shared.Lock()
@@ -159,7 +159,8 @@ func (s *Server) Restart(t testing.TB) {
 	}
 }
 
-// FreePort finds a free port for a server that the test stops and starts again: no outgoing connection takes it meanwhile.
+// FreePort finds a free port for a server that the test stops and starts again: no outgoing connection takes it
+// meanwhile.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	port, err := pgserver.FreePort()

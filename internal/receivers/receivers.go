@@ -1,5 +1,5 @@
-// Package receivers has a receiver program for each of six languages, filled in for a webhook: it verifies what the webhook
-// sends. No secret is ever in it; the programs read theirs from the environment. Start at Code.
+// Package receivers has a receiver program for each of six languages, filled in for a webhook: it verifies what the
+// webhook sends. No secret is ever in it; the programs read theirs from the environment. Start at Code.
 package receivers
 
 import (
@@ -24,10 +24,12 @@ func Languages() []Language {
 //go:embed code
 var files embed.FS
 
-// programs are the templates. What comes from a webhook is only ever put in by str or single, as a literal of the language.
+// programs are the templates. What comes from a webhook is only ever put in by str or single, as a literal of the
+// language.
 var programs = template.Must(template.New("").Funcs(template.FuncMap{"str": str, "single": single}).ParseFS(files, "code/*"))
 
-// str is a string literal in double quotes of Go, JavaScript, Python, Java and C#: JSON's escapes mean the same in all of them.
+// str is a string literal in double quotes of Go, JavaScript, Python, Java and C#: JSON's escapes mean the same in all
+// of them.
 func str(s string) (string, error) {
 	b, err := json.Marshal(s)
 	return string(b), err

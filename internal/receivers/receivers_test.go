@@ -26,7 +26,8 @@ import (
 	"github.com/quantfolio/qhook/signature"
 )
 
-// run are the commands that run the programs, after the folder and the file are in place. What there is none of is not run.
+// run are the commands that run the programs, after the folder and the file are in place. What there is none of is not
+// run.
 var run = map[string][]string{
 	"go": {"go", "run"}, "node": {"node"}, "python": {"python3"}, "java": {"java"}, "php": {"php", "-S", "127.0.0.1:PORT"},
 }

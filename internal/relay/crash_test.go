@@ -97,8 +97,8 @@ func (p *passage) hold() {
 	}
 }
 
-// writer commits changes with events, whatever happens to the database. Each event is a row of owed, too, written in the
-// same transaction.
+// writer commits changes with events, whatever happens to the database. Each event is a row of owed, too, written in
+// the same transaction.
 type writer struct {
 	url   string
 	name  string
@@ -179,8 +179,8 @@ func (w *writer) session(ctx context.Context, n int) error {
 	return nil
 }
 
-// TestCrashes kills everything in turn while rows are written and moved. In the end the accepted events are the committed
-// rows, each once, those of each writer in their order.
+// TestCrashes kills everything in turn while rows are written and moved. In the end the accepted events are the
+// committed rows, each once, those of each writer in their order.
 func TestCrashes(t *testing.T) {
 	t.Parallel()
 	pg := pgtest.Start(t, pgtest.WithFsync())

@@ -63,9 +63,9 @@ func (r *Relay) read(ctx context.Context, conn *pgx.Conn, passed []int64) ([]row
 	return rows, r.metrics.measure(ctx, conn)
 }
 
-// move publishes rows in their order, those of one tenant together where they follow each other. Its error is an apiError,
-// or the source's; what is left then is still in the outbox. locked are the rows that it is done with and that another
-// transaction holds.
+// move publishes rows in their order, those of one tenant together where they follow each other. Its error is an
+// apiError, or the source's; what is left then is still in the outbox. locked are the rows that it is done with and
+// that another transaction holds.
 func (r *Relay) move(ctx context.Context, conn *pgx.Conn, rows []row) (locked []int64, err error) {
 	for len(rows) > 0 {
 		n := 1
@@ -173,8 +173,8 @@ func unreadable(e *client.Event) bool {
 	return len(broken) > 0 && broken[0].Field == ""
 }
 
-// remove deletes rows whose events are committed, by their very numbers: a transaction that commits late may bring lower
-// ones at any time. It does not wait for rows that another transaction has locked; it gives them back.
+// remove deletes rows whose events are committed, by their very numbers: a transaction that commits late may bring
+// lower ones at any time. It does not wait for rows that another transaction has locked; it gives them back.
 func (r *Relay) remove(ctx context.Context, conn *pgx.Conn, rows []row) (locked []int64, err error) {
 	seqs := make([]int64, len(rows))
 	for i := range rows {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// forHost refuses requests that were meant for another host (RFC 9110, section 15.5.20), so that no name that somebody else
-// points here gets an answer in this server's name. Health is told to whoever asks: probes come by address.
+// forHost refuses requests that were meant for another host (RFC 9110, section 15.5.20), so that no name that somebody
+// else points here gets an answer in this server's name. Health is told to whoever asks: probes come by address.
 func forHost(host string, next http.Handler) http.Handler {
 	if host == "" {
 		return next

@@ -177,13 +177,13 @@ type Advisory interface {
 	ReportByID(ctx context.Context, tenant, session, id string) (Report, error)
 	// ListReports lists the reports of an advice session, without their content.
 	ListReports(ctx context.Context, tenant, session string, after int64, limit int) ([]Report, error)
-	// ListExpired lists what was soft-deleted before the time, of all tenants: investors first, then advice sessions, each
-	// by the time of their deletion.
+	// ListExpired lists what was soft-deleted before the time, of all tenants: investors first, then advice sessions,
+	// each by the time of their deletion.
 	ListExpired(ctx context.Context, before time.Time, limit int) ([]Expired, error)
 	// IdempotencyKey finds what a caller's key stood for. Errors: ErrNotFound.
 	IdempotencyKey(ctx context.Context, tenant, caller, key string) (IdempotencyKey, error)
-	// AddIdempotencyKey writes a key for what is made outside the journal, and forgets those that are IdempotencyLife older.
-	// Errors: ErrExists.
+	// AddIdempotencyKey writes a key for what is made outside the journal, and forgets those that are IdempotencyLife
+	// older. Errors: ErrExists.
 	AddIdempotencyKey(ctx context.Context, tenant string, k IdempotencyKey) error
 	// DropIdempotencyKeys forgets the keys from before the time.
 	DropIdempotencyKeys(ctx context.Context, before time.Time) error

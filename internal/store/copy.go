@@ -14,8 +14,8 @@ import (
 type Dump interface {
 	// Count tells how many rows the table has.
 	Count(ctx context.Context, t *Table) (int64, error)
-	// Rows reads the scope's rows in the order of the key: those after the key, unless it is nil, and no more than limit,
-	// unless it is 0.
+	// Rows reads the scope's rows in the order of the key: those after the key, unless it is nil, and no more than
+	// limit, unless it is 0.
 	Rows(ctx context.Context, t *Table, in Scope, after Row, limit int64) iter.Seq2[Row, error]
 	// Put writes rows in one transaction. Tables are written in the order of Tables.
 	Put(ctx context.Context, t *Table, rows []Row) error

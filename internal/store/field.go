@@ -18,8 +18,8 @@ const (
 	Made               // by the database
 )
 
-// Field is one column of a configuration table, and where a row R has it: the stores' statements, the values that they are
-// given, what rows are read into, and the copy from store to store all come from it.
+// Field is one column of a configuration table, and where a row R has it: the stores' statements, the values that they
+// are given, what rows are read into, and the copy from store to store all come from it.
 type Field[R any] struct {
 	Name string
 	Form Form
@@ -57,7 +57,8 @@ func (f Fields[R]) Targets(r *R, wrap func(*time.Time) any) []any {
 	return to
 }
 
-// Insert is an INSERT of the row into the table, and its values; hold gives the placeholder of the n-th value, from 1 on.
+// Insert is an INSERT of the row into the table, and its values; hold gives the placeholder of the n-th value, from 1
+// on.
 func (f Fields[R]) Insert(table string, r *R, hold func(n int) string, when func(time.Time) any) (query string, args []any) {
 	var names, holds []string
 	for i := range f {

@@ -48,8 +48,8 @@ type Submitted struct {
 	IDGiven   bool        // the publisher gave the ID: it may be a repetition and is looked up; else it is a UUIDv7 of about Seq.Time()
 	TimeGiven bool        // the publisher gave the time: a repetition must have the same
 	Webhooks  []int64     // the webhooks that it matched, ascending
-	// Those of them whose delivery does not fit the queue: a waiting row is written at once, due at Seq.Time() or, if that
-	// is earlier, at the batch's Now.
+	// Those of them whose delivery does not fit the queue: a waiting row is written at once, due at Seq.Time() or, if
+	// that is earlier, at the batch's Now.
 	Spilled []int64
 	// Set by Commit. Duplicate: the tenant has an event with this ID and the same content; nothing was written for
 	// this one, and Stored* are what the first one was answered with.
@@ -152,8 +152,8 @@ type Journal interface {
 	// Lease returns at once while no other node can take this one's work over, and else waits until none can. Errors:
 	// ErrFenced, another has; ctx's.
 	Lease(ctx context.Context) error
-	// Unclaimed lists webhooks with waiting deliveries that are due and that no node has in memory: what other nodes wrote
-	// or left behind.
+	// Unclaimed lists webhooks with waiting deliveries that are due and that no node has in memory: what other nodes
+	// wrote or left behind.
 	Unclaimed(ctx context.Context) ([]int64, error)
 	// Commit writes the batch in one transaction and flushes it: after nil it survives a power cut.
 	// A submission in conflict is left out and says so in its Err; the rest is written.
@@ -166,16 +166,16 @@ type Journal interface {
 	// Due takes the webhook's waiting deliveries due at from or later and at to or before, earliest first, up to limit.
 	// Those in skip are passed over (they are under way already) and do not count. What one node took no other gets.
 	Due(ctx context.Context, tenant string, webhook int64, from, to time.Time, limit int, skip map[Seq]struct{}) ([]Due, error)
-	// NextDue tells when the earliest of the webhook's waiting deliveries is due that is due at from or later, not in skip
-	// and not another node's; false: there is none.
+	// NextDue tells when the earliest of the webhook's waiting deliveries is due that is due at from or later, not in
+	// skip and not another node's; false: there is none.
 	NextDue(ctx context.Context, tenant string, webhook int64, from time.Time, skip map[Seq]struct{}) (time.Time, bool, error)
-	// Backlogs lists the webhooks with waiting deliveries that no other node has in memory, and when the earliest is due;
-	// its cost goes with their number, not with the webhooks'.
+	// Backlogs lists the webhooks with waiting deliveries that no other node has in memory, and when the earliest is
+	// due; its cost goes with their number, not with the webhooks'.
 	Backlogs(ctx context.Context) ([]Backlog, error)
-	// Recall brings back what was written while the clock was ahead: a waiting delivery that was never tried is due now at
-	// the latest, and one whose last attempt lies after now comes due after as long as its outcome says. n is how many
-	// rows it changed, ahead how far the clock was; 0: there is no sign that it was. It may be called again, and changes
-	// nothing then.
+	// Recall brings back what was written while the clock was ahead: a waiting delivery that was never tried is due now
+	// at the latest, and one whose last attempt lies after now comes due after as long as its outcome says. n is how
+	// many rows it changed, ahead how far the clock was; 0: there is no sign that it was. It may be called again, and
+	// changes nothing then.
 	Recall(ctx context.Context, now time.Time) (n int, ahead time.Duration, err error)
 	// Attempts is the largest attempt number on record for the delivery; 0 when there is none.
 	Attempts(ctx context.Context, tenant string, key DeliveryKey) (int, error)

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// LatencyBounds are the upper ends of the bins that times to delivery are counted in; what is longer is in one more bin.
+// LatencyBounds are the upper ends of the bins that times to delivery are counted in; what is longer is in one more
+// bin.
 var LatencyBounds = [...]time.Duration{
 	time.Millisecond, 2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond,
 	100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second,
@@ -59,8 +60,8 @@ func (c *Counts) Sum(o *Counts) {
 // Attempts are the requests that were made, or tried to be.
 func (c *Counts) Attempts() int64 { return c.Delivered + c.Retried + c.Exhausted }
 
-// Percentile is the time that a part of the deliveries (0.95: 95 of 100) took at most, taken as spread evenly in its bin; in
-// the last bin, its beginning. False: nothing was delivered.
+// Percentile is the time that a part of the deliveries (0.95: 95 of 100) took at most, taken as spread evenly in its
+// bin; in the last bin, its beginning. False: nothing was delivered.
 func (c *Counts) Percentile(part float64) (time.Duration, bool) {
 	var all int64
 	for _, n := range c.Latency {
@@ -118,8 +119,8 @@ type RollupQuery struct {
 type Stats interface {
 	// Rollups lists what is not empty, by webhook and time.
 	Rollups(ctx context.Context, q RollupQuery) ([]Rollup, error)
-	// WaitingCounts counts the waiting rows of each of the webhooks, up to limit; one with none is left out. The order is
-	// open.
+	// WaitingCounts counts the waiting rows of each of the webhooks, up to limit; one with none is left out. The order
+	// is open.
 	WaitingCounts(ctx context.Context, tenant string, webhooks []int64, limit int) ([]WaitingCount, error)
 	// LastOutcomes gives for each of the webhooks the last outcome of the newest event that was tried, without Response
 	// and Timings; one with none is left out. The order is open.

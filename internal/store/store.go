@@ -88,8 +88,8 @@ const (
 	KindSignIn KeyKind = "sign_in" // of a person's browser
 )
 
-// APIKey is the record of an API key, or of one of limited life that was made with one; the key itself is shown once and
-// kept nowhere.
+// APIKey is the record of an API key, or of one of limited life that was made with one; the key itself is shown once
+// and kept nowhere.
 type APIKey struct {
 	ID        string // UUID
 	Tenant    string // empty for the operator's
@@ -124,8 +124,8 @@ func (k *APIKey) Expired(now time.Time) bool {
 	return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt)
 }
 
-// KeyEnds is how the ends of a key are kept: the one column holds when a link or sign-in ends, the other when an API key
-// does, or at the latest the sign-in that a link gives.
+// KeyEnds is how the ends of a key are kept: the one column holds when a link or sign-in ends, the other when an API
+// key does, or at the latest the sign-in that a link gives.
 func KeyEnds(k *APIKey) (expires, ends time.Time) {
 	if k.Kind == KindAPIKey {
 		return time.Time{}, k.ExpiresAt
@@ -151,15 +151,15 @@ type Directory interface {
 	TenantByID(ctx context.Context, id string) (Tenant, error)
 	// ListTenants lists all tenants by ID.
 	ListTenants(ctx context.Context) ([]Tenant, error)
-	// CreateAPIKey writes k, and removes the links and sign-ins whose time was over when k was made. Errors: ErrExists for a
-	// Hash that is stored already, ErrNotFound for an unknown tenant, advisor, parent or maker.
+	// CreateAPIKey writes k, and removes the links and sign-ins whose time was over when k was made. Errors: ErrExists
+	// for a Hash that is stored already, ErrNotFound for an unknown tenant, advisor, parent or maker.
 	CreateAPIKey(ctx context.Context, k APIKey) error
 	// APIKeyByHash finds a key. Errors: ErrNotFound.
 	APIKeyByHash(ctx context.Context, hash [32]byte) (APIKey, error)
 	// APIKeyByID finds a key of any tenant. Errors: ErrNotFound.
 	APIKeyByID(ctx context.Context, id string) (APIKey, error)
-	// ListAPIKeys lists up to limit of the tenant's keys of a kind, oldest first, without the first skip of those that were
-	// made at from or later; the tenant "" lists the operator's.
+	// ListAPIKeys lists up to limit of the tenant's keys of a kind, oldest first, without the first skip of those that
+	// were made at from or later; the tenant "" lists the operator's.
 	ListAPIKeys(ctx context.Context, tenant string, kind KeyKind, from time.Time, skip, limit int) ([]APIKey, error)
 	// CountAPIKeys is how many the tenant has of a kind.
 	CountAPIKeys(ctx context.Context, tenant string, kind KeyKind) (int, error)
@@ -167,8 +167,8 @@ type Directory interface {
 	UpdateAPIKey(ctx context.Context, k APIKey) error
 	// UseAPIKeys writes when keys were last used; those that are gone are passed over.
 	UseAPIKeys(ctx context.Context, list []KeyUse) error
-	// DeleteAPIKey removes the tenant's key, of any kind, and all that was made with it, and with that, and so on; with keep,
-	// the API keys that were made stay, as their own. Of several at once one gets nil, the others ErrNotFound.
+	// DeleteAPIKey removes the tenant's key, of any kind, and all that was made with it, and with that, and so on; with
+	// keep, the API keys that were made stay, as their own. Of several at once one gets nil, the others ErrNotFound.
 	DeleteAPIKey(ctx context.Context, tenant, id string, keep bool) error
 }
 
@@ -228,12 +228,12 @@ type Records interface {
 	// ListEvents lists up to limit events below before (0: from the newest on).
 	ListEvents(ctx context.Context, tenant string, f EventFilter, before Seq, limit int) ([]EventRecord, error)
 	// ListDeliveries lists up to limit deliveries below before in the order (Seq, Webhook) descending (zero: from the
-	// newest on). What it reads to find them is bounded. Next, unless zero, says that it stopped before there were limit:
-	// the list has all down to next, and there may be more below, even if it is empty.
+	// newest on). What it reads to find them is bounded. Next, unless zero, says that it stopped before there were
+	// limit: the list has all down to next, and there may be more below, even if it is empty.
 	ListDeliveries(ctx context.Context, tenant string, f DeliveryFilter, before DeliveryKey,
 		limit int) (list []DeliveryRecord, next DeliveryKey, err error)
-	// CountDeliveries counts the deliveries that a list would have, up to limit. More says that there may be more, since
-	// the limit was reached, or the bound of what is read.
+	// CountDeliveries counts the deliveries that a list would have, up to limit. More says that there may be more,
+	// since the limit was reached, or the bound of what is read.
 	CountDeliveries(ctx context.Context, tenant string, f DeliveryFilter, limit int) (n int, more bool, err error)
 	// Delivery finds one delivery with its event and every recorded outcome, oldest first. Errors: ErrNotFound.
 	Delivery(ctx context.Context, tenant string, key DeliveryKey) (DeliveryRecord, EventRecord, []Outcome, error)

@@ -21,7 +21,8 @@ func (w *Webhook) Rotate(key Secret, now, switchAt time.Time, overlap time.Durat
 	w.SigningKeys = keys
 }
 
-// Promised is the key that a rotation under way keeps good until it expires, since a receiver may have no other; nil: none.
+// Promised is the key that a rotation under way keeps good until it expires, since a receiver may have no other; nil:
+// none.
 func (w *Webhook) Promised(now time.Time) *SigningKey {
 	for i := range w.SigningKeys {
 		if k := &w.SigningKeys[i]; now.Before(k.ExpiresAt) {

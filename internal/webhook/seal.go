@@ -16,8 +16,8 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
-// Keyring seals secrets at rest: an AEAD keyset (github.com/tink-crypto/tink-go, AES256-GCM) whose keys have IDs, so that
-// the master key can be rotated. It is safe for concurrent use.
+// Keyring seals secrets at rest: an AEAD keyset (github.com/tink-crypto/tink-go, AES256-GCM) whose keys have IDs, so
+// that the master key can be rotated. It is safe for concurrent use.
 type Keyring struct {
 	path  string // of the key file; empty: there is none
 	fixed bool   // from the configuration: cannot be rotated here
@@ -63,7 +63,8 @@ func parseKeyring(keysetJSON []byte) (*Keyring, error) {
 	return newKeyring(h)
 }
 
-// LoadOrCreateKeyring reads the key file, or makes it, readable by its owner only. Who loses the file loses the secrets.
+// LoadOrCreateKeyring reads the key file, or makes it, readable by its owner only. Who loses the file loses the
+// secrets.
 func LoadOrCreateKeyring(path string) (*Keyring, error) {
 	k, err := loadKeyring(path)
 	if !errors.Is(err, os.ErrNotExist) {

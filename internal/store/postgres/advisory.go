@@ -105,8 +105,8 @@ func presence(p store.Presence) string {
 	return ""
 }
 
-// SessionVersions lists ID and Version of an investor's advice sessions; see store.Advisory. A change will expect them, so
-// no replica will do.
+// SessionVersions lists ID and Version of an investor's advice sessions; see store.Advisory. A change will expect them,
+// so no replica will do.
 func (db *DB) SessionVersions(ctx context.Context, tenant, investor string, limit int) ([]store.Object, error) {
 	return collect(ctx, db.pool, "versions of advice sessions", func(row pgx.CollectableRow) (o store.Object, err error) {
 		err = row.Scan(&o.ID, &o.Version)
@@ -135,7 +135,8 @@ func (db *DB) ListReports(ctx context.Context, tenant, session string, after int
 		FROM reports WHERE tenant = $1 AND session = $4`+page, tenant, after, limit, session)
 }
 
-// ListExpired lists what was soft-deleted before the time; see store.Advisory. It will be removed, so no replica will do.
+// ListExpired lists what was soft-deleted before the time; see store.Advisory. It will be removed, so no replica will
+// do.
 func (db *DB) ListExpired(ctx context.Context, before time.Time, limit int) (found []store.Expired, err error) {
 	for _, x := range []struct {
 		kind  store.Kind

@@ -12,8 +12,8 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-// BenchmarkOutcomes compares the two ways to write outcomes, each in a transaction with the node's fence: as the journal
-// does it, in one round trip, and by COPY, which needs four. Docs/decisions/0007 has the figures.
+// BenchmarkOutcomes compares the two ways to write outcomes, each in a transaction with the node's fence: as the
+// journal does it, in one round trip, and by COPY, which needs four. Docs/decisions/0007 has the figures.
 func BenchmarkOutcomes(b *testing.B) {
 	ctx := context.Background()
 	for _, size := range []int{1, 10, 100, 1000} {

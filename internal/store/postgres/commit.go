@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// fence fails with fencedOff when another node has taken this one's work over, or when this commit was given up and is
-	// late; see settle.
+	// fence fails with fencedOff when another node has taken this one's work over, or when this commit was given up and
+	// is late; see settle.
 	fence = `SELECT hold_fence($1, $2)`
 
 	// newEpoch waits for the commit under way, if one runs. One that has not taken place by then, and whose bytes may
@@ -82,9 +82,9 @@ func (l *link) close() {
 
 func (l *link) closed() bool { return l.conn == nil || l.conn.IsClosed() }
 
-// journalPlans are the settings that the journal's statements are planned with. Planning a look-up by a few IDs anew, for
-// all partitions, takes ten times as long as the look-up. A bitmap, or an index that does not give the order, of a table with
-// few live rows reads all dead ones too, and beside a long transaction there are many.
+// journalPlans are the settings that the journal's statements are planned with. Planning a look-up by a few IDs anew,
+// for all partitions, takes ten times as long as the look-up. A bitmap, or an index that does not give the order, of a
+// table with few live rows reads all dead ones too, and beside a long transaction there are many.
 var journalPlans = map[string]string{"plan_cache_mode": "force_generic_plan", "enable_bitmapscan": "off", "enable_sort": "off"}
 
 // open makes sure that there is a connection.
@@ -240,8 +240,8 @@ func (w *writer) settle(ctx context.Context, n *node) (took bool, err error) {
 	return took, nil
 }
 
-// write makes one try. Where nothing has to be read first, which is the happy path, it is a single round trip: statements
-// up to a Sync are one transaction.
+// write makes one try. Where nothing has to be read first, which is the happy path, it is a single round trip:
+// statements up to a Sync are one transaction.
 func (w *writer) write(ctx context.Context, n *node, b *store.Batch) error {
 	w.proof = proof{query: `SELECT false`} // until all of it is sent
 	w.ids = w.repeats.Reset(b.Submissions, w.ids[:0])

@@ -45,9 +45,9 @@ type DB struct {
 
 var _ store.Store = (*DB)(nil)
 
-// Open connects and brings the schema up to date; any number of nodes may do that at once. Call Join before the store is
-// given to an engine. While the server has no free connection it waits, and says so in the log. Errors: store.ErrAway;
-// *pgsession.Refusal, the database will not do.
+// Open connects and brings the schema up to date; any number of nodes may do that at once. Call Join before the store
+// is given to an engine. While the server has no free connection it waits, and says so in the log. Errors:
+// store.ErrAway; *pgsession.Refusal, the database will not do.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

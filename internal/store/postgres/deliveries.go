@@ -16,9 +16,9 @@ import (
 // memory. A tenant's come from its events where that is quicker. Each gives its newest $7 at most, from event $4 down to
 // $3, or for webhooks from $6 on from event $5.
 //
-// The statements are written so that they are planned as steps from row to row in the order of an index, however wrong the
-// estimates are: what is looked up for a row is a subquery, since EXISTS could become a join with everything there is; and so
-// could a lateral one without OFFSET.
+// The statements are written so that they are planned as steps from row to row in the order of an index, however wrong
+// the estimates are: what is looked up for a row is a subquery, since EXISTS could become a join with everything there
+// is; and so could a lateral one without OFFSET.
 const (
 	// The tenant's webhooks ($2, or 0 for all); the deleted ones too.
 	hooks = `WITH hook AS (SELECT num, id FROM webhooks WHERE tenant = $1 AND ($2::bigint = 0 OR num = $2::bigint)),
@@ -160,13 +160,13 @@ func find(tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit
 	return q, nil
 }
 
-// inOrder keeps the planner from reading all of a webhook's history by a bitmap, to sort it: of what the look-ups for each row
-// leave it expects next to nothing, and it is almost everything. And it plans once: for all days' partitions that takes longer
-// than the list.
+// inOrder keeps the planner from reading all of a webhook's history by a bitmap, to sort it: of what the look-ups for
+// each row leave it expects next to nothing, and it is almost everything. And it plans once: for all days' partitions
+// that takes longer than the list.
 const inOrder = `SET LOCAL enable_bitmapscan = off; SET LOCAL plan_cache_mode = force_generic_plan`
 
-// mark prepares the transaction, and adds the argument that says from where on deliveries may be in memory only, where it is
-// needed.
+// mark prepares the transaction, and adds the argument that says from where on deliveries may be in memory only, where
+// it is needed.
 func (q *finding) mark(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, inOrder); err != nil {
 		return err

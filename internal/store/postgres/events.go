@@ -25,8 +25,8 @@ const (
 	listEvents = `SELECT ` + recordColumns + ` FROM events AS e WHERE e.tenant = $1 AND e.seq BETWEEN $2 AND $3`
 	newest     = ` ORDER BY e.seq DESC LIMIT $4`
 
-	// Rows are compared as a whole, and put in order by both columns, so that nothing but the index by type will do: with
-	// an equality PostgreSQL takes the primary key and passes over all other types.
+	// Rows are compared as a whole, and put in order by both columns, so that nothing but the index by type will do:
+	// with an equality PostgreSQL takes the primary key and passes over all other types.
 	listTypes = `SELECT e.* FROM unnest($5::text[]) AS t (type) CROSS JOIN LATERAL (` + listEvents + `
 			AND (e.type, e.seq) >= (t.type, $2::bigint) AND (e.type, e.seq) <= (t.type, $3::bigint)
 		ORDER BY e.type DESC, e.seq DESC LIMIT $4) AS e` + newest

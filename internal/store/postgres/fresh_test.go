@@ -52,8 +52,8 @@ func prepared(t *testing.T, tx pgx.Tx, query string, args ...any) int {
 	return plan[0].Plan.Hit + plan[0].Plan.Read
 }
 
-// TestListsOfAFreshDatabase: before autovacuum has first looked at the tables, a page of a list costs a page of a list, and
-// not all that there is for each row of it.
+// TestListsOfAFreshDatabase: before autovacuum has first looked at the tables, a page of a list costs a page of a list,
+// and not all that there is for each row of it.
 func TestListsOfAFreshDatabase(t *testing.T) {
 	t.Parallel()
 	db := mustOpen(t, pgtest.Shared(t).NewDatabase(t), mustRing(t))

@@ -13,8 +13,8 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-// pages is how many pages a statement touches at the least, without its effect: at the first time, and whenever autovacuum
-// has been at a table, it reads the catalogue, too.
+// pages is how many pages a statement touches at the least, without its effect: at the first time, and whenever
+// autovacuum has been at a table, it reads the catalogue, too.
 func pages(t *testing.T, db *DB, query string, args ...any) (least int) {
 	t.Helper()
 	var plan []struct {

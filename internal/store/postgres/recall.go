@@ -22,8 +22,8 @@ const (
 			WHERE x.tenant = h.tenant AND x.webhook = h.webhook AND x.due_at > $1 ORDER BY x.due_at DESC LIMIT 1) AS l`
 
 	// A webhook's rows that were written while the clock was ahead of $3 are due as if they had been written then. What
-	// another node ($4 is this one) has in memory is left alone. Told are their number and the latest time that gave one
-	// away.
+	// another node ($4 is this one) has in memory is left alone. Told are their number and the latest time that gave
+	// one away.
 	recallRows = `WITH late AS (
 			SELECT w.event, CASE WHEN w.attempts = 0 THEN w.due_at ELSE o.at END AS seen,
 				$3::timestamptz + CASE WHEN w.attempts = 0 THEN '0' ELSE greatest(o.next_at - o.at, '0') END AS due

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// A row that another node has in memory stays as it is: the delivery is under way there. Who asks for another attempt
-	// while that node makes one knows of too few; the record knows of all.
+	// A row that another node has in memory stays as it is: the delivery is under way there. Who asks for another
+	// attempt while that node makes one knows of too few; the record knows of all.
 	upsertWaiting = `INSERT INTO waiting (tenant, webhook, event, attempts, due_at, node)
 		SELECT tenant, webhook, event, CASE WHEN attempts = 0 THEN 0 ELSE greatest(attempts, (SELECT max(o.attempt) FROM outcomes AS o
 				WHERE o.tenant = w.tenant AND o.webhook = w.webhook AND o.event = w.event)) END,

@@ -26,7 +26,8 @@ type known struct {
 	compared time.Time       // all versions; zero: not on this connection
 }
 
-// Watch calls changed with every webhook as it is, and again whenever it changes, until ctx ends. Its errors are logged.
+// Watch calls changed with every webhook as it is, and again whenever it changes, until ctx ends. Its errors are
+// logged.
 func (db *DB) Watch(ctx context.Context, changed func(*webhook.Webhook) error) {
 	k := &known{version: map[int64]int64{}, since: "0"}
 	for ctx.Err() == nil {

@@ -51,7 +51,8 @@ const (
 		AND NOT EXISTS (SELECT 1 FROM waiting AS w WHERE w.webhook = o.webhook AND w.event = o.event)
 		AND NOT EXISTS (SELECT 1 FROM outcomes AS l WHERE l.webhook = o.webhook AND l.event = o.event AND l.attempt > o.attempt)`
 
-	// Of one tenant (?1) or of one of its webhooks (?5, or 0), below delivery (?6, ?7). ?3 is at or above the recovery mark.
+	// Of one tenant (?1) or of one of its webhooks (?5, or 0), below delivery (?6, ?7). ?3 is at or above the recovery
+	// mark.
 	listUnsettled = `SELECT e.seq, w.value
 		FROM events AS e INDEXED BY events_by_tenant CROSS JOIN json_each(e.webhooks) AS w
 		WHERE e.tenant = ?1 AND e.seq <= ?2 AND e.seq >= ?3 AND (?5 = 0 OR w.value = ?5)

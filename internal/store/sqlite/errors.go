@@ -50,10 +50,10 @@ func wrap(err error, op string) error {
 	return fmt.Errorf("%s: %w", op, err)
 }
 
-// explain wraps an error of a write. Of a write that the system refused, SQLite's code does not tell why: it is the same
-// for a failing disk, a quota that is used up (EDQUOT), a file that has the largest size allowed (EFBIG), and a file
-// system that turned read-only (EROFS). Only the first leaves in doubt what is on the disk. The system's own word for
-// it, which told adds, counts at any time; where there is none, the same is tried beside the database, which finds
+// explain wraps an error of a write. Of a write that the system refused, SQLite's code does not tell why: it is the
+// same for a failing disk, a quota that is used up (EDQUOT), a file that has the largest size allowed (EFBIG), and a
+// file system that turned read-only (EROFS). Only the first leaves in doubt what is on the disk. The system's own word
+// for it, which told adds, counts at any time; where there is none, the same is tried beside the database, which finds
 // nothing if there is room again by then.
 func (db *DB) explain(err error, op string) error {
 	switch c := code(err); {
@@ -70,8 +70,8 @@ func (db *DB) explain(err error, op string) error {
 	return wrap(err, op)
 }
 
-// told adds to an error that SQLite gave on this driver's connection what the system said, where it refused a write; any
-// other stays as it is. The connection must not have been used since.
+// told adds to an error that SQLite gave on this driver's connection what the system said, where it refused a write;
+// any other stays as it is. The connection must not have been used since.
 func told(dc any, err error) error {
 	if c := code(err); c != lib.SQLITE_IOERR_WRITE && c != lib.SQLITE_IOERR_TRUNCATE {
 		return err

@@ -176,7 +176,8 @@ func mayHave(filter []byte, any []uint64) bool {
 	return false
 }
 
-// wanted is what a part must have to be read: of each list, one. No list: the filter selects by nothing that parts know.
+// wanted is what a part must have to be read: of each list, one. No list: the filter selects by nothing that parts
+// know.
 func wanted(tenant string, f store.EventFilter) (want [][]uint64) {
 	for _, x := range []struct {
 		field
@@ -196,7 +197,8 @@ func wanted(tenant string, f store.EventFilter) (want [][]uint64) {
 	return want
 }
 
-// parts calls read for each part between low and high that may have what is wanted, newest first, until it says no more.
+// parts calls read for each part between low and high that may have what is wanted, newest first, until it says no
+// more.
 func (db *DB) parts(ctx context.Context, want [][]uint64, low, high store.Seq, read func(low, high store.Seq) (more bool, err error)) error {
 	var top store.Seq
 	if err := db.read.partAt.QueryRowContext(ctx, int64(high)).Scan(&top); err != nil {

@@ -23,8 +23,8 @@ const (
 	selectLast = backlogged + `SELECT num, (SELECT max(due_at) FROM waiting WHERE webhook = num) FROM hook
 		WHERE num IS NOT NULL`
 
-	// A webhook's (?1) rows that were written while the clock was ahead of now (?2): when each is due at the latest, and
-	// the time that gives it away.
+	// A webhook's (?1) rows that were written while the clock was ahead of now (?2): when each is due at the latest,
+	// and the time that gives it away.
 	lateRows = `WITH late AS (
 			SELECT w.event, w.due_at,
 				?2 + iif(w.attempts = 0, 0, max(0, coalesce(o.next_at - o.at, 0))) AS due,

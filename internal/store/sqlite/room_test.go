@@ -75,8 +75,8 @@ func TestLargestFile(t *testing.T) {
 	}
 }
 
-// TestRoomComesBack: a write that had no room is a full disk also where there is room again before anybody looks, in the
-// log and in the database file. Only what the system said of the write itself tells.
+// TestRoomComesBack: a write that had no room is a full disk also where there is room again before anybody looks, in
+// the log and in the database file. Only what the system said of the write itself tells.
 func TestRoomComesBack(t *testing.T) {
 	t.Parallel()
 	if inChild(t) {

@@ -23,8 +23,8 @@ func mustRing(t *testing.T) *webhook.Keyring {
 	return ring
 }
 
-// empty is a database that has the schema and nothing else: bringing one up to date flushes some thirty times, which on a
-// slow disk was half of what these tests took.
+// empty is a database that has the schema and nothing else: bringing one up to date flushes some thirty times, which on
+// a slow disk was half of what these tests took.
 var empty = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "qhook")
 	if err != nil {

@@ -82,8 +82,8 @@ func newArgs(n int) []driver.NamedValue {
 	return args
 }
 
-// sizes are the numbers of rows that one INSERT takes, largest first. With 8, 32, 64 or 128 at the top the cost measured the
-// same within the noise of the machine.
+// sizes are the numbers of rows that one INSERT takes, largest first. With 8, 32, 64 or 128 at the top the cost
+// measured the same within the noise of the machine.
 var sizes = [...]int{64, 16, 4, 1}
 
 // insert collects rows and writes them with as few statements as the sizes allow.

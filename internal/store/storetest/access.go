@@ -11,8 +11,8 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-// testAccess: who made a key, from where and until when it is good, and its last use come back; and ending a key ends all
-// that was made with it, and with that.
+// testAccess: who made a key, from where and until when it is good, and its last use come back; and ending a key ends
+// all that was made with it, and with that.
 func testAccess(t *testing.T, s store.Store) {
 	ctx := context.Background()
 	mustTenant(t, s, "a")

@@ -15,8 +15,8 @@ var notCopied = map[string][]string{
 	"webhooks": {"changed"},                                                  // how nodes hear of changes
 }
 
-// Copied checks that a copy takes along every column that a store's tables have: one that a migration adds, too. columns
-// lists those of a table.
+// Copied checks that a copy takes along every column that a store's tables have: one that a migration adds, too.
+// columns lists those of a table.
 func Copied(t *testing.T, columns func(table string) []string) {
 	for _, table := range store.Tables {
 		if table.Name == "waiting" {

@@ -18,7 +18,8 @@ import (
 	"github.com/quantfolio/qhook/internal/store"
 )
 
-// Memory is a store.Journal in memory. It has no goroutines and does no I/O, so it can be used in a testing/synctest bubble.
+// Memory is a store.Journal in memory. It has no goroutines and does no I/O, so it can be used in a testing/synctest
+// bubble.
 type Memory struct {
 	mu       sync.Mutex
 	events   map[store.Seq]memoryEvent

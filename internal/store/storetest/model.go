@@ -140,8 +140,8 @@ func drawID(t *rapid.T, kind int) string {
 	return idOf(10*kind + rapid.IntRange(0, 2).Draw(t, "object")).String()
 }
 
-// expectOne adds to the change what is stored of an object, with slips, and names the object. It never holds for one that
-// is not stored.
+// expectOne adds to the change what is stored of an object, with slips, and names the object. It never holds for one
+// that is not stored.
 func (m *model) expectOne(t *rapid.T, c *store.Change, kind int) string {
 	e := store.Expected{Kind: kinds[kind], ID: drawID(t, kind), Children: -1}
 	if m.version(e.Kind, e.ID) == 0 {
