@@ -35,11 +35,14 @@ func TestAdvisoryCalls(t *testing.T) {
 		{"DeleteAdvisor", ``, func(c *client.Client) (any, error) { return nil, c.DeleteAdvisor(t.Context(), "a?1") },
 			`DELETE /v1/advisors/a%3F1 [] [] `, "<nil>"},
 		{"CreateInvestor", `{"id":"i1","created_at":"2026-01-02T03:04:05.000Z"}`, func(c *client.Client) (any, error) {
-			x, err := c.CreateInvestor(t.Context(), client.NewInvestor{Type: "person", Name: "<Jane>", Reference: "r"}, "k")
+			x, err := c.CreateInvestor(t.Context(),
+				client.NewInvestor{Type: "person", Name: "<Jane>", Reference: "r"}, "k")
 			return fmt.Sprint(x.ID, x.ETag, x.CreatedAt.Year(), x.DeletedAt.IsZero()), err
 		}, `POST /v1/investors [] [k] {"investor_type":"person","investor_name":"<Jane>","reference":"r"}`, `i1"3"2026 true`},
 		{"Investors", `{"items":[{"id":"i1"},{"id":"i2"}]}`, func(c *client.Client) (any, error) {
-			p, err := c.Investors(t.Context(), client.InvestorQuery{AdvisorID: "a", Type: "company", Reference: "C 1", Deleted: true, Cursor: "c", Limit: 7})
+			p, err := c.Investors(t.Context(),
+				client.InvestorQuery{AdvisorID: "a", Type: "company", Reference: "C 1", Deleted: true,
+					Cursor: "c", Limit: 7})
 			return fmt.Sprint(len(p.Items), p.Next), err
 		}, `GET /v1/investors?advisor_id=a&cursor=c&deleted=true&investor_type=company&limit=7&reference=C+1 [] [] `, "2"},
 		{"Investors, all", `{"items":[]}`, func(c *client.Client) (any, error) {
@@ -56,14 +59,16 @@ func TestAdvisoryCalls(t *testing.T) {
 		}, `PATCH /v1/investors/i1 [] [] {"investor_name":"J"}`, `i1"3"`},
 		{"DeleteInvestor", ``, func(c *client.Client) (any, error) { return nil, c.DeleteInvestor(t.Context(), "../i", false) },
 			`DELETE /v1/investors/..%2Fi [] [] `, "<nil>"},
-		{"DeleteInvestor, permanently", ``, func(c *client.Client) (any, error) { return nil, c.DeleteInvestor(t.Context(), "i1", true) },
+		{"DeleteInvestor, permanently", ``,
+			func(c *client.Client) (any, error) { return nil, c.DeleteInvestor(t.Context(), "i1", true) },
 			`DELETE /v1/investors/i1?permanent=true [] [] `, "<nil>"},
 		{"RestoreInvestor", `{"id":"i1"}`, func(c *client.Client) (any, error) {
 			x, err := c.RestoreInvestor(t.Context(), "i/1")
 			return x.ID + x.ETag, err
 		}, `POST /v1/investors/i%2F1/restore [] [] `, `i1"3"`},
 		{"CreateAdviceSession", `{"id":"s1","status":"open"}`, func(c *client.Client) (any, error) {
-			x, err := c.CreateAdviceSession(t.Context(), "i/1", client.NewAdviceSession{Title: "t", RiskProfile: "growth", HorizonYears: 5}, "k")
+			x, err := c.CreateAdviceSession(t.Context(), "i/1",
+				client.NewAdviceSession{Title: "t", RiskProfile: "growth", HorizonYears: 5}, "k")
 			return x.Status + x.ETag, err
 		}, `POST /v1/investors/i%2F1/advice-sessions [] [k] {"title":"t","risk_profile":"growth","horizon_years":5}`, `open"3"`},
 		{"AdviceSessions", `{"items":[{"id":"s1"}],"next":"c2"}`, func(c *client.Client) (any, error) {
@@ -108,7 +113,8 @@ func TestAdvisoryCalls(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				got = fmt.Sprint(r.Method, " ", r.URL.RequestURI(), " ", r.Header["If-Match"], " ", r.Header["Idempotency-Key"], " ", string(b))
+				got = fmt.Sprint(r.Method, " ", r.URL.RequestURI(), " ", r.Header["If-Match"], " ",
+					r.Header["Idempotency-Key"], " ", string(b))
 				kind = r.Header.Get("Content-Type")
 				w.Header().Set("ETag", `"3"`)
 				_, _ = io.WriteString(w, tt.answer)
@@ -136,7 +142,11 @@ func TestRule(t *testing.T) {
 	c, _ := server(t, http.StatusConflict, "application/problem+json",
 		`{"title":"Conflict","status":409,"detail":"It is soft-deleted. Restore it first.","rule":"deleted"}`)
 	for name, call := range map[string]func() error{
-		"UpdateInvestor": func() error { _, err := c.UpdateInvestor(t.Context(), "i1", "", client.Patch{}); return err },
+		"UpdateInvestor": func() error {
+			_,
+				err := c.UpdateInvestor(t.Context(), "i1", "", client.Patch{})
+			return err
+		},
 		"DeleteInvestor": func() error { return c.DeleteInvestor(t.Context(), "i1", false) },
 		"CreateReport":   func() error { _, err := c.CreateReport(t.Context(), "s1", ""); return err },
 		"Report":         func() error { _, err := c.Report(t.Context(), "s1", "r1"); return err },
@@ -144,7 +154,8 @@ func TestRule(t *testing.T) {
 	} {
 		err := call()
 		var p *client.Problem
-		if !errors.As(err, &p) || p.Rule != "deleted" || !client.IsStatus(err, http.StatusConflict) || err.Error() != "409 It is soft-deleted. Restore it first." {
+		if !errors.As(err, &p) || p.Rule != "deleted" || !client.IsStatus(err, http.StatusConflict) ||
+			err.Error() != "409 It is soft-deleted. Restore it first." {
 			t.Errorf("%s = %v, want a *Problem of status 409 with the rule deleted", name, err)
 		}
 	}

@@ -62,7 +62,8 @@ type Platform interface {
 	DeleteInvestor(ctx context.Context, id string, permanent bool) error
 	RestoreInvestor(ctx context.Context, id string) (Investor, error)
 
-	CreateAdviceSession(ctx context.Context, investor string, s NewAdviceSession, idempotencyKey string) (AdviceSession, error)
+	CreateAdviceSession(ctx context.Context, investor string, s NewAdviceSession,
+		idempotencyKey string) (AdviceSession, error)
 	AdviceSessions(ctx context.Context, investor string, q AdviceSessionQuery) (Page[AdviceSession], error)
 	AdviceSession(ctx context.Context, id string) (AdviceSession, error)
 	UpdateAdviceSession(ctx context.Context, id, etag string, p Patch) (AdviceSession, error)

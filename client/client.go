@@ -200,7 +200,8 @@ func (c *Client) do(ctx context.Context, q request) (http.Header, error) {
 		*q.raw = b
 	} else if q.out != nil {
 		if err := json.Unmarshal(b, q.out); err != nil {
-			return nil, fmt.Errorf("%s %s: decode the answer (is the URL that of a qhook server?): %w", q.method, q.path, err)
+			return nil, fmt.Errorf("%s %s: decode the answer (is the URL that of a qhook server?): %w", q.method,
+				q.path, err)
 		}
 	}
 	return resp.Header, nil

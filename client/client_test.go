@@ -50,19 +50,23 @@ func TestCalls(t *testing.T) {
 	}{
 		{"Publish", `{"id":"e1","type":"t","time":"2023-03-15T12:46:00.000Z","deliveries":2}`,
 			func(c *client.Client) (any, error) {
-				p, err := c.Publish(t.Context(), client.Event{Type: "t", ObjectID: "<o>", Data: json.RawMessage(`{"n":12345678901234567890.10}`)})
+				p, err := c.Publish(t.Context(),
+					client.Event{Type: "t", ObjectID: "<o>", Data: json.RawMessage(`{"n":12345678901234567890.10}`)})
 				return p.Deliveries, err
 			},
-			seen{method: "POST", target: "/v1/events", body: `{"type":"t","object_id":"<o>","object_owner_id":"","owner_id":"","data":{"n":12345678901234567890.10}}`}, "2"},
+			seen{method: "POST", target: "/v1/events",
+				body: `{"type":"t","object_id":"<o>","object_owner_id":"","owner_id":"","data":{"n":12345678901234567890.10}}`}, "2"},
 		{"PublishBatch", `{"events":[{"id":"e1","deliveries":1},{"id":"e2","deliveries":0}]}`,
 			func(c *client.Client) (any, error) {
 				p, err := c.PublishBatch(t.Context(), []client.Event{{ID: "E1", Type: "t"}, {Type: "u"}})
 				return len(p), err
 			},
-			seen{method: "POST", target: "/v1/events/batch", body: `{"events":[{"id":"E1","type":"t","object_id":"","object_owner_id":"","owner_id":""},{"type":"u","object_id":"","object_owner_id":"","owner_id":""}]}`}, "2"},
+			seen{method: "POST", target: "/v1/events/batch",
+				body: `{"events":[{"id":"E1","type":"t","object_id":"","object_owner_id":"","owner_id":""},{"type":"u","object_id":"","object_owner_id":"","owner_id":""}]}`}, "2"},
 		{"Events", `{"items":[{"id":"e1","type":"t"}],"next":"c2"}`,
 			func(c *client.Client) (any, error) {
-				p, err := c.Events(t.Context(), client.EventQuery{EventType: "qap.**", OwnerID: "a b", Since: "24h", Cursor: "c1", Limit: 10})
+				p, err := c.Events(t.Context(),
+					client.EventQuery{EventType: "qap.**", OwnerID: "a b", Since: "24h", Cursor: "c1", Limit: 10})
 				return p.Events[0].ID + p.Next, err
 			},
 			seen{method: "GET", target: "/v1/events?cursor=c1&event_type=qap.%2A%2A&limit=10&owner_id=a+b&since=24h"}, "e1c2"},
@@ -80,11 +84,13 @@ func TestCalls(t *testing.T) {
 			seen{method: "GET", target: "/v1/event-types"}, "o"},
 		{"CreateWebhook", `{"id":"w1","timeout":"15s","retry_schedule":["5s","1m0s"],"signing_key":"whsec_x"}`,
 			func(c *client.Client) (any, error) {
-				w, err := c.CreateWebhook(t.Context(), client.NewWebhook{URL: "https://x", Method: "POST", EventTypes: []string{"**"},
-					GenerateSigningKey: true, Enabled: &enabled, Timeout: client.Duration(15 * time.Second)})
+				w, err := c.CreateWebhook(t.Context(),
+					client.NewWebhook{URL: "https://x", Method: "POST", EventTypes: []string{"**"},
+						GenerateSigningKey: true, Enabled: &enabled, Timeout: client.Duration(15 * time.Second)})
 				return fmt.Sprint(w.SigningKey, w.ETag, time.Duration(w.RetrySchedule[1])), err
 			},
-			seen{method: "POST", target: "/v1/webhooks", body: `{"url":"https://x","method":"POST","event_types":["**"],"generate_signing_key":true,"enabled":false,"timeout":"15s"}`},
+			seen{method: "POST", target: "/v1/webhooks",
+				body: `{"url":"https://x","method":"POST","event_types":["**"],"generate_signing_key":true,"enabled":false,"timeout":"15s"}`},
 			`whsec_x"3"1m0s`},
 		{"Webhooks", `{"items":[{"id":"w1"}]}`,
 			func(c *client.Client) (any, error) {
@@ -100,7 +106,8 @@ func TestCalls(t *testing.T) {
 				w, err := c.UpdateWebhook(t.Context(), "w1", `"2"`, client.WebhookPatch{Enabled: &enabled})
 				return w.ID, err
 			},
-			seen{method: "PATCH", target: "/v1/webhooks/w1", body: `{"enabled":false}`, contentType: "application/merge-patch+json", ifMatch: `"2"`}, "w1"},
+			seen{method: "PATCH", target: "/v1/webhooks/w1", body: `{"enabled":false}`,
+				contentType: "application/merge-patch+json", ifMatch: `"2"`}, "w1"},
 		{"DeleteWebhook", ``,
 			func(c *client.Client) (any, error) { return nil, c.DeleteWebhook(t.Context(), "w1", "") },
 			seen{method: "DELETE", target: "/v1/webhooks/w1"}, "<nil>"},
@@ -112,7 +119,8 @@ func TestCalls(t *testing.T) {
 			seen{method: "POST", target: "/v1/webhooks/w1/test", body: `{"type":"t"}`}, "200"},
 		{"Deliveries", `{"items":[{"id":"d1","attempt_count":2}]}`,
 			func(c *client.Client) (any, error) {
-				p, err := c.Deliveries(t.Context(), client.DeliveryQuery{WebhookID: "w1", EventID: "e1", Status: client.StatusWaiting})
+				p, err := c.Deliveries(t.Context(),
+					client.DeliveryQuery{WebhookID: "w1", EventID: "e1", Status: client.StatusWaiting})
 				return p.Deliveries[0].Attempts, err
 			},
 			seen{method: "GET", target: "/v1/deliveries?event_id=e1&status=waiting&webhook_id=w1"}, "2"},
@@ -208,7 +216,8 @@ func TestProblem(t *testing.T) {
 		name, contentType, body, want string
 		status                        int
 	}{
-		{"fields", "application/problem+json", `{"status":422,"title":"Unprocessable","detail":"The webhook breaks rules.","errors":[{"location":"url","message":"Use https."},{"message":"Too many."}]}`,
+		{"fields", "application/problem+json",
+			`{"status":422,"title":"Unprocessable","detail":"The webhook breaks rules.","errors":[{"location":"url","message":"Use https."},{"message":"Too many."}]}`,
 			"422 The webhook breaks rules.: url: Use https.; Too many.", 422},
 		{"title only", "application/problem+json", `{"title":"Conflict"}`, "409 Conflict", 409},
 		{"a proxy's page", "text/html", "<h1>Bad gateway</h1>", "502 Bad Gateway: <h1>Bad gateway</h1>", 502},

@@ -53,7 +53,8 @@ func Insert(tenant string, events ...client.Event) (query string, args []any, er
 		n := i * columns
 		fmt.Fprintf(&b, "($%d, $%d, $%d, $%d, $%d, $%d, $%d, $%d)", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8)
 		e := &list[i]
-		args = append(args, e.ID.String(), tenant, e.Type, e.ObjectID, e.ObjectOwnerID, e.OwnerID, e.Time, string(e.Data))
+		args = append(args, e.ID.String(), tenant, e.Type, e.ObjectID, e.ObjectOwnerID, e.OwnerID, e.Time,
+			string(e.Data))
 	}
 	return b.String(), args, nil
 }

@@ -109,7 +109,8 @@ type row struct {
 
 func rows(t *testing.T, conn *pgx.Conn) []row {
 	t.Helper()
-	found, _ := conn.Query(t.Context(), "SELECT id::text, tenant, type, object_id, object_owner_id, owner_id, time, data::text FROM qhook_outbox ORDER BY seq")
+	found, _ := conn.Query(t.Context(),
+		"SELECT id::text, tenant, type, object_id, object_owner_id, owner_id, time, data::text FROM qhook_outbox ORDER BY seq")
 	list, err := pgx.CollectRows(found, pgx.RowToStructByPos[row])
 	if err != nil {
 		t.Fatal(err)
@@ -169,12 +170,14 @@ func TestInsertWithBothDrivers(t *testing.T) {
 		if len(got) != 2 {
 			t.Fatalf("%d rows, want 2", len(got))
 		}
-		want := row{given.ID, "acme", given.Type, "i", "a", "f", time.Date(2023, 3, 15, 11, 46, 0, 123e6, time.UTC), `{"b":12345678901234567890.10,"a":"<\u0000>"}`}
+		want := row{given.ID, "acme", given.Type, "i", "a", "f", time.Date(2023, 3, 15, 11, 46, 0, 123e6, time.UTC),
+			`{"b":12345678901234567890.10,"a":"<\u0000>"}`}
 		got[0].Time = got[0].Time.UTC()
 		if got[0] != want {
 			t.Errorf("the row is %+v, want %+v", got[0], want)
 		}
-		if id, err := uuid.Parse(got[1].ID); err != nil || id.Version() != 7 || got[1].Data != "{}" || time.Since(got[1].Time).Abs() > time.Minute {
+		if id, err := uuid.Parse(got[1].ID); err != nil || id.Version() != 7 || got[1].Data != "{}" ||
+			time.Since(got[1].Time).Abs() > time.Minute {
 			t.Errorf("the row is %+v, want a new ID of version 7, no data, and now", got[1])
 		}
 		mustExec(t, conn, "DELETE FROM qhook_outbox")
@@ -194,9 +197,11 @@ func TestSchemaRefuses(t *testing.T) {
 	t.Parallel()
 	_, conn := database(t)
 	insert := func(column string, value any) error {
-		v := map[string]any{"tenant": "default", "type": "t", "object_id": "o", "object_owner_id": "oo", "owner_id": "ow", "time": time.Now(), "data": "{}"}
+		v := map[string]any{"tenant": "default", "type": "t", "object_id": "o", "object_owner_id": "oo",
+			"owner_id": "ow", "time": time.Now(), "data": "{}"}
 		v[column] = value
-		_, err := conn.Exec(t.Context(), "INSERT INTO qhook_outbox (tenant, type, object_id, object_owner_id, owner_id, time, data) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+		_, err := conn.Exec(t.Context(),
+			"INSERT INTO qhook_outbox (tenant, type, object_id, object_owner_id, owner_id, time, data) VALUES ($1, $2, $3, $4, $5, $6, $7)",
 			v["tenant"], v["type"], v["object_id"], v["object_owner_id"], v["owner_id"], v["time"], v["data"])
 		return err
 	}
@@ -208,12 +213,14 @@ func TestSchemaRefuses(t *testing.T) {
 		value      any
 		constraint string
 	}{
-		{"tenant", "", "qhook_outbox_tenant_form"}, {"tenant", "a\nb", "qhook_outbox_tenant_form"}, {"tenant", "a-", "qhook_outbox_tenant_form"},
+		{"tenant", "", "qhook_outbox_tenant_form"}, {"tenant", "a\nb", "qhook_outbox_tenant_form"}, {"tenant", "a-",
+			"qhook_outbox_tenant_form"},
 		{"type", "", "qhook_outbox_type_given"},
 		{"object_id", "", "qhook_outbox_object_id_size"}, {"object_owner_id", "", "qhook_outbox_object_owner_id_size"},
 		{"owner_id", strings.Repeat("é", 129), "qhook_outbox_owner_id_size"},
 		{"time", "infinity", "qhook_outbox_time_range"}, {"time", "0044-03-15 BC", "qhook_outbox_time_range"},
-		{"data", "[]", "qhook_outbox_data_object"}, {"data", `{"a":"` + strings.Repeat("x", 256<<10) + `"}`, "qhook_outbox_data_size"},
+		{"data", "[]", "qhook_outbox_data_object"}, {"data", `{"a":"` + strings.Repeat("x", 256<<10) + `"}`,
+			"qhook_outbox_data_size"},
 	} {
 		err := insert(tt.column, tt.value)
 		if p, ok := errors.AsType[*pgconn.PgError](err); !ok || p.ConstraintName != tt.constraint {
@@ -249,7 +256,8 @@ func TestPageInGo(t *testing.T) {
 	if err := createInvestor(t.Context(), conn, "inv-7", "adv-1", "firm-1"); err == nil {
 		t.Fatal("the second investor inv-7 was made")
 	}
-	if got := rows(t, conn); len(got) != 1 || got[0].ObjectID != "inv-7" || got[0].ObjectOwnerID != "adv-1" || got[0].OwnerID != "firm-1" {
+	if got := rows(t, conn); len(got) != 1 || got[0].ObjectID != "inv-7" || got[0].ObjectOwnerID != "adv-1" ||
+		got[0].OwnerID != "firm-1" {
 		t.Errorf("the outbox has %+v, want the one event of inv-7", got)
 	}
 }
@@ -274,7 +282,8 @@ func TestPageInPython(t *testing.T) {
 		mustExec(t, conn, regexp.MustCompile(`%\((\w+)\)s`).ReplaceAllString(s[1], "@$1"), args)
 	}
 	got := rows(t, conn)
-	if len(got) != 1 || got[0].Type != "qap.investor.created" || got[0].ObjectID != "inv-7" || got[0].Tenant != "default" || got[0].Data != string(data) {
+	if len(got) != 1 || got[0].Type != "qap.investor.created" || got[0].ObjectID != "inv-7" ||
+		got[0].Tenant != "default" || got[0].Data != string(data) {
 		t.Errorf("the outbox has %+v, want the one event of inv-7", got)
 	}
 }

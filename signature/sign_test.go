@@ -98,7 +98,8 @@ func TestPublishedVector(t *testing.T) {
 	if library != publishedSignature {
 		t.Errorf("library Sign = %s, want %s", library, publishedSignature)
 	}
-	if got := Standard(StandardKey(publishedKey), publishedID, at, []byte(publishedContent)); got != publishedSignature {
+	if got := Standard(StandardKey(publishedKey), publishedID, at,
+		[]byte(publishedContent)); got != publishedSignature {
 		t.Errorf("Standard(published) = %s, want %s", got, publishedSignature)
 	}
 }
@@ -151,11 +152,16 @@ func TestRFC4231(t *testing.T) {
 		key, data []byte
 		want      string
 	}{
-		{"case 1", bytes.Repeat([]byte{0x0b}, 20), []byte("Hi There"), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
-		{"case 2", []byte("Jefe"), []byte("what do ya want for nothing?"), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
-		{"case 3", bytes.Repeat([]byte{0xaa}, 20), bytes.Repeat([]byte{0xdd}, 50), "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"},
-		{"case 4", mustHex(t, "0102030405060708090a0b0c0d0e0f10111213141516171819"), bytes.Repeat([]byte{0xcd}, 50), "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b"},
-		{"case 6", long, []byte("Test Using Larger Than Block-Size Key - Hash Key First"), "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"},
+		{"case 1", bytes.Repeat([]byte{0x0b}, 20), []byte("Hi There"),
+			"b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
+		{"case 2", []byte("Jefe"), []byte("what do ya want for nothing?"),
+			"5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+		{"case 3", bytes.Repeat([]byte{0xaa}, 20), bytes.Repeat([]byte{0xdd}, 50),
+			"773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"},
+		{"case 4", mustHex(t, "0102030405060708090a0b0c0d0e0f10111213141516171819"), bytes.Repeat([]byte{0xcd}, 50),
+			"82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b"},
+		{"case 6", long, []byte("Test Using Larger Than Block-Size Key - Hash Key First"),
+			"60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"},
 		{"case 7", long, []byte("This is a test using a larger than block-size key and a larger than block-size data. The key needs to be hashed before being used by the HMAC algorithm."), "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"},
 	} {
 		if got := Quantfolio(tt.key, tt.data); got != "sha256="+tt.want {
@@ -184,7 +190,8 @@ func TestOpenSSL(t *testing.T) {
 		return sum
 	}
 	for _, v := range mustVectors(t) {
-		if got, want := Quantfolio([]byte(v.Key), []byte(v.Content)), "sha256="+run([]byte(v.Key), []byte(v.Content)); got != want {
+		if got, want := Quantfolio([]byte(v.Key), []byte(v.Content)), "sha256="+run([]byte(v.Key),
+			[]byte(v.Content)); got != want {
 			t.Errorf("%s: Quantfolio = %s, want openssl's %s", v.Name, got, want)
 		}
 		key := StandardKey(v.Key)

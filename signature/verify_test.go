@@ -87,10 +87,12 @@ func TestVerifyStandard(t *testing.T) {
 		{"commas between", publishedKey, publishedID, ts, good + "," + other, ErrMalformed},
 		{"cut", publishedKey, publishedID, ts, good[:len(good)-1], ErrMalformed},
 		// The last digit before the padding has two bits that decoding ignores.
-		{"same bytes, other base64", publishedKey, publishedID, ts, strings.Replace(good, "OE=", "OF=", 1), ErrMismatch},
+		{"same bytes, other base64", publishedKey, publishedID, ts, strings.Replace(good, "OE=", "OF=", 1),
+			ErrMismatch},
 	} {
 		h := http.Header{}
-		for name, v := range map[string]string{HeaderID: tt.id, HeaderTimestamp: tt.timestamp, HeaderSignature: tt.sig} {
+		for name, v := range map[string]string{HeaderID: tt.id, HeaderTimestamp: tt.timestamp,
+			HeaderSignature: tt.sig} {
 			h.Set(name, v)
 		}
 		if err := VerifyStandard(tt.key, h, content, at, DefaultTolerance); !errors.Is(err, tt.want) {
@@ -135,11 +137,13 @@ func TestTolerance(t *testing.T) {
 		{"centuries back", at.AddDate(-500, 0, 0), 0, ErrTooNew},
 	} {
 		h := standardHeader(publishedID, publishedUnix, publishedSignature)
-		if err := VerifyStandard(publishedKey, h, []byte(publishedContent), tt.now, tt.tolerance); !errors.Is(err, tt.want) {
+		if err := VerifyStandard(publishedKey, h, []byte(publishedContent), tt.now,
+			tt.tolerance); !errors.Is(err, tt.want) {
 			t.Errorf("%s: VerifyStandard = %v, want %v", tt.name, err, tt.want)
 		}
 		h.Set(HeaderSignature, Standard([]byte("x"), publishedID, at, nil))
-		if err := VerifyStandard(publishedKey, h, []byte(publishedContent), tt.now, tt.tolerance); !errors.Is(err, ErrMismatch) {
+		if err := VerifyStandard(publishedKey, h, []byte(publishedContent), tt.now, tt.tolerance); !errors.Is(err,
+			ErrMismatch) {
 			t.Errorf("%s, wrong signature: VerifyStandard = %v, want %v", tt.name, err, ErrMismatch)
 		}
 	}
@@ -188,8 +192,10 @@ func TestVerifyRequest(t *testing.T) {
 		{"PUT", "PUT", "{}", "{}", one, nil, one, ErrMalformed},
 		{"HEAD", "HEAD", "", query, one, nil, one, ErrMalformed},
 		{"new key, receiver has both", "POST", "{}", "{}", one, nil, []string{otherKey, publishedKey}, nil},
-		{"overlap, receiver has both", "POST", "{}", "{}", []string{publishedKey, otherKey}, nil, []string{otherKey, publishedKey}, nil},
-		{"overlap, receiver has the old", "POST", "{}", "{}", []string{otherKey, publishedKey}, nil, []string{otherKey}, nil},
+		{"overlap, receiver has both", "POST", "{}", "{}", []string{publishedKey, otherKey}, nil,
+			[]string{otherKey, publishedKey}, nil},
+		{"overlap, receiver has the old", "POST", "{}", "{}", []string{otherKey, publishedKey}, nil,
+			[]string{otherKey}, nil},
 		{"an empty key among others", "POST", "{}", "{}", one, nil, []string{"", publishedKey}, nil},
 		{"no keys", "POST", "{}", "{}", one, nil, nil, ErrNoKey},
 		{"signed with an empty key", "POST", "{}", "{}", []string{""}, nil, []string{""}, ErrNoKey},
@@ -200,13 +206,17 @@ func TestVerifyRequest(t *testing.T) {
 			r.Header.Del(HeaderTimestamp)
 			r.Header.Del(HeaderSignature)
 		}, one, nil},
-		{"Standard's only", "POST", "{}", "{}", one, func(r *http.Request) { r.Header.Del(HeaderQuantfolio) }, one, nil},
-		{"Standard's in part", "POST", "{}", "{}", one, func(r *http.Request) { r.Header.Del(HeaderSignature) }, one, ErrMissing},
-		{"Quantfolio's empty", "POST", "{}", "{}", one, func(r *http.Request) { r.Header.Set(HeaderQuantfolio, "") }, one, ErrMissing},
+		{"Standard's only", "POST", "{}", "{}", one, func(r *http.Request) { r.Header.Del(HeaderQuantfolio) },
+			one, nil},
+		{"Standard's in part", "POST", "{}", "{}", one, func(r *http.Request) { r.Header.Del(HeaderSignature) }, one,
+			ErrMissing},
+		{"Quantfolio's empty", "POST", "{}", "{}", one, func(r *http.Request) { r.Header.Set(HeaderQuantfolio, "") },
+			one, ErrMissing},
 		{"Quantfolio's wrong", "POST", "{}", "{}", one, func(r *http.Request) {
 			r.Header.Set(HeaderQuantfolio, Quantfolio([]byte(otherKey), []byte("{}")))
 		}, one, ErrMismatch},
-		{"Standard's wrong", "POST", "{}", "{}", one, func(r *http.Request) { r.Header.Set(HeaderID, "2") }, one, ErrMismatch},
+		{"Standard's wrong", "POST", "{}", "{}", one, func(r *http.Request) { r.Header.Set(HeaderID, "2") }, one,
+			ErrMismatch},
 		{"Quantfolio's twice", "POST", "{}", "{}", one, func(r *http.Request) {
 			r.Header.Add(HeaderQuantfolio, r.Header.Get(HeaderQuantfolio))
 		}, one, ErrMalformed},
@@ -281,7 +291,8 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 		VerifyStandard(publishedKey, standardHeader("a.b", 1, publishedSignature), content, time.Unix(1, 0), 0),
 	}
 	for _, err := range errs {
-		for _, secret := range []string{publishedKey, publishedSignature, Quantfolio([]byte(publishedKey), content), "a.b"} {
+		for _, secret := range []string{publishedKey, publishedSignature,
+			Quantfolio([]byte(publishedKey), content), "a.b"} {
 			if err == nil || strings.Contains(err.Error(), secret) {
 				t.Errorf("error = %v, want one that does not hold %q", err, secret)
 			}
@@ -325,7 +336,8 @@ func FuzzStandard(f *testing.F) {
 			}
 		}
 		if err := VerifyStandard(key, h, content, at, 0); (err == nil) != exact {
-			t.Errorf("VerifyStandard(%q, %q, %q, %q, %q) = %v, want nil: %t", key, id, timestamp, sig, content, err, exact)
+			t.Errorf("VerifyStandard(%q, %q, %q, %q, %q) = %v, want nil: %t", key, id, timestamp, sig, content,
+				err, exact)
 		}
 	})
 }

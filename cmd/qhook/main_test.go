@@ -196,7 +196,8 @@ func TestSignalsEndGracefully(t *testing.T) {
 			eventually(t, "the log says what is awaited", func() bool { return strings.Contains(p.log(), awaited) })
 			answer()
 			p.ends(t)
-			eventually(t, "the log says the end", func() bool { return strings.Contains(p.log(), "msg=stopped left=<nil>") })
+			eventually(t, "the log says the end",
+				func() bool { return strings.Contains(p.log(), "msg=stopped left=<nil>") })
 			if !strings.Contains(p.log(), s.String()+" signal received") {
 				t.Error("the log does not tell the signal")
 			}

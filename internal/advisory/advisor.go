@@ -17,10 +17,11 @@ func (s *Service) CreateAdvisor(ctx context.Context, who Actor, a store.Advisor,
 	if err := checkAdvisor(&a); err != nil {
 		return store.Advisor{}, err
 	}
-	repeated, err := s.do(ctx, who, once, func() string { return a.ID }, func() (_ *store.Change, _ []event.Event, err error) {
-		a.Object, err = s.fresh(who.Tenant)
-		return &store.Change{Advisor: &a}, nil, err
-	})
+	repeated, err := s.do(ctx, who, once, func() string { return a.ID },
+		func() (_ *store.Change, _ []event.Event, err error) {
+			a.Object, err = s.fresh(who.Tenant)
+			return &store.Change{Advisor: &a}, nil, err
+		})
 	if repeated != "" {
 		return s.Advisor(ctx, who, repeated)
 	}
@@ -87,7 +88,8 @@ func (s *Service) DeleteAdvisor(ctx context.Context, who Actor, id string, match
 		if err := match.check(&a.Object); err != nil {
 			return nil, nil, err
 		}
-		owned, err := s.store.ListInvestors(ctx, who.Tenant, store.InvestorFilter{AdvisorID: id, Presence: store.Either}, 0, 1)
+		owned, err := s.store.ListInvestors(ctx, who.Tenant,
+			store.InvestorFilter{AdvisorID: id, Presence: store.Either}, 0, 1)
 		if err != nil {
 			return nil, nil, err
 		}

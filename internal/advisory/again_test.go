@@ -20,7 +20,8 @@ func TestMatch(t *testing.T) {
 		version int64
 	}{
 		"UpdateAdvisor": {none, func(o *office, m advisory.Match) error {
-			_, err := o.UpdateAdvisor(ctx, o.firm, o.ann.Advisor, m, func(a *store.Advisor) error { a.Name = "Eve"; return nil })
+			_, err := o.UpdateAdvisor(ctx, o.firm, o.ann.Advisor, m,
+				func(a *store.Advisor) error { a.Name = "Eve"; return nil })
 			return err
 		}, 1},
 		"DeleteAdvisor": {none, func(o *office, m advisory.Match) error { return o.DeleteAdvisor(ctx, o.firm, o.bob.Advisor, m) }, 1},
@@ -33,7 +34,8 @@ func TestMatch(t *testing.T) {
 			_, err := o.RestoreInvestor(ctx, o.ann, o.john.ID, m, advisory.Once{})
 			return err
 		}, 2},
-		"DeleteInvestor": {softInvestor, func(o *office, m advisory.Match) error { return o.DeleteInvestor(ctx, o.ann, o.john.ID, m) }, 2},
+		"DeleteInvestor": {softInvestor,
+			func(o *office, m advisory.Match) error { return o.DeleteInvestor(ctx, o.ann, o.john.ID, m) }, 2},
 		"UpdateSession": {none, func(o *office, m advisory.Match) error {
 			_, err := o.UpdateSession(ctx, o.ann, o.plan.ID, m, retitle("Other"))
 			return err
@@ -47,7 +49,8 @@ func TestMatch(t *testing.T) {
 			_, err := o.RestoreSession(ctx, o.ann, o.done.ID, m, advisory.Once{})
 			return err
 		}, 3},
-		"DeleteSession": {softSessions, func(o *office, m advisory.Match) error { return o.DeleteSession(ctx, o.ann, o.done.ID, m) }, 3},
+		"DeleteSession": {softSessions,
+			func(o *office, m advisory.Match) error { return o.DeleteSession(ctx, o.ann, o.done.ID, m) }, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOffice(t, r)
@@ -55,7 +58,8 @@ func TestMatch(t *testing.T) {
 			var err error
 			triggered := o.news(func() { err = tt.call(o, func(int64) bool { return false }) })
 			if !errors.Is(err, store.ErrVersion) || len(triggered) != 0 {
-				t.Errorf("%s of another version = %v and events %v, want %v and none", name, err, triggered, store.ErrVersion)
+				t.Errorf("%s of another version = %v and events %v, want %v and none", name, err, triggered,
+					store.ErrVersion)
 			}
 			if err := tt.call(o, func(v int64) bool { return v == tt.version }); err != nil {
 				t.Errorf("%s of version %d = %v, want nil", name, tt.version, err)
@@ -122,7 +126,8 @@ func TestRepeatedRequest(t *testing.T) {
 			if len(triggered) != 0 {
 				t.Errorf("events = %v, want none", triggered)
 			}
-			if id, err := tt.call(o, o.ann, onceFor("k", "b")); !tt.byFirm && outcome(err) == string(advisory.RuleKeyReused) {
+			if id, err := tt.call(o, o.ann, onceFor("k", "b")); !tt.byFirm &&
+				outcome(err) == string(advisory.RuleKeyReused) {
 				t.Errorf("%s of another caller = %q, %v, want keys that do not meet", tt.name, id, err)
 			}
 			o.ok(tt.remove(o, first))
@@ -197,7 +202,8 @@ func TestRepeatedRequestBetween(t *testing.T) {
 			o := newOffice(t, r)
 			tt.prepare(o)
 			direct, late := *o, &lookedUp{Store: r.store}
-			o.rig = &rig{Service: advisory.New(advisory.Config{Engine: r.engine, Store: late, Now: r.clock}), store: r.store, engine: r.engine, now: r.clock()}
+			o.rig = &rig{Service: advisory.New(advisory.Config{Engine: r.engine, Store: late, Now: r.clock}),
+				store: r.store, engine: r.engine, now: r.clock()}
 			first, others := "", 0
 			late.other = func() {
 				others = len(direct.news(func() { first = must(tt.call(&direct, o.firm, onceFor("k", "a")))(t) }))

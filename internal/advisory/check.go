@@ -164,7 +164,8 @@ func checkEmail(v *event.Violations, s string) {
 	if s == "" {
 		return
 	}
-	if a, err := mail.ParseAddress(s); err != nil || a.Address != s || len(s) > MaxEmail || strings.ContainsFunc(s, disguises) {
+	if a, err := mail.ParseAddress(s); err != nil || a.Address != s || len(s) > MaxEmail ||
+		strings.ContainsFunc(s, disguises) {
 		v.Add("email", "must be an address like jane@example.com")
 	}
 }
@@ -176,7 +177,8 @@ func changedInvestor(a, b *store.Investor) []string {
 		name    string
 		differs bool
 	}{
-		{"advisor_id", a.AdvisorID != b.AdvisorID}, {"investor_type", a.Type != b.Type}, {"investor_name", a.Name != b.Name},
+		{"advisor_id", a.AdvisorID != b.AdvisorID}, {"investor_type", a.Type != b.Type}, {"investor_name",
+			a.Name != b.Name},
 		{"email", a.Email != b.Email}, {"country", a.Country != b.Country}, {"reference", a.Reference != b.Reference},
 	} {
 		if p.differs {

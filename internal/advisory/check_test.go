@@ -31,7 +31,8 @@ func TestLines(t *testing.T) {
 	r, _ := newPlatform(t)
 	o := newOffice(t, r)
 	for name, bad := range map[string]string{
-		"too long": strings.Repeat("ż", advisory.MaxName+1), "line feed": "a\nb", "tab": "a\tb", "NUL": "a\x00b", "C1": "a\u0085b",
+		"too long": strings.Repeat("ż",
+			advisory.MaxName+1), "line feed": "a\nb", "tab": "a\tb", "NUL": "a\x00b", "C1": "a\u0085b",
 		"line separator": "a\u2028b", "paragraph separator": "a\u2029b", "direction": "a\u202eb", "isolate": "a\u2066b", "not UTF-8": "a\xffb",
 	} {
 		triggered := o.news(func() {
@@ -39,7 +40,8 @@ func TestLines(t *testing.T) {
 			if got, want := fields(err), []string{"name"}; !slices.Equal(got, want) {
 				t.Errorf("CreateAdvisor(%s) = %v, want violations of %v", name, err, want)
 			}
-			_, err = o.UpdateInvestor(ctx, o.ann, o.john.ID, nil, func(i *store.Investor) error { i.Name, i.Reference = bad, bad; return nil })
+			_, err = o.UpdateInvestor(ctx, o.ann, o.john.ID, nil,
+				func(i *store.Investor) error { i.Name, i.Reference = bad, bad; return nil })
 			if got, want := fields(err), []string{"investor_name", "reference"}; !slices.Equal(got, want) {
 				t.Errorf("UpdateInvestor(%s) = %v, want violations of %v", name, err, want)
 			}
@@ -74,17 +76,21 @@ func TestViolations(t *testing.T) {
 		err  error
 		want []string
 	}{
-		"empty advisor":    {advisor(store.Advisor{}), []string{"name"}},
-		"blank advisor":    {advisor(store.Advisor{Name: " \t\n"}), []string{"name"}},
-		"advisor's email":  {advisor(store.Advisor{Name: "Eve", Email: "Eve <eve@example.com>"}), []string{"email"}},
-		"all of advisor":   {advisor(store.Advisor{Email: "@"}), []string{"name", "email"}},
-		"empty investor":   {investor(o.firm, store.Investor{}), []string{"advisor_id", "investor_type", "investor_name"}},
-		"own investor":     {investor(o.ann, store.Investor{}), []string{"investor_type", "investor_name"}},
-		"unknown advisor":  {investor(o.firm, with(func(i *store.Investor) { i.AdvisorID = o.john.ID })), []string{"advisor_id"}},
+		"empty advisor":   {advisor(store.Advisor{}), []string{"name"}},
+		"blank advisor":   {advisor(store.Advisor{Name: " \t\n"}), []string{"name"}},
+		"advisor's email": {advisor(store.Advisor{Name: "Eve", Email: "Eve <eve@example.com>"}), []string{"email"}},
+		"all of advisor":  {advisor(store.Advisor{Email: "@"}), []string{"name", "email"}},
+		"empty investor": {investor(o.firm, store.Investor{}),
+			[]string{"advisor_id", "investor_type", "investor_name"}},
+		"own investor": {investor(o.ann, store.Investor{}), []string{"investor_type", "investor_name"}},
+		"unknown advisor": {investor(o.firm, with(func(i *store.Investor) { i.AdvisorID = o.john.ID })),
+			[]string{"advisor_id"}},
 		"investor's email": {investor(o.firm, with(func(i *store.Investor) { i.Email = strings.Repeat("x", 250) + "@b.ch" })), []string{"email"}},
-		"hidden direction": {investor(o.firm, with(func(i *store.Investor) { i.Email = "a\u202e@b.ch" })), []string{"email"}},
-		"small country":    {investor(o.firm, with(func(i *store.Investor) { i.Country = "ch" })), []string{"country"}},
-		"long country":     {investor(o.firm, with(func(i *store.Investor) { i.Country = "CHE" })), []string{"country"}},
+		"hidden direction": {investor(o.firm, with(func(i *store.Investor) { i.Email = "a\u202e@b.ch" })),
+			[]string{"email"}},
+		"small country": {investor(o.firm, with(func(i *store.Investor) { i.Country = "ch" })), []string{"country"}},
+		"long country": {investor(o.firm, with(func(i *store.Investor) { i.Country = "CHE" })),
+			[]string{"country"}},
 		"one letter of two bytes": {investor(o.firm, with(func(i *store.Investor) { i.Country = "É" })),
 			[]string{"country"}},
 		"long reference": {investor(o.firm, with(func(i *store.Investor) { i.Reference = long[:advisory.MaxReference+1] })), []string{"reference"}},
@@ -93,7 +99,8 @@ func TestViolations(t *testing.T) {
 		"empty session":    {session(store.AdviceSession{}), []string{"title"}},
 		"unknown profile":  {session(store.AdviceSession{Title: "T", RiskProfile: "Growth"}), []string{"risk_profile"}},
 		"negative horizon": {session(store.AdviceSession{Title: "T", HorizonYears: -1}), []string{"horizon_years"}},
-		"all of session": {session(store.AdviceSession{Objective: long, RiskProfile: "x", HorizonYears: 101, Recommendation: "a\x00b"}),
+		"all of session": {session(store.AdviceSession{Objective: long, RiskProfile: "x", HorizonYears: 101,
+			Recommendation: "a\x00b"}),
 			[]string{"title", "objective", "risk_profile", "horizon_years", "recommendation"}},
 		"session's edit": {update(o, o.firm, func(i *store.Investor) error {
 			i.Type, i.Email = "dog", "x"
@@ -116,19 +123,23 @@ func TestLimitsAreTaken(t *testing.T) {
 	r, _ := newPlatform(t)
 	o := newOffice(t, r)
 	name := strings.Repeat("ż", advisory.MaxName)
-	a := must(o.CreateAdvisor(ctx, o.firm, store.Advisor{Name: " " + name + "\n", Email: " jane@example.com "}, advisory.Once{}))(t)
+	a := must(o.CreateAdvisor(ctx, o.firm, store.Advisor{Name: " " + name + "\n", Email: " jane@example.com "},
+		advisory.Once{}))(t)
 	if a.Name != name || a.Email != "jane@example.com" {
 		t.Errorf("CreateAdvisor = %+v, want it without the blanks", a)
 	}
 	i := must(o.CreateInvestor(ctx, o.firm, store.Investor{AdvisorID: a.ID, Type: "company", Name: name, Country: "CH",
-		Reference: strings.Repeat("ż", advisory.MaxReference), Email: strings.Repeat("x", 60) + "@" + strings.Repeat("y", advisory.MaxEmail-61)}, advisory.Once{}))(t)
-	if got := must(o.Investor(ctx, o.firm, i.ID, store.Present))(t); got.Num == 0 || got.Name != name || got.Email != i.Email || got.Reference != i.Reference {
+		Reference: strings.Repeat("ż", advisory.MaxReference), Email: strings.Repeat("x", 60) + "@" +
+			strings.Repeat("y", advisory.MaxEmail-61)}, advisory.Once{}))(t)
+	if got := must(o.Investor(ctx, o.firm, i.ID, store.Present))(t); got.Num == 0 || got.Name != name ||
+		got.Email != i.Email || got.Reference != i.Reference {
 		t.Errorf("Investor(%s) = %+v, want %+v", i.ID, got, i)
 	}
 	text := strings.Repeat("ż\r\n\t", advisory.MaxText/4)
 	for _, profile := range append(slices.Clone(advisory.RiskProfiles), "") {
-		x := must(o.CreateSession(ctx, o.firm, i.ID, store.AdviceSession{Title: name, Objective: text, RiskProfile: profile, HorizonYears: 100,
-			Recommendation: text}, advisory.Once{}))(t)
+		x := must(o.CreateSession(ctx, o.firm, i.ID,
+			store.AdviceSession{Title: name, Objective: text, RiskProfile: profile, HorizonYears: 100,
+				Recommendation: text}, advisory.Once{}))(t)
 		got := must(o.Session(ctx, o.firm, x.ID, store.Present))(t)
 		if x.Num = got.Num; got != x {
 			t.Errorf("Session(%s) = %+v, want %+v", x.ID, got, x)

@@ -162,7 +162,8 @@ func (c *tally) wantVersions(o *office, h *history) {
 	o.t.Helper()
 	john := h.investor[o.john.ID]
 	want := int64(1 + john.events["updated"] + john.events["soft_deleted"] + john.events["restored"])
-	if i, err := o.Investor(ctx, o.firm, o.john.ID, store.Either); err != nil || i.Version != want || i.Deleted() != john.soft {
+	if i, err := o.Investor(ctx, o.firm, o.john.ID, store.Either); err != nil || i.Version != want ||
+		i.Deleted() != john.soft {
 		o.t.Errorf("Investor(%s) = %+v, %v, want version %d and deleted %v", o.john.ID, i, err, want, john.soft)
 	}
 	for _, id := range c.ids {
@@ -174,9 +175,11 @@ func (c *tally) wantVersions(o *office, h *history) {
 			}
 			continue
 		}
-		want := int64(1 + c.done[[2]string{"filled in", id}] + x.events["completed"] + x.events["soft_deleted"] + x.events["restored"])
+		want := int64(1 + c.done[[2]string{"filled in",
+			id}] + x.events["completed"] + x.events["soft_deleted"] + x.events["restored"])
 		if err != nil || s.Version != want || s.Completed() != x.completed || s.Deleted() != x.soft {
-			o.t.Errorf("Session(%s) = %+v, %v, want version %d, completed %v, deleted %v", id, s, err, want, x.completed, x.soft)
+			o.t.Errorf("Session(%s) = %+v, %v, want version %d, completed %v, deleted %v", id, s, err, want,
+				x.completed, x.soft)
 		}
 	}
 }

@@ -34,8 +34,9 @@ func TestEventData(t *testing.T) {
 		var i store.Investor
 		var x store.AdviceSession
 		triggered := o.news(func() {
-			i = must(o.CreateInvestor(ctx, who, store.Investor{AdvisorID: o.ann.Advisor, Type: "company", Name: `<Doe> & "Söhne"`,
-				Email: "secret@example.com", Country: "CH", Reference: "secret-1"}, advisory.Once{}))(t)
+			i = must(o.CreateInvestor(ctx, who,
+				store.Investor{AdvisorID: o.ann.Advisor, Type: "company", Name: `<Doe> & "Söhne"`,
+					Email: "secret@example.com", Country: "CH", Reference: "secret-1"}, advisory.Once{}))(t)
 			must(o.UpdateInvestor(ctx, who, i.ID, nil, func(i *store.Investor) error {
 				i.Type, i.Name, i.Email, i.Country, i.Reference = "person", "secret name", "secret2@example.com", "DE", "secret-2"
 				return nil

@@ -52,7 +52,8 @@ func (s *Service) event(kind, object, objectOwner string, who Actor, data any) e
 	if data != nil {
 		raw = encode(data)
 	}
-	return event.Event{Type: kind, ObjectID: object, ObjectOwnerID: objectOwner, OwnerID: who.owner(), Time: s.now(), Data: raw}
+	return event.Event{Type: kind, ObjectID: object, ObjectOwnerID: objectOwner, OwnerID: who.owner(),
+		Time: s.now(), Data: raw}
 }
 
 // encode writes one of the structs above, which cannot fail.

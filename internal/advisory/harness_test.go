@@ -71,7 +71,8 @@ func mustStore(t testing.TB) store.Store {
 		s, err = sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "q.db"), Keyring: ring})
 	case "postgres":
 		var db *postgres.DB
-		if db, err = postgres.Open(t.Context(), postgres.Config{URL: pgtest.Shared(t).NewDatabase(t), Keyring: ring, Pool: 3}); err == nil {
+		if db, err = postgres.Open(t.Context(),
+			postgres.Config{URL: pgtest.Shared(t).NewDatabase(t), Keyring: ring, Pool: 3}); err == nil {
 			s, err = db, db.Join(t.Context())
 		}
 	default:
@@ -122,8 +123,9 @@ func (r *rig) firm(t fataler) advisory.Actor {
 	tenants.Unlock()
 	ctx := context.Background()
 	err := r.store.CreateTenant(ctx, store.Tenant{ID: id, Name: "Firm", CreatedAt: r.clock()})
-	w := &webhook.Webhook{ID: uuid.NewString(), Tenant: id, URL: "https://example.com/", Method: webhook.POST, EventTypes: []string{"**"},
-		Auth: webhook.Auth{Type: webhook.AuthNone}, Enabled: true, Timeout: time.Second, CreatedAt: r.clock(), UpdatedAt: r.clock()}
+	w := &webhook.Webhook{ID: uuid.NewString(), Tenant: id, URL: "https://example.com/", Method: webhook.POST,
+		EventTypes: []string{"**"},
+		Auth:       webhook.Auth{Type: webhook.AuthNone}, Enabled: true, Timeout: time.Second, CreatedAt: r.clock(), UpdatedAt: r.clock()}
 	if err == nil {
 		err = r.store.CreateWebhook(ctx, w)
 	}

@@ -59,14 +59,16 @@ func (s *Service) Investor(ctx context.Context, who Actor, id string, p store.Pr
 	switch {
 	case err != nil:
 		return store.Investor{}, err
-	case who.Advisor != "" && i.AdvisorID != who.Advisor, p == store.Present && i.Deleted(), p == store.Gone && !i.Deleted():
+	case who.Advisor != "" && i.AdvisorID != who.Advisor, p == store.Present && i.Deleted(), p == store.Gone &&
+		!i.Deleted():
 		return store.Investor{}, store.ErrNotFound
 	}
 	return i, nil
 }
 
 // Investors lists investors; an advisor sees only their own.
-func (s *Service) Investors(ctx context.Context, who Actor, f store.InvestorFilter, after int64, limit int) ([]store.Investor, error) {
+func (s *Service) Investors(ctx context.Context, who Actor, f store.InvestorFilter, after int64, limit int) (
+	[]store.Investor, error) {
 	if who.Advisor != "" {
 		if f.AdvisorID != "" && f.AdvisorID != who.Advisor {
 			return nil, nil
@@ -144,7 +146,8 @@ func (s *Service) SoftDeleteInvestor(ctx context.Context, who Actor, id string, 
 
 // RestoreInvestor shows a soft-deleted investor again, with its advice sessions but those that were soft-deleted by
 // themselves. It triggers qap.investor.updated, with deleted_at as what changed. Errors: store.ErrNotFound, *Error.
-func (s *Service) RestoreInvestor(ctx context.Context, who Actor, id string, match Match, once Once) (i store.Investor, err error) {
+func (s *Service) RestoreInvestor(ctx context.Context, who Actor, id string, match Match, once Once) (
+	i store.Investor, err error) {
 	repeated, err := s.do(ctx, who, once, func() string { return id }, func() (*store.Change, []event.Event, error) {
 		var err error
 		if i, err = s.Investor(ctx, who, id, store.Either); err != nil {
@@ -158,7 +161,8 @@ func (s *Service) RestoreInvestor(ctx context.Context, who Actor, id string, mat
 		}
 		i.Object = s.next(i.Object)
 		i.DeletedAt = time.Time{}
-		return &store.Change{Investor: &i}, []event.Event{s.investorEvent(investorUpdated, who, &i, changedData{Changed: []string{"deleted_at"}})}, nil
+		return &store.Change{Investor: &i}, []event.Event{s.investorEvent(investorUpdated, who, &i,
+			changedData{Changed: []string{"deleted_at"}})}, nil
 	})
 	if repeated != "" {
 		return s.Investor(ctx, who, repeated, store.Either)
@@ -174,7 +178,8 @@ func (s *Service) DeleteInvestor(ctx context.Context, who Actor, id string, matc
 }
 
 // deleteInvestor removes an investor that still is as wanted.
-func (s *Service) deleteInvestor(ctx context.Context, who Actor, id string, match Match, wanted func(*store.Investor) bool) error {
+func (s *Service) deleteInvestor(ctx context.Context, who Actor, id string, match Match,
+	wanted func(*store.Investor) bool) error {
 	_, err := s.do(ctx, who, Once{}, nil, func() (*store.Change, []event.Event, error) {
 		i, err := s.Investor(ctx, who, id, store.Either)
 		if err != nil {
@@ -187,7 +192,8 @@ func (s *Service) deleteInvestor(ctx context.Context, who Actor, id string, matc
 		if err != nil {
 			return nil, nil, err
 		}
-		c := &store.Change{Expect: []store.Expected{{Kind: store.KindInvestor, ID: id, Version: i.Version, Children: len(sessions)}}}
+		c := &store.Change{Expect: []store.Expected{{Kind: store.KindInvestor, ID: id, Version: i.Version,
+			Children: len(sessions)}}}
 		var evs []event.Event
 		for j := range sessions {
 			x := store.AdviceSession{Object: sessions[j], InvestorID: id}

@@ -42,7 +42,8 @@ type used struct {
 }
 
 func newModel(firm advisory.Actor) *model {
-	return &model{firm: firm, advisors: map[string]string{}, investors: map[string]*mInvestor{}, sessions: map[string]*mSession{}, keys: map[string]used{}}
+	return &model{firm: firm, advisors: map[string]string{}, investors: map[string]*mInvestor{},
+		sessions: map[string]*mSession{}, keys: map[string]used{}}
 }
 
 func owner(who advisory.Actor) string {

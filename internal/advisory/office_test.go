@@ -124,8 +124,10 @@ func newOffice(t *testing.T, r *rig) *office {
 	o := &office{rig: r, t: t, firm: r.firm(t)}
 	ann := must(r.CreateAdvisor(ctx, o.firm, store.Advisor{Name: "Ann"}, advisory.Once{}))(t)
 	bob := must(r.CreateAdvisor(ctx, o.firm, store.Advisor{Name: "Bob"}, advisory.Once{}))(t)
-	o.ann, o.bob = advisory.Actor{Tenant: o.firm.Tenant, Advisor: ann.ID}, advisory.Actor{Tenant: o.firm.Tenant, Advisor: bob.ID}
-	o.john = must(r.CreateInvestor(ctx, o.firm, store.Investor{AdvisorID: ann.ID, Type: "person", Name: "John Doe"}, advisory.Once{}))(t)
+	o.ann, o.bob = advisory.Actor{Tenant: o.firm.Tenant, Advisor: ann.ID}, advisory.Actor{Tenant: o.firm.Tenant,
+		Advisor: bob.ID}
+	o.john = must(r.CreateInvestor(ctx, o.firm, store.Investor{AdvisorID: ann.ID, Type: "person", Name: "John Doe"},
+		advisory.Once{}))(t)
 	o.plan = must(r.CreateSession(ctx, o.firm, o.john.ID, store.AdviceSession{Title: "Plan"}, advisory.Once{}))(t)
 	o.done = must(r.CreateSession(ctx, o.firm, o.john.ID, store.AdviceSession{Title: "Done"}, advisory.Once{}))(t)
 	o.done = must(r.CompleteSession(ctx, o.firm, o.done.ID, nil, advisory.Once{}))(t)
@@ -184,8 +186,9 @@ func (o *office) fill(investor store.Investor, n int) {
 	for i := range n {
 		g.Go(func() error {
 			now := o.clock()
-			x := store.AdviceSession{InvestorID: investor.ID, Title: fmt.Sprint("Session ", i), Object: store.Object{Tenant: o.firm.Tenant,
-				ID: uuid.NewString(), Version: 1, CreatedAt: now, UpdatedAt: now}}
+			x := store.AdviceSession{InvestorID: investor.ID, Title: fmt.Sprint("Session ", i),
+				Object: store.Object{Tenant: o.firm.Tenant,
+					ID: uuid.NewString(), Version: 1, CreatedAt: now, UpdatedAt: now}}
 			return o.engine.Change(ctx, o.firm.Tenant, &store.Change{Session: &x}, nil)
 		})
 	}

@@ -244,7 +244,8 @@ func TestPDFIsDeterministic(t *testing.T) {
 func TestPDFOfAnyStrings(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := func(label string) string {
-			return rapid.OneOf(rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) })).Draw(t, label)
+			return rapid.OneOf(rapid.String(),
+				rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) })).Draw(t, label)
 		}
 		d := &document{
 			ReportID: s("report"), Firm: s("firm"), Advisor: s("advisor"), InvestorType: s("type"), Investor: s("investor"),

@@ -87,14 +87,16 @@ func (x *machine) check(t *rapid.T) {
 	x.checked = len(x.m.events)
 	for id, i := range x.m.investors {
 		got, err := x.Investor(context.Background(), x.m.firm, id, store.Either)
-		if err != nil || got.AdvisorID != i.advisor || got.Name != i.name || got.Email != i.email || got.Version != i.version || !got.DeletedAt.Equal(i.deleted) {
+		if err != nil || got.AdvisorID != i.advisor || got.Name != i.name || got.Email != i.email ||
+			got.Version != i.version || !got.DeletedAt.Equal(i.deleted) {
 			t.Fatalf("Investor(%s) = %+v, %v, want %+v", id, got, err, i)
 		}
 	}
 	x.t = t
 	for id, s := range x.m.sessions {
 		got, err := x.Session(context.Background(), x.m.firm, id, store.Either)
-		if err != nil || got.InvestorID != s.investor || got.Title != s.title || got.Version != s.version || got.Completed() != s.completed || !got.DeletedAt.Equal(s.deleted) {
+		if err != nil || got.InvestorID != s.investor || got.Title != s.title || got.Version != s.version ||
+			got.Completed() != s.completed || !got.DeletedAt.Equal(s.deleted) {
 			t.Fatalf("Session(%s) = %+v, %v, want %+v", id, got, err, s)
 		}
 		want := ""

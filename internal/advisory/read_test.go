@@ -19,7 +19,8 @@ func TestSessionsGoWithTheirInvestor(t *testing.T) {
 	yes, no := true, false
 	want := func(when string, completed *bool, p store.Presence, titles ...string) {
 		t.Helper()
-		list, err := o.Sessions(ctx, o.ann, store.SessionFilter{InvestorID: o.john.ID, Completed: completed, Presence: p}, 0, 9)
+		list, err := o.Sessions(ctx, o.ann,
+			store.SessionFilter{InvestorID: o.john.ID, Completed: completed, Presence: p}, 0, 9)
 		var got []string
 		for _, x := range list {
 			got = append(got, x.Title)
@@ -38,7 +39,8 @@ func TestSessionsGoWithTheirInvestor(t *testing.T) {
 	softInvestor(o)
 	want("meanwhile", nil, store.Gone, "Plan", "Done", "Soft")
 	want("meanwhile", &no, store.Either, "Plan", "Soft")
-	if _, err := o.Sessions(ctx, o.ann, store.SessionFilter{InvestorID: o.john.ID}, 0, 9); !errors.Is(err, store.ErrNotFound) {
+	if _, err := o.Sessions(ctx, o.ann, store.SessionFilter{InvestorID: o.john.ID}, 0, 9); !errors.Is(err,
+		store.ErrNotFound) {
 		t.Errorf("Sessions(%d) meanwhile = %v, want %v", store.Present, err, store.ErrNotFound)
 	}
 	o.ok(restore(o, o.ann))
@@ -51,11 +53,14 @@ func TestReports(t *testing.T) {
 	r, _ := newPlatform(t)
 	o := newOffice(t, r)
 	made := must(o.CreateReport(ctx, o.ann, o.done.ID, advisory.Once{}))(t)
-	if got, err := o.Report(ctx, o.ann, o.done.ID, made.ID); err != nil || !bytes.HasPrefix(got.Content, []byte("%PDF-")) || got.Size != len(got.Content) ||
+	if got, err := o.Report(ctx, o.ann, o.done.ID, made.ID); err != nil ||
+		!bytes.HasPrefix(got.Content, []byte("%PDF-")) || got.Size != len(got.Content) ||
 		!bytes.Equal(got.Content, made.Content) || !got.CreatedAt.Equal(o.clock()) {
-		t.Errorf("Report(%s) = %d bytes of %d, %v, want the PDF that was made", made.ID, len(got.Content), got.Size, err)
+		t.Errorf("Report(%s) = %d bytes of %d, %v, want the PDF that was made", made.ID, len(got.Content),
+			got.Size, err)
 	}
-	if got, err := o.Reports(ctx, o.ann, o.done.ID, 0, 9); err != nil || len(got) != 1 || got[0].ID != made.ID || got[0].Size != made.Size || got[0].Content != nil {
+	if got, err := o.Reports(ctx, o.ann, o.done.ID, 0, 9); err != nil || len(got) != 1 || got[0].ID != made.ID ||
+		got[0].Size != made.Size || got[0].Content != nil {
 		t.Errorf("Reports(%s) = %v, %v, want one without its content", o.done.ID, got, err)
 	}
 	if _, err := o.Report(ctx, o.ann, o.plan.ID, made.ID); !errors.Is(err, store.ErrNotFound) {

@@ -68,7 +68,8 @@ func (s *Service) Report(ctx context.Context, who Actor, session, id string) (st
 }
 
 // Reports lists the reports of an advice session, without their content. Errors: store.ErrNotFound for the session.
-func (s *Service) Reports(ctx context.Context, who Actor, session string, after int64, limit int) ([]store.Report, error) {
+func (s *Service) Reports(ctx context.Context, who Actor, session string, after int64, limit int) (
+	[]store.Report, error) {
 	if _, err := s.Session(ctx, who, session, store.Present); err != nil {
 		return nil, err
 	}

@@ -28,14 +28,20 @@ func (e *Error) Error() string { return e.Message }
 func broken(r Rule, message string) error { return &Error{r, message} }
 
 var (
-	errCompleted    = broken(RuleCompleted, "The advice session is completed and cannot change any more. Create a new one.")
-	errNotCompleted = broken(RuleNotCompleted, "The advice session is not completed. Complete it, then ask for a report.")
-	errDeleted      = broken(RuleDeleted, "It is soft-deleted. Restore it first.")
-	errGoneWith     = broken(RuleDeleted, "Its investor is soft-deleted. Restore the investor first.")
-	errNotDeleted   = broken(RuleNotDeleted, "It is not soft-deleted; there is nothing to restore.")
-	errOwns         = broken(RuleOwnsInvestors, "The advisor has investors, soft-deleted ones included. Give them to another advisor or delete them first.")
-	errTooMany      = broken(RuleTooMany, "The investor has as many advice sessions as there can be. Delete old ones permanently.")
-	errKeyReused    = broken(RuleKeyReused, "The Idempotency-Key was used for another request. Use a new one for each request.")
-	errNotYours     = broken(RuleNotYours, "An advisor's API key is for that advisor's own investors. Use a key of the firm.")
-	errBusy         = broken(RuleBusy, "Others are changing this all the time. Try again.")
+	errCompleted = broken(RuleCompleted,
+		"The advice session is completed and cannot change any more. Create a new one.")
+	errNotCompleted = broken(RuleNotCompleted,
+		"The advice session is not completed. Complete it, then ask for a report.")
+	errDeleted    = broken(RuleDeleted, "It is soft-deleted. Restore it first.")
+	errGoneWith   = broken(RuleDeleted, "Its investor is soft-deleted. Restore the investor first.")
+	errNotDeleted = broken(RuleNotDeleted, "It is not soft-deleted; there is nothing to restore.")
+	errOwns       = broken(RuleOwnsInvestors,
+		"The advisor has investors, soft-deleted ones included. Give them to another advisor or delete them first.")
+	errTooMany = broken(RuleTooMany,
+		"The investor has as many advice sessions as there can be. Delete old ones permanently.")
+	errKeyReused = broken(RuleKeyReused,
+		"The Idempotency-Key was used for another request. Use a new one for each request.")
+	errNotYours = broken(RuleNotYours,
+		"An advisor's API key is for that advisor's own investors. Use a key of the firm.")
+	errBusy = broken(RuleBusy, "Others are changing this all the time. Try again.")
 )

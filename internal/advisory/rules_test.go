@@ -69,7 +69,8 @@ func renameAdvisor(o *office, who advisory.Actor) error {
 }
 
 func createInvestor(o *office, who advisory.Actor, advisor string) error {
-	_, err := o.CreateInvestor(ctx, who, store.Investor{AdvisorID: advisor, Type: "company", Name: "Doe AG"}, advisory.Once{})
+	_, err := o.CreateInvestor(ctx, who, store.Investor{AdvisorID: advisor, Type: "company", Name: "Doe AG"},
+		advisory.Once{})
 	return err
 }
 
@@ -81,26 +82,42 @@ var broken = []struct {
 	want    advisory.Rule
 }{
 	{"complete twice", none, func(o *office) error { return complete(o, o.firm, o.done.ID) }, advisory.RuleCompleted},
-	{"fill in a completed session", none, func(o *office) error { return fillIn(o, o.ann, o.done.ID) }, advisory.RuleCompleted},
-	{"report of an open session", none, func(o *office) error { return report(o, o.firm, o.plan.ID) }, advisory.RuleNotCompleted},
+	{"fill in a completed session", none, func(o *office) error { return fillIn(o, o.ann, o.done.ID) },
+		advisory.RuleCompleted},
+	{"report of an open session", none, func(o *office) error { return report(o, o.firm, o.plan.ID) },
+		advisory.RuleNotCompleted},
 
-	{"update a deleted investor", softInvestor, func(o *office) error { return update(o, o.firm, renameInvestor("Joe")) }, advisory.RuleDeleted},
-	{"soft-delete an investor twice", softInvestor, func(o *office) error { return o.SoftDeleteInvestor(ctx, o.ann, o.john.ID, nil) }, advisory.RuleDeleted},
-	{"session of a deleted investor", softInvestor, func(o *office) error { return createSession(o, o.firm) }, advisory.RuleDeleted},
-	{"fill in a deleted session", softSessions, func(o *office) error { return fillIn(o, o.firm, o.plan.ID) }, advisory.RuleDeleted},
-	{"complete a deleted session", softSessions, func(o *office) error { return complete(o, o.firm, o.plan.ID) }, advisory.RuleDeleted},
-	{"soft-delete a session twice", softSessions, func(o *office) error { return o.SoftDeleteSession(ctx, o.firm, o.plan.ID, nil) }, advisory.RuleDeleted},
-	{"report of a deleted session", softSessions, func(o *office) error { return report(o, o.firm, o.done.ID) }, advisory.RuleDeleted},
-	{"fill in, investor deleted", softInvestor, func(o *office) error { return fillIn(o, o.firm, o.plan.ID) }, advisory.RuleDeleted},
-	{"complete, investor deleted", softInvestor, func(o *office) error { return complete(o, o.firm, o.plan.ID) }, advisory.RuleDeleted},
-	{"soft-delete, investor deleted", softInvestor, func(o *office) error { return o.SoftDeleteSession(ctx, o.firm, o.plan.ID, nil) }, advisory.RuleDeleted},
-	{"report, investor deleted", softInvestor, func(o *office) error { return report(o, o.firm, o.done.ID) }, advisory.RuleDeleted},
+	{"update a deleted investor", softInvestor,
+		func(o *office) error { return update(o, o.firm, renameInvestor("Joe")) }, advisory.RuleDeleted},
+	{"soft-delete an investor twice", softInvestor,
+		func(o *office) error { return o.SoftDeleteInvestor(ctx, o.ann, o.john.ID, nil) }, advisory.RuleDeleted},
+	{"session of a deleted investor", softInvestor, func(o *office) error { return createSession(o, o.firm) },
+		advisory.RuleDeleted},
+	{"fill in a deleted session", softSessions, func(o *office) error { return fillIn(o, o.firm, o.plan.ID) },
+		advisory.RuleDeleted},
+	{"complete a deleted session", softSessions, func(o *office) error { return complete(o, o.firm, o.plan.ID) },
+		advisory.RuleDeleted},
+	{"soft-delete a session twice", softSessions,
+		func(o *office) error { return o.SoftDeleteSession(ctx, o.firm, o.plan.ID, nil) }, advisory.RuleDeleted},
+	{"report of a deleted session", softSessions, func(o *office) error { return report(o, o.firm, o.done.ID) },
+		advisory.RuleDeleted},
+	{"fill in, investor deleted", softInvestor, func(o *office) error { return fillIn(o, o.firm, o.plan.ID) },
+		advisory.RuleDeleted},
+	{"complete, investor deleted", softInvestor, func(o *office) error { return complete(o, o.firm, o.plan.ID) },
+		advisory.RuleDeleted},
+	{"soft-delete, investor deleted", softInvestor,
+		func(o *office) error { return o.SoftDeleteSession(ctx, o.firm, o.plan.ID, nil) }, advisory.RuleDeleted},
+	{"report, investor deleted", softInvestor, func(o *office) error { return report(o, o.firm, o.done.ID) },
+		advisory.RuleDeleted},
 	{"restore a session, investor deleted", func(o *office) { softSessions(o); softInvestor(o) },
 		func(o *office) error { return restoreSession(o, o.firm, o.plan.ID) }, advisory.RuleDeleted},
 
-	{"restore an investor that is there", none, func(o *office) error { return restore(o, o.ann) }, advisory.RuleNotDeleted},
-	{"restore a session that is there", none, func(o *office) error { return restoreSession(o, o.ann, o.plan.ID) }, advisory.RuleNotDeleted},
-	{"delete an advisor with an investor", none, func(o *office) error { return o.DeleteAdvisor(ctx, o.firm, o.ann.Advisor, nil) }, advisory.RuleOwnsInvestors},
+	{"restore an investor that is there", none, func(o *office) error { return restore(o, o.ann) },
+		advisory.RuleNotDeleted},
+	{"restore a session that is there", none, func(o *office) error { return restoreSession(o, o.ann, o.plan.ID) },
+		advisory.RuleNotDeleted},
+	{"delete an advisor with an investor", none,
+		func(o *office) error { return o.DeleteAdvisor(ctx, o.firm, o.ann.Advisor, nil) }, advisory.RuleOwnsInvestors},
 	{"delete an advisor with a deleted investor", softInvestor,
 		func(o *office) error { return o.DeleteAdvisor(ctx, o.firm, o.ann.Advisor, nil) }, advisory.RuleOwnsInvestors},
 	{"one session too many", func(o *office) { o.fill(o.john, advisory.MaxSessions-2) },
@@ -110,15 +127,21 @@ var broken = []struct {
 	{"one key for two requests", func(o *office) {
 		must(o.CreateAdvisor(ctx, o.firm, store.Advisor{Name: "Eve"}, onceFor("k", "Eve")))(o.t)
 	}, func(o *office) error {
-		_, err := o.CreateInvestor(ctx, o.firm, store.Investor{AdvisorID: o.ann.Advisor, Type: "person", Name: "Joe"}, onceFor("k", "Joe"))
+		_, err := o.CreateInvestor(ctx, o.firm, store.Investor{AdvisorID: o.ann.Advisor, Type: "person", Name: "Joe"},
+			onceFor("k", "Joe"))
 		return err
 	}, advisory.RuleKeyReused},
 
-	{"an advisor makes an advisor", none, func(o *office) error { return createAdvisor(o, o.ann) }, advisory.RuleNotYours},
-	{"an advisor changes themselves", none, func(o *office) error { return renameAdvisor(o, o.ann) }, advisory.RuleNotYours},
-	{"an advisor deletes an advisor", none, func(o *office) error { return o.DeleteAdvisor(ctx, o.ann, o.bob.Advisor, nil) }, advisory.RuleNotYours},
-	{"an advisor makes another's investor", none, func(o *office) error { return createInvestor(o, o.ann, o.bob.Advisor) }, advisory.RuleNotYours},
-	{"an advisor gives an investor away", none, func(o *office) error { return update(o, o.ann, moveTo(o.bob.Advisor)) }, advisory.RuleNotYours},
+	{"an advisor makes an advisor", none, func(o *office) error { return createAdvisor(o, o.ann) },
+		advisory.RuleNotYours},
+	{"an advisor changes themselves", none, func(o *office) error { return renameAdvisor(o, o.ann) },
+		advisory.RuleNotYours},
+	{"an advisor deletes an advisor", none,
+		func(o *office) error { return o.DeleteAdvisor(ctx, o.ann, o.bob.Advisor, nil) }, advisory.RuleNotYours},
+	{"an advisor makes another's investor", none,
+		func(o *office) error { return createInvestor(o, o.ann, o.bob.Advisor) }, advisory.RuleNotYours},
+	{"an advisor gives an investor away", none,
+		func(o *office) error { return update(o, o.ann, moveTo(o.bob.Advisor)) }, advisory.RuleNotYours},
 	{"others all the time", none, func(o *office) error {
 		_, err := o.through(overtaken{}).UpdateInvestor(ctx, o.firm, o.john.ID, nil, renameInvestor("Joe"))
 		return err
@@ -155,7 +178,8 @@ func TestRules(t *testing.T) {
 			reached[e.Rule] = true
 		})
 	}
-	for _, rule := range []advisory.Rule{advisory.RuleCompleted, advisory.RuleNotCompleted, advisory.RuleDeleted, advisory.RuleNotDeleted,
+	for _, rule := range []advisory.Rule{advisory.RuleCompleted, advisory.RuleNotCompleted, advisory.RuleDeleted,
+		advisory.RuleNotDeleted,
 		advisory.RuleOwnsInvestors, advisory.RuleTooMany, advisory.RuleKeyReused, advisory.RuleNotYours, advisory.RuleBusy} {
 		if !reached[rule] {
 			t.Errorf("calls that break rule %s = 0, want some", rule)
@@ -171,8 +195,12 @@ func TestStrangersFindNothing(t *testing.T) {
 	o.ok(o.SoftDeleteSession(ctx, o.firm, softened.ID, nil))
 	made := must(o.CreateReport(ctx, o.firm, o.done.ID, advisory.Once{}))(t)
 	calls := map[string]func(advisory.Actor) error{
-		"Advisor":            func(w advisory.Actor) error { _, err := o.Advisor(ctx, w, o.ann.Advisor); return err },
-		"Investor":           func(w advisory.Actor) error { _, err := o.Investor(ctx, w, o.john.ID, store.Either); return err },
+		"Advisor": func(w advisory.Actor) error { _, err := o.Advisor(ctx, w, o.ann.Advisor); return err },
+		"Investor": func(w advisory.Actor) error {
+			_,
+				err := o.Investor(ctx, w, o.john.ID, store.Either)
+			return err
+		},
 		"UpdateInvestor":     func(w advisory.Actor) error { return update(o, w, renameInvestor("Joe")) },
 		"SoftDeleteInvestor": func(w advisory.Actor) error { return o.SoftDeleteInvestor(ctx, w, o.john.ID, nil) },
 		"RestoreInvestor":    func(w advisory.Actor) error { return restore(o, w) },
@@ -181,7 +209,11 @@ func TestStrangersFindNothing(t *testing.T) {
 			_, err := o.Sessions(ctx, w, store.SessionFilter{InvestorID: o.john.ID}, 0, 9)
 			return err
 		},
-		"Session":           func(w advisory.Actor) error { _, err := o.Session(ctx, w, o.plan.ID, store.Either); return err },
+		"Session": func(w advisory.Actor) error {
+			_,
+				err := o.Session(ctx, w, o.plan.ID, store.Either)
+			return err
+		},
 		"CreateSession":     func(w advisory.Actor) error { return createSession(o, w) },
 		"UpdateSession":     func(w advisory.Actor) error { return fillIn(o, w, o.plan.ID) },
 		"CompleteSession":   func(w advisory.Actor) error { return complete(o, w, o.plan.ID) },
@@ -189,11 +221,16 @@ func TestStrangersFindNothing(t *testing.T) {
 		"RestoreSession":    func(w advisory.Actor) error { return restoreSession(o, w, softened.ID) },
 		"DeleteSession":     func(w advisory.Actor) error { return o.DeleteSession(ctx, w, o.plan.ID, nil) },
 		"CreateReport":      func(w advisory.Actor) error { return report(o, w, o.done.ID) },
-		"Report":            func(w advisory.Actor) error { _, err := o.Report(ctx, w, o.done.ID, made.ID); return err },
-		"Reports":           func(w advisory.Actor) error { _, err := o.Reports(ctx, w, o.done.ID, 0, 9); return err },
+		"Report": func(w advisory.Actor) error {
+			_,
+				err := o.Report(ctx, w, o.done.ID, made.ID)
+			return err
+		},
+		"Reports": func(w advisory.Actor) error { _, err := o.Reports(ctx, w, o.done.ID, 0, 9); return err },
 	}
 	for name, call := range calls {
-		for _, who := range []advisory.Actor{o.bob, other.firm, other.ann, {Tenant: other.firm.Tenant, Advisor: o.ann.Advisor}} {
+		for _, who := range []advisory.Actor{o.bob, other.firm, other.ann,
+			{Tenant: other.firm.Tenant, Advisor: o.ann.Advisor}} {
 			var err error
 			triggered := o.news(func() { err = call(who) })
 			if !errors.Is(err, store.ErrNotFound) || len(triggered) != 0 {
@@ -207,7 +244,8 @@ func TestStrangersFindNothing(t *testing.T) {
 			t.Errorf("Investors(%v) = %v, %v, want none", who, list, err)
 		}
 	}
-	if list, err := o.Investors(ctx, o.ann, store.InvestorFilter{}, 0, 9); err != nil || len(list) != 1 || list[0].ID != o.john.ID {
+	if list, err := o.Investors(ctx, o.ann, store.InvestorFilter{}, 0, 9); err != nil || len(list) != 1 ||
+		list[0].ID != o.john.ID {
 		t.Errorf("Investors(%v) = %v, %v, want %s", o.ann, list, err, o.john.ID)
 	}
 	ids := func(who advisory.Actor, after int64) (ids []string) {

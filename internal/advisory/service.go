@@ -124,7 +124,8 @@ type plan func() (*store.Change, []event.Event, error)
 
 // do commits what p plans, and plans again when another change came between. repeated is the ID of the object that an
 // earlier request with the same key made or changed; then nothing was done.
-func (s *Service) do(ctx context.Context, who Actor, once Once, object func() string, p plan) (repeated string, err error) {
+func (s *Service) do(ctx context.Context, who Actor, once Once, object func() string, p plan) (
+	repeated string, err error) {
 	for range tries {
 		if repeated, err := s.repeated(ctx, who, once); err != nil || repeated != "" {
 			return repeated, err
@@ -141,7 +142,8 @@ func (s *Service) do(ctx context.Context, who Actor, once Once, object func() st
 			return "", nil
 		}
 		if once.Key != "" {
-			c.Key = &store.IdempotencyKey{Caller: who.caller(), Key: once.Key, Request: once.Request, ObjectID: object(), CreatedAt: s.now()}
+			c.Key = &store.IdempotencyKey{Caller: who.caller(), Key: once.Key, Request: once.Request,
+				ObjectID: object(), CreatedAt: s.now()}
 		}
 		if err := s.engine.Change(ctx, who.Tenant, c, evs); !errors.Is(err, store.ErrVersion) {
 			return "", err

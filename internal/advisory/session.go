@@ -11,7 +11,8 @@ import (
 
 // CreateSession makes an advice session of an investor. Of in, the properties are taken. It triggers
 // qap.investor.advice.created. Errors: store.ErrNotFound for the investor, event.Violations, *Error.
-func (s *Service) CreateSession(ctx context.Context, who Actor, investor string, in store.AdviceSession, once Once) (store.AdviceSession, error) {
+func (s *Service) CreateSession(ctx context.Context, who Actor, investor string, in store.AdviceSession, once Once) (
+	store.AdviceSession, error) {
 	tidySession(&in)
 	if err := checkSession(&in); err != nil {
 		return store.AdviceSession{}, err
@@ -48,7 +49,8 @@ func (s *Service) Session(ctx context.Context, who Actor, id string, p store.Pre
 	return x, err
 }
 
-func (s *Service) session(ctx context.Context, who Actor, id string, p store.Presence) (x store.AdviceSession, i store.Investor, err error) {
+func (s *Service) session(ctx context.Context, who Actor, id string, p store.Presence) (
+	x store.AdviceSession, i store.Investor, err error) {
 	if x, err = s.store.SessionByID(ctx, who.Tenant, id); err != nil {
 		return x, i, err
 	}
@@ -64,7 +66,8 @@ func (s *Service) session(ctx context.Context, who Actor, id string, p store.Pre
 
 // Sessions lists an investor's advice sessions; all those of a soft-deleted investor are soft-deleted. Errors:
 // store.ErrNotFound for the investor.
-func (s *Service) Sessions(ctx context.Context, who Actor, f store.SessionFilter, after int64, limit int) ([]store.AdviceSession, error) {
+func (s *Service) Sessions(ctx context.Context, who Actor, f store.SessionFilter, after int64, limit int) (
+	[]store.AdviceSession, error) {
 	p := store.Present
 	if f.Presence != store.Present {
 		p = store.Either
@@ -80,7 +83,8 @@ func (s *Service) Sessions(ctx context.Context, who Actor, f store.SessionFilter
 }
 
 // open finds an advice session to change, with its investor.
-func (s *Service) open(ctx context.Context, who Actor, id string, match Match) (store.AdviceSession, store.Investor, error) {
+func (s *Service) open(ctx context.Context, who Actor, id string, match Match) (
+	store.AdviceSession, store.Investor, error) {
 	x, i, err := s.session(ctx, who, id, store.Either)
 	switch {
 	case err != nil:
@@ -120,7 +124,8 @@ func (s *Service) UpdateSession(ctx context.Context, who Actor, id string, match
 
 // CompleteSession completes an advice session, once. It triggers qap.investor.advice.completed. Errors:
 // store.ErrNotFound, store.ErrVersion when match says no, *Error.
-func (s *Service) CompleteSession(ctx context.Context, who Actor, id string, match Match, once Once) (x store.AdviceSession, err error) {
+func (s *Service) CompleteSession(ctx context.Context, who Actor, id string, match Match, once Once) (
+	x store.AdviceSession, err error) {
 	repeated, err := s.do(ctx, who, once, func() string { return id }, func() (*store.Change, []event.Event, error) {
 		var i store.Investor
 		var err error
@@ -160,7 +165,8 @@ func (s *Service) SoftDeleteSession(ctx context.Context, who Actor, id string, m
 // RestoreSession shows a soft-deleted advice session again. There is no event type for that, and a receiver that
 // dropped the session has to learn of it; so it triggers qap.investor.updated of the investor, with advice_sessions as
 // what changed and the session's ID. Errors: store.ErrNotFound, store.ErrVersion when match says no, *Error.
-func (s *Service) RestoreSession(ctx context.Context, who Actor, id string, match Match, once Once) (x store.AdviceSession, err error) {
+func (s *Service) RestoreSession(ctx context.Context, who Actor, id string, match Match, once Once) (
+	x store.AdviceSession, err error) {
 	repeated, err := s.do(ctx, who, once, func() string { return id }, func() (*store.Change, []event.Event, error) {
 		var i store.Investor
 		var err error
@@ -188,7 +194,8 @@ func (s *Service) DeleteSession(ctx context.Context, who Actor, id string, match
 }
 
 // deleteSession removes a session that still is as wanted.
-func (s *Service) deleteSession(ctx context.Context, who Actor, id string, match Match, wanted func(*store.AdviceSession) bool) error {
+func (s *Service) deleteSession(ctx context.Context, who Actor, id string, match Match,
+	wanted func(*store.AdviceSession) bool) error {
 	_, err := s.do(ctx, who, Once{}, nil, func() (*store.Change, []event.Event, error) {
 		x, i, err := s.session(ctx, who, id, store.Either)
 		if err != nil {

@@ -23,7 +23,8 @@ func (r *rig) everyOperation(f func(method, path string)) {
 	var doc struct {
 		Paths map[string]map[string]json.RawMessage `json:"paths"`
 	}
-	if err := json.Unmarshal([]byte(r.must(200, "", "GET", "/openapi.json", "").body), &doc); err != nil || len(doc.Paths) < 20 {
+	if err := json.Unmarshal([]byte(r.must(200, "", "GET", "/openapi.json", "").body), &doc); err != nil ||
+		len(doc.Paths) < 20 {
 		r.t.Fatalf("the document has %d paths, %v", len(doc.Paths), err)
 	}
 	for path, methods := range doc.Paths {
@@ -50,7 +51,8 @@ func TestEndedAccess(t *testing.T) {
 	r.keys["by link"] = r.must(201, "link", "POST", "/v1/sign-in", "").str("key")
 	r.link("unopened", "signed", `{"role":"admin"}`)
 	r.keys["child signed"] = r.must(201, "child", "POST", "/v1/sign-in", "").str("key")
-	away := r.must(201, admin, "POST", "/v1/api-keys", `{"role":"admin","networks":["198.51.100.0/24","2001:db8::/32"]}`)
+	away := r.must(201, admin, "POST", "/v1/api-keys",
+		`{"role":"admin","networks":["198.51.100.0/24","2001:db8::/32"]}`)
 	r.keys["from elsewhere"] = away.str("key")
 	plain, over := NewAPIKey("default", store.Admin, "", time.Now().Add(-2*time.Hour))
 	over.ExpiresAt = time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
@@ -66,7 +68,8 @@ func TestEndedAccess(t *testing.T) {
 	r.everyOperation(func(method, path string) {
 		ops++
 		r.remote = fmt.Sprintf("10.0.0.%d:1", ops) // what fails is limited by address
-		for who, want := range map[string]int{"root": 401, "child": 401, "signed": 401, "by link": 401, "child signed": 401, "unopened": 401,
+		for who, want := range map[string]int{"root": 401, "child": 401, "signed": 401, "by link": 401,
+			"child signed": 401, "unopened": 401,
 			"over": 401, "from elsewhere": 403} {
 			if p := r.call(who, method, path, ""); p.code != want {
 				t.Errorf("%s %s with the key %q = %d, want %d", method, path, who, p.code, want)
@@ -94,7 +97,8 @@ func TestNetworks(t *testing.T) {
 			t.Errorf("a key of %v, %v is good from %q: %t, want %t", n, err, remote, !want, want)
 		}
 	}
-	for _, bad := range []string{"", "x", "192.0.2.0/33", "::ffff:192.0.2.0/120", "fe80::1%eth0", "192.0.2.0/24,10.0.0.0/8"} {
+	for _, bad := range []string{"", "x", "192.0.2.0/33", "::ffff:192.0.2.0/120", "fe80::1%eth0",
+		"192.0.2.0/24,10.0.0.0/8"} {
 		if n, err := parseNetworks([]string{bad}); err == nil {
 			t.Errorf("parseNetworks(%q) = %v, want an error", bad, n)
 		}
@@ -112,7 +116,8 @@ func TestMintedKeysStayWithin(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ends := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
-	made := r.must(201, admin, "POST", "/v1/api-keys", fmt.Sprintf(`{"role":"admin","expires_at":%q,"networks":["192.0.2.0/24"]}`, ends.Format(time.RFC3339)))
+	made := r.must(201, admin, "POST", "/v1/api-keys",
+		fmt.Sprintf(`{"role":"admin","expires_at":%q,"networks":["192.0.2.0/24"]}`, ends.Format(time.RFC3339)))
 	r.keys["tight"] = made.str("key") // httptest's requests come from 192.0.2.1
 
 	for body, want := range map[string]string{
@@ -125,12 +130,14 @@ func TestMintedKeysStayWithin(t *testing.T) {
 		`{"role":"viewer","networks":["192.0.0.0/16"]}`:                           "networks",
 		`{"role":"viewer","networks":["no"],"expires_at":"2999-01-01T00:00:00Z"}`: "expires_at networks",
 	} {
-		if p := r.must(422, "tight", "POST", "/v1/api-keys", body); strings.Join(strings.Fields(p.locations()), " ") != want {
+		if p := r.must(422, "tight", "POST", "/v1/api-keys", body); strings.Join(strings.Fields(p.locations()),
+			" ") != want {
 			t.Errorf("POST %s is refused for %q, want %q", body, p.locations(), want)
 		}
 	}
 	p := r.must(201, "tight", "POST", "/v1/api-keys", `{"role":"viewer"}`)
-	if p.str("expires_at") != event.FormatTime(ends) || fmt.Sprint(p.json["networks"]) != "[192.0.2.0/24]" || p.str("made_by") != made.str("id") {
+	if p.str("expires_at") != event.FormatTime(ends) || fmt.Sprint(p.json["networks"]) != "[192.0.2.0/24]" ||
+		p.str("made_by") != made.str("id") {
 		t.Errorf("a key made with one that ends = %s, want its end, its networks and its maker", p.body)
 	}
 	for who, body := range map[string]string{"signed": `{"role":"admin","expires_in":"24h","signed_in_for":"168h"}`} {
@@ -138,7 +145,8 @@ func TestMintedKeysStayWithin(t *testing.T) {
 		r.link("its link", who, body)
 		s := r.must(201, "its link", "POST", "/v1/sign-in", "")
 		if s.str("expires_at") != event.FormatTime(ends) {
-			t.Errorf("the sign-in by a link of a sign-in of a key that ends at %s ends at %s", event.FormatTime(ends), s.str("expires_at"))
+			t.Errorf("the sign-in by a link of a sign-in of a key that ends at %s ends at %s", event.FormatTime(ends),
+				s.str("expires_at"))
 		}
 		r.keys["second"] = s.str("key")
 	}
@@ -151,8 +159,10 @@ func TestMintedKeysStayWithin(t *testing.T) {
 		r.must(403, who, "POST", "/v1/api-keys", `{"role":"admin"}`)
 		r.must(403, who, "PATCH", "/v1/api-keys/"+made.str("id"), `{"networks":null,"expires_at":null}`)
 	}
-	p = r.must(200, "tight", "PATCH", "/v1/api-keys/"+made.str("id"), `{"networks":null,"expires_at":null,"name":"mine"}`)
-	if p.str("expires_at") != event.FormatTime(ends) || fmt.Sprint(p.json["networks"]) != "[192.0.2.0/24]" || p.str("name") != "mine" {
+	p = r.must(200, "tight", "PATCH", "/v1/api-keys/"+made.str("id"),
+		`{"networks":null,"expires_at":null,"name":"mine"}`)
+	if p.str("expires_at") != event.FormatTime(ends) || fmt.Sprint(p.json["networks"]) != "[192.0.2.0/24]" ||
+		p.str("name") != "mine" {
 		t.Errorf("a key that widens itself = %s, want it as tight as it was", p.body)
 	}
 	r.must(422, "tight", "PATCH", "/v1/api-keys/"+made.str("id"), `{"role":"operator"}`)
@@ -171,12 +181,14 @@ func TestFreshOperator(t *testing.T) {
 	if p.str("expires_at") != "" {
 		t.Errorf("a key made by an operator who signed in = %s, want it without an end", p.body)
 	}
-	h, err := New(Config{Engine: r.engine, Store: r.store, Guard: fakeGuard{}, Now: func() time.Time { return time.Now().Add(freshSignIn + time.Second) }})
+	h, err := New(Config{Engine: r.engine, Store: r.store, Guard: fakeGuard{},
+		Now: func() time.Time { return time.Now().Add(freshSignIn + time.Second) }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.h = h
-	if p := r.must(403, "signed", "POST", "/v1/api-keys", `{"role":"admin"}`); !strings.Contains(p.body, "sign in anew") {
+	if p := r.must(403, "signed", "POST", "/v1/api-keys", `{"role":"admin"}`); !strings.Contains(p.body,
+		"sign in anew") {
 		t.Errorf("later = %s, want what to do", p.body)
 	}
 	r.must(201, operator, "POST", "/v1/api-keys", `{"role":"admin"}`)
@@ -326,7 +338,8 @@ func TestMintingWhileEnded(t *testing.T) {
 func TestEndedOnEveryNode(t *testing.T) {
 	t.Parallel()
 	if keyLife+keyCheck > time.Second {
-		t.Errorf("what was looked up is believed for %v and streams look every %v: together over a second", keyLife, keyCheck)
+		t.Errorf("what was looked up is believed for %v and streams look every %v: together over a second",
+			keyLife, keyCheck)
 	}
 	r := newRig(t)
 	var ahead atomic.Int64
@@ -372,9 +385,10 @@ func TestEndedWithClockSetBack(t *testing.T) {
 	var back atomic.Uint64
 	other := &rig{t: t, store: r.store, engine: r.engine, log: r.log, keys: r.keys}
 	var err error
-	other.h, err = New(Config{Engine: r.engine, Store: r.store, Guard: fakeGuard{}, Version: "test", Now: func() time.Time {
-		return setBack(time.Now().Add(time.Duration(ahead.Load())), back.Load())
-	}})
+	other.h, err = New(Config{Engine: r.engine, Store: r.store, Guard: fakeGuard{}, Version: "test",
+		Now: func() time.Time {
+			return setBack(time.Now().Add(time.Duration(ahead.Load())), back.Load())
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -444,7 +458,8 @@ func TestKeysPageByPage(t *testing.T) {
 			r.must(400, admin, "GET", "/v1/api-keys?cursor="+next, "")
 		}
 		if len(seen) != own+tenants || operators != own {
-			t.Errorf("with pages of %d there are %d keys, %d of them operators', want %d and %d", limit, len(seen), operators,
+			t.Errorf("with pages of %d there are %d keys, %d of them operators', want %d and %d", limit,
+				len(seen), operators,
 				own+tenants, own)
 		}
 	}

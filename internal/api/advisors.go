@@ -10,7 +10,8 @@ import (
 )
 
 func viewAdvisor(x *store.Advisor) client.Advisor {
-	return client.Advisor{ID: x.ID, Name: x.Name, Email: x.Email, CreatedAt: client.At(x.CreatedAt), UpdatedAt: client.At(x.UpdatedAt)}
+	return client.Advisor{ID: x.ID, Name: x.Name, Email: x.Email, CreatedAt: client.At(x.CreatedAt),
+		UpdatedAt: client.At(x.UpdatedAt)}
 }
 
 func mergeAdvisor(x *store.Advisor, raw []byte) error {
@@ -66,9 +67,10 @@ func (a *api) createAdvisor(ctx context.Context, in *createInput) (*objectOutput
 
 func (a *api) listAdvisors(ctx context.Context, in *pageInput) (*output[client.Page[client.Advisor]], error) {
 	who := actor(ctx)
-	return listObjects(in.Paging, listHash("advisors", who.Tenant, in.Paging), func(after int64, limit int) ([]store.Advisor, error) {
-		return a.advisory.Advisors(ctx, who, after, limit)
-	}, func(x *store.Advisor) int64 { return x.Num }, viewAdvisor)
+	return listObjects(in.Paging, listHash("advisors", who.Tenant, in.Paging),
+		func(after int64, limit int) ([]store.Advisor, error) {
+			return a.advisory.Advisors(ctx, who, after, limit)
+		}, func(x *store.Advisor) int64 { return x.Num }, viewAdvisor)
 }
 
 func (a *api) getAdvisor(ctx context.Context, in *byID) (*objectOutput[client.Advisor], error) {

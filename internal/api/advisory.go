@@ -91,7 +91,8 @@ func madeObject[T any](view T, version int64, location string) *objectOutput[T] 
 }
 
 // listObjects reads a page and one more, and shows it. filter identifies the list.
-func listObjects[O, V any](p client.Paging, filter uint32, read func(after int64, limit int) ([]O, error), num func(*O) int64, view func(*O) V) (*output[client.Page[V]], error) {
+func listObjects[O, V any](p client.Paging, filter uint32, read func(after int64, limit int) (
+	[]O, error), num func(*O) int64, view func(*O) V) (*output[client.Page[V]], error) {
 	from, err := decodeCursor(filter, p.Cursor)
 	if err != nil {
 		return nil, err

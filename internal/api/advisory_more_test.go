@@ -43,7 +43,8 @@ func TestIdempotency(t *testing.T) {
 		first := f.must(op.code, who, "POST", op.path, op.body, key...)
 		before := len(f.events())
 		again := f.must(op.code, who, "POST", op.path, op.body, key...)
-		if h := "ETag"; first.body != again.body || first.header.Get(h) != again.header.Get(h) || first.header.Get("Location") != again.header.Get("Location") {
+		if h := "ETag"; first.body != again.body || first.header.Get(h) != again.header.Get(h) ||
+			first.header.Get("Location") != again.header.Get("Location") {
 			t.Errorf("POST %s again = %v %s, want %v %s", op.path, again.header, again.body, first.header, first.body)
 		}
 		for _, p := range []reply{
@@ -89,7 +90,8 @@ func TestIdempotency(t *testing.T) {
 	f.must(404, ann, "POST", "/v1/investors", jane, "Idempotency-Key", "then")
 
 	f.must(201, ann, "POST", "/v1/investors", jane, "Idempotency-Key", strings.Repeat("k", 255))
-	if p := f.must(422, ann, "POST", "/v1/investors", jane, "Idempotency-Key", strings.Repeat("k", 256)); p.locations() != "header.Idempotency-Key" {
+	if p := f.must(422, ann, "POST", "/v1/investors", jane, "Idempotency-Key",
+		strings.Repeat("k", 256)); p.locations() != "header.Idempotency-Key" {
 		t.Errorf("a key of 256 characters is refused at %q, want header.Idempotency-Key", p.locations())
 	}
 }
@@ -123,7 +125,8 @@ func TestAdvisoryMergePatch(t *testing.T) {
 			t.Errorf("GET %s after a refusal = %s, want %s", c.path, got.body, was.body)
 		}
 	}
-	for path, fields := range map[string]string{"/v1/advisors": "name", "/v1/investors": "advisor_id investor_type investor_name", investor + "/advice-sessions": "title"} {
+	for path, fields := range map[string]string{"/v1/advisors": "name",
+		"/v1/investors": "advisor_id investor_type investor_name", investor + "/advice-sessions": "title"} {
 		if p := f.must(422, admin, "POST", path, `{}`); p.locations() != fields {
 			t.Errorf("POST %s {}: violations at %q, want %q", path, p.locations(), fields)
 		}
@@ -132,7 +135,8 @@ func TestAdvisoryMergePatch(t *testing.T) {
 		}
 	}
 	most := strings.Repeat("é", 20000)
-	f.must(200, ann, "PATCH", session, `{"objective":"`+most+`","recommendation":"`+most+`"}`, "Content-Type", "application/merge-patch+json")
+	f.must(200, ann, "PATCH", session, `{"objective":"`+most+`","recommendation":"`+most+`"}`, "Content-Type",
+		"application/merge-patch+json")
 	f.must(200, admin, "PATCH", investor, `{"advisor_id":"`+f.ids[bob]+`"}`)
 	f.must(404, ann, "GET", investor, "")
 	f.must(200, bob, "GET", investor, "")
@@ -142,7 +146,8 @@ func TestAdvisoryMergePatch(t *testing.T) {
 		if path != advisor {
 			all = "/v1/investors"
 		}
-		for _, bad := range []string{``, `{`, `[]`, `null`, `"x"`, `{}{}`, "{\"name\":\"\xff\"}", strings.Repeat(`{"a":`, 5000), strings.Repeat("[", 17) + strings.Repeat("]", 17)} {
+		for _, bad := range []string{``, `{`, `[]`, `null`, `"x"`, `{}{}`, "{\"name\":\"\xff\"}",
+			strings.Repeat(`{"a":`, 5000), strings.Repeat("[", 17) + strings.Repeat("]", 17)} {
 			f.must(400, admin, "PATCH", path, bad)
 			f.must(400, admin, "POST", all, bad)
 			f.must(400, admin, "POST", investor+"/advice-sessions", bad)
@@ -311,7 +316,8 @@ func TestAdvisoryNotServed(t *testing.T) {
 			continue
 		}
 		for m := range strings.FieldsSeq(methods) {
-			f.must(404, admin, strings.ToUpper(m), strings.NewReplacer("{id}", "x", "{report}", "y").Replace(path), `{}`)
+			f.must(404, admin, strings.ToUpper(m),
+				strings.NewReplacer("{id}", "x", "{report}", "y").Replace(path), `{}`)
 		}
 		if strings.Contains(doc, `"`+path+`"`) {
 			t.Errorf("the document has %s, want nothing of the platform", path)
@@ -323,7 +329,8 @@ func TestAdvisoryNotServed(t *testing.T) {
 }
 
 func advisoryPath(path string) bool {
-	return strings.HasPrefix(path, "/v1/advisors") || strings.HasPrefix(path, "/v1/investors") || strings.HasPrefix(path, "/v1/advice-sessions")
+	return strings.HasPrefix(path, "/v1/advisors") || strings.HasPrefix(path, "/v1/investors") ||
+		strings.HasPrefix(path, "/v1/advice-sessions")
 }
 
 // TestAdvisoryLog looks for an investor's data in the log.
@@ -370,14 +377,16 @@ func TestAdvisoryHostile(t *testing.T) {
 			id   string
 			code int
 		}{
-			{strings.Repeat("x", 300), 422}, {strings.Repeat("%00", 65), 400}, {"%00", 400}, {"%FF%FE", 400}, {"..", 400}, {"%E2%80%AE", 404}, {"..%2F..", 400}, {"'%20OR%201=1--", 404},
+			{strings.Repeat("x", 300), 422}, {strings.Repeat("%00", 65), 400}, {"%00", 400}, {"%FF%FE", 400}, {"..",
+				400}, {"%E2%80%AE", 404}, {"..%2F..", 400}, {"'%20OR%201=1--", 404},
 		} {
 			for m := range strings.FieldsSeq(methods) {
 				body := ""
 				if m == "patch" || m == "post" && !bodiless(path) {
 					body = `{"title":"x"}`
 				}
-				f.must(c.code, admin, strings.ToUpper(m), strings.NewReplacer("{id}", c.id, "{report}", c.id).Replace(path), body)
+				f.must(c.code, admin, strings.ToUpper(m),
+					strings.NewReplacer("{id}", c.id, "{report}", c.id).Replace(path), body)
 			}
 		}
 		for _, q := range []string{"?tenant=%00", "?nope=1"} {

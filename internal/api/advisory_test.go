@@ -31,7 +31,8 @@ func newFirm(t testing.TB) *firm {
 	f := &firm{newRig(t), map[string]string{}}
 	for _, name := range []string{ann, bob} {
 		f.ids[name] = f.must(201, admin, "POST", "/v1/advisors", `{"name":"`+name+`"}`).str("id")
-		f.keys[name] = f.must(201, admin, "POST", "/v1/api-keys", `{"role":"advisor","advisor_id":"`+f.ids[name]+`"}`).str("key")
+		f.keys[name] = f.must(201, admin, "POST", "/v1/api-keys",
+			`{"role":"advisor","advisor_id":"`+f.ids[name]+`"}`).str("key")
 	}
 	return f
 }
@@ -77,42 +78,53 @@ func (f *firm) events() []map[string]any {
 func TestAdvisoryLife(t *testing.T) {
 	t.Parallel()
 	f := newFirm(t)
-	i := f.must(201, ann, "POST", "/v1/investors", `{"investor_type":"person","investor_name":" Jane Doe ","email":"jane@example.com","country":"CH","reference":"C-1"}`)
+	i := f.must(201, ann, "POST", "/v1/investors",
+		`{"investor_type":"person","investor_name":" Jane Doe ","email":"jane@example.com","country":"CH","reference":"C-1"}`)
 	investor, iid := i.header.Get("Location"), i.str("id")
-	if investor != "/v1/investors/"+iid || i.header.Get("ETag") != `"1"` || i.str("investor_name") != "Jane Doe" || i.str("advisor_id") != f.ids[ann] {
+	if investor != "/v1/investors/"+iid || i.header.Get("ETag") != `"1"` || i.str("investor_name") != "Jane Doe" ||
+		i.str("advisor_id") != f.ids[ann] {
 		t.Errorf("POST /v1/investors = %v %s, want a trimmed name, the advisor, Location and ETag", i.header, i.body)
 	}
-	if got := f.must(200, viewer, "GET", investor, ""); got.body != i.body || got.header.Get("ETag") != `"1"` || got.header.Values("Location") != nil {
+	if got := f.must(200, viewer, "GET", investor, ""); got.body != i.body || got.header.Get("ETag") != `"1"` ||
+		got.header.Values("Location") != nil {
 		t.Errorf("GET %s = %v %s, want as created %s", investor, got.header, got.body, i.body)
 	}
 	p := f.must(200, admin, "PATCH", investor, `{"investor_name":"Jane Roe","email":null}`)
-	if _, has := p.json["email"]; has || p.str("investor_name") != "Jane Roe" || p.str("country") != "CH" || p.header.Get("ETag") != `"2"` {
-		t.Errorf("PATCH %s = %s %s, want a new name, no email, the same country and \"2\"", investor, p.header.Get("ETag"), p.body)
+	if _, has := p.json["email"]; has || p.str("investor_name") != "Jane Roe" || p.str("country") != "CH" ||
+		p.header.Get("ETag") != `"2"` {
+		t.Errorf("PATCH %s = %s %s, want a new name, no email, the same country and \"2\"", investor,
+			p.header.Get("ETag"), p.body)
 	}
-	if same := f.must(200, admin, "PATCH", investor, `{"investor_name":"Jane Roe"}`); same.body != p.body || same.header.Get("ETag") != `"2"` {
+	if same := f.must(200, admin, "PATCH", investor, `{"investor_name":"Jane Roe"}`); same.body != p.body ||
+		same.header.Get("ETag") != `"2"` {
 		t.Errorf("PATCH %s without a difference = %s, want %s", investor, same.body, p.body)
 	}
 
 	s := f.must(201, ann, "POST", investor+"/advice-sessions", `{"title":"Pension","horizon_years":10}`)
 	session, sid := s.header.Get("Location"), s.str("id")
-	if session != "/v1/advice-sessions/"+sid || s.header.Get("ETag") != `"1"` || s.str("status") != "open" || s.str("investor_id") != iid {
+	if session != "/v1/advice-sessions/"+sid || s.header.Get("ETag") != `"1"` || s.str("status") != "open" ||
+		s.str("investor_id") != iid {
 		t.Errorf("POST advice-sessions = %v %s, want an open one with Location and ETag", s.header, s.body)
 	}
 	f.must(200, ann, "PATCH", session, `{"objective":"Sleep\nwell","risk_profile":"balanced","recommendation":"Bonds","horizon_years":null}`)
 	c := f.must(200, ann, "POST", session+"/complete", "")
-	if c.str("status") != "completed" || c.str("completed_at") == "" || c.str("risk_profile") != "balanced" || c.json["horizon_years"] != nil || c.header.Get("ETag") != `"3"` {
+	if c.str("status") != "completed" || c.str("completed_at") == "" || c.str("risk_profile") != "balanced" ||
+		c.json["horizon_years"] != nil || c.header.Get("ETag") != `"3"` {
 		t.Errorf("complete = %s %s, want completed, \"3\", no horizon", c.header.Get("ETag"), c.body)
 	}
 	rep := f.must(201, ann, "POST", session+"/reports", "")
-	if rep.header.Get("Location") != rep.str("url") || rep.str("content_type") != "application/pdf" || rep.str("advice_session_id") != sid {
+	if rep.header.Get("Location") != rep.str("url") || rep.str("content_type") != "application/pdf" ||
+		rep.str("advice_session_id") != sid {
 		t.Errorf("POST reports = %v %s, want Location as url and a PDF", rep.header, rep.body)
 	}
 	pdf := f.must(200, viewer, "GET", rep.str("url"), "")
-	if ct, cd := pdf.header.Get("Content-Type"), pdf.header.Get("Content-Disposition"); ct != "application/pdf" || cd != `attachment; filename="report-`+rep.str("id")+`.pdf"` {
+	if ct, cd := pdf.header.Get("Content-Type"), pdf.header.Get("Content-Disposition"); ct != "application/pdf" ||
+		cd != `attachment; filename="report-`+rep.str("id")+`.pdf"` {
 		t.Errorf("GET report is %s, %s, want a PDF to download", ct, cd)
 	}
 	if !strings.HasPrefix(pdf.body, "%PDF-") || rep.json["size"] != float64(len(pdf.body)) {
-		t.Errorf("GET report = %d bytes that begin with %.8q, want %v of a PDF", len(pdf.body), pdf.body, rep.json["size"])
+		t.Errorf("GET report = %d bytes that begin with %.8q, want %v of a PDF", len(pdf.body), pdf.body,
+			rep.json["size"])
 	}
 
 	f.must(204, ann, "DELETE", session, "")
@@ -122,7 +134,8 @@ func TestAdvisoryLife(t *testing.T) {
 	if got := f.must(200, ann, "GET", session+"?deleted=true", ""); got.str("deleted_at") == "" {
 		t.Errorf("GET %s?deleted=true = %s, want its deleted_at", session, got.body)
 	}
-	if got := f.must(200, ann, "POST", session+"/restore", ""); got.str("deleted_at") != "" || got.str("status") != "completed" {
+	if got := f.must(200, ann, "POST", session+"/restore", ""); got.str("deleted_at") != "" ||
+		got.str("status") != "completed" {
 		t.Errorf("restore = %s, want it as before", got.body)
 	}
 	f.must(204, admin, "DELETE", investor, "")
@@ -171,7 +184,8 @@ func TestAdvisoryEvents(t *testing.T) {
 	for n, w := range want {
 		e := f.must(200, viewer, "GET", "/v1/events/"+events[n]["id"].(string), "")
 		got := fmt.Sprint(e.str("type"), e.str("object_id"), e.str("object_owner_id"), e.str("owner_id"))
-		if s := fmt.Sprint("qap.investor."+w.kind, w.object, own[w.object], w.owner); got != s || !strings.Contains(e.body, `"data":`+w.data) {
+		if s := fmt.Sprint("qap.investor."+w.kind, w.object, own[w.object], w.owner); got != s ||
+			!strings.Contains(e.body, `"data":`+w.data) {
 			t.Errorf("event %d = %s, want %s with data %s", n, e.body, s, w.data)
 		}
 	}
@@ -185,12 +199,14 @@ func TestAdvisoryRules(t *testing.T) {
 	orphan := f.completed()
 	f.deleted("/v1/investors/" + f.must(200, ann, "GET", orphan, "").str("investor_id"))
 	f.must(200, admin, "PATCH", live, `{"reference":"x"}`)
-	f.must(201, admin, "POST", "/v1/investors", `{"investor_type":"person","investor_name":"J","advisor_id":"`+f.ids[bob]+`"}`, "Idempotency-Key", "used")
+	f.must(201, admin, "POST", "/v1/investors",
+		`{"investor_type":"person","investor_name":"J","advisor_id":"`+f.ids[bob]+`"}`, "Idempotency-Key", "used")
 	full := f.investor()
 	b := &store.Batch{}
 	for n := range advisory.MaxSessions {
 		now := time.Now().UTC().Truncate(time.Millisecond)
-		x := store.AdviceSession{Object: store.Object{Tenant: "default", ID: fmt.Sprintf("0190a5d2-7c1e-7f3a-9a52-%012d", n), Version: 1, CreatedAt: now, UpdatedAt: now},
+		x := store.AdviceSession{Object: store.Object{Tenant: "default",
+			ID: fmt.Sprintf("0190a5d2-7c1e-7f3a-9a52-%012d", n), Version: 1, CreatedAt: now, UpdatedAt: now},
 			InvestorID: full[len("/v1/investors/"):], Title: "t"}
 		b.Submissions = append(b.Submissions, &store.Submission{Tenant: "default", Change: &store.Change{Session: &x}})
 	}
@@ -234,7 +250,8 @@ func TestAdvisoryRules(t *testing.T) {
 			f.engine.fail = store.ErrVersion
 		}
 		p := f.must(code, c.who, c.method, c.path, c.body, "Idempotency-Key", "used")
-		if d := p.str("detail"); p.str("rule") != string(c.rule) || !strings.HasSuffix(d, ".") || d[0] < 'A' || d[0] > 'Z' {
+		if d := p.str("detail"); p.str("rule") != string(c.rule) || !strings.HasSuffix(d, ".") || d[0] < 'A' ||
+			d[0] > 'Z' {
 			t.Errorf("%s %s = %s, want the rule %s and a sentence", c.method, c.path, p.body, c.rule)
 		}
 		seen[p.str("rule")] = true
@@ -278,7 +295,8 @@ func TestAdvisoryIfMatch(t *testing.T) {
 		path := op.path()
 		was := read(path)
 		tag := was.header.Get("ETag")
-		for _, bad := range []string{`"99"`, `W/` + tag, strings.Trim(tag, `"`), `"`, `""`, `"*"`, "garbage", ",", "W/*"} {
+		for _, bad := range []string{`"99"`, `W/` + tag, strings.Trim(tag, `"`), `"`, `""`, `"*"`, "garbage",
+			",", "W/*"} {
 			f.must(412, admin, op.method, path+op.suffix, op.body, "If-Match", bad)
 		}
 		f.must(422, admin, op.method, path+op.suffix, op.body, "If-Match", strings.Repeat("x", 257))
@@ -288,7 +306,8 @@ func TestAdvisoryIfMatch(t *testing.T) {
 		for _, good := range []string{tag, "*", `"99", ` + tag} {
 			p := f.call(admin, op.method, path+op.suffix, op.body, "If-Match", good)
 			if p.code != 200 && p.code != 204 || p.header.Get("ETag") == tag {
-				t.Errorf("%s %s with If-Match %s = %d %s, want success and another ETag", op.method, path+op.suffix, good, p.code, p.body)
+				t.Errorf("%s %s with If-Match %s = %d %s, want success and another ETag", op.method, path+op.suffix,
+					good, p.code, p.body)
 			}
 			path = op.path()
 		}
@@ -341,7 +360,8 @@ func TestAdvisoryRoles(t *testing.T) {
 		path        func() string
 		body, codes string
 	}{
-		"POST /v1/advisors":                       {at("/v1/advisors"), `{"name":"x"}`, "403 403 201 403 403 201 201 401"},
+		"POST /v1/advisors": {at("/v1/advisors"), `{"name":"x"}`,
+			"403 403 201 403 403 201 201 401"},
 		"GET /v1/advisors":                        {at("/v1/advisors"), "", read},
 		"GET " + one:                              {at("/v1/advisors/" + f.ids[ann]), "", readOne},
 		"PATCH " + one:                            {at("/v1/advisors/" + f.ids[ann]), `{"email":"a@example.com"}`, firmOnly},
@@ -375,7 +395,8 @@ func TestAdvisoryRoles(t *testing.T) {
 		var got []string
 		for _, caller := range who {
 			path := c.path()
-			p := f.call(caller, method, path, c.body, strings.Fields(map[string]string{operator: TenantHeader + " default"}[caller])...)
+			p := f.call(caller, method, path, c.body,
+				strings.Fields(map[string]string{operator: TenantHeader + " default"}[caller])...)
 			if got = append(got, strconv.Itoa(p.code)); p.code >= 400 {
 				f.isProblem(p)
 			}

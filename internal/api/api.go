@@ -202,8 +202,9 @@ func documentConfig() huma.Config {
 		},
 	}
 	return huma.Config{
-		OpenAPI:                      doc,
-		Formats:                      map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		OpenAPI: doc,
+		Formats: map[string]huma.Format{"application/json": huma.DefaultJSONFormat,
+			"json": huma.DefaultJSONFormat},
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{ownProblems},
@@ -263,7 +264,8 @@ func plain(u *url.URL) bool {
 			return false
 		}
 	}
-	return !strings.Contains(u.Path, "//") && !strings.Contains(u.Path+"/", "/./") && !strings.Contains(u.Path+"/", "/../")
+	return !strings.Contains(u.Path, "//") && !strings.Contains(u.Path+"/", "/./") &&
+		!strings.Contains(u.Path+"/", "/../")
 }
 
 // route calls the operation, or answers 404 and 405 as problem documents.

@@ -41,7 +41,8 @@ func TestPublish(t *testing.T) {
 	if first.body != again.body {
 		t.Errorf("the second publish = %s, want as the first %s", again.body, first.body)
 	}
-	if c := r.must(409, admin, "POST", "/v1/events", strings.Replace(given, "i1", "i2", 1)); !strings.Contains(c.body, id) {
+	if c := r.must(409, admin, "POST", "/v1/events",
+		strings.Replace(given, "i1", "i2", 1)); !strings.Contains(c.body, id) {
 		t.Errorf("conflict = %s, want the event named", c.body)
 	}
 	b := r.must(202, publisher, "POST", "/v1/events/batch", `{"events":[`+eventBody+`,`+eventBody+`]}`)
@@ -156,7 +157,8 @@ func TestEveryRefusalIsAProblem(t *testing.T) {
 	r.must(401, admin, "GET", "/v1/events", "", "Authorization", "Bearer two")
 	r.must(404, admin, "GET", "/v1/nothing", "")
 	r.must(404, "", "GET", "/nothing", "")
-	if p := r.must(405, admin, "DELETE", "/v1/events", ""); !strings.Contains(p.header.Get("Allow"), "POST") || !strings.Contains(p.header.Get("Allow"), "GET") {
+	if p := r.must(405, admin, "DELETE", "/v1/events", ""); !strings.Contains(p.header.Get("Allow"), "POST") ||
+		!strings.Contains(p.header.Get("Allow"), "GET") {
 		t.Errorf("405 allows %q, want GET and POST", p.header.Get("Allow"))
 	}
 	r.must(405, "", "POST", "/docs", "")
@@ -165,8 +167,10 @@ func TestEveryRefusalIsAProblem(t *testing.T) {
 		many = append(many, fmt.Sprintf("X-H-%d", i), "v")
 	}
 	r.must(431, admin, "GET", "/v1/events", "", many...)
-	for _, q := range []string{"limit=0", "limit=201", "limit=x", "unknown=1", "since=yesterday", "event_type=qap.nothing.*"} {
-		if p := r.must(422, viewer, "GET", "/v1/events?"+q, ""); !strings.HasPrefix(p.locations(), "query.") || strings.Contains(p.body, `"value"`) {
+	for _, q := range []string{"limit=0", "limit=201", "limit=x", "unknown=1", "since=yesterday",
+		"event_type=qap.nothing.*"} {
+		if p := r.must(422, viewer, "GET", "/v1/events?"+q, ""); !strings.HasPrefix(p.locations(), "query.") ||
+			strings.Contains(p.body, `"value"`) {
 			t.Errorf("%s = %s, want a violation of the parameter without its value", q, p.body)
 		}
 	}
@@ -174,7 +178,8 @@ func TestEveryRefusalIsAProblem(t *testing.T) {
 	for _, path := range []string{"/v1/events", "/v1/deliveries", "/v1/webhooks"} {
 		r.must(400, viewer, "GET", path+"?cursor=AAAA", "")
 	}
-	for _, path := range []string{"/v1/events/x", "/v1/events/0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44", "/v1/deliveries/x", "/v1/deliveries/d_0000000000000001_1", "/v1/webhooks/x"} {
+	for _, path := range []string{"/v1/events/x", "/v1/events/0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44", "/v1/deliveries/x",
+		"/v1/deliveries/d_0000000000000001_1", "/v1/webhooks/x"} {
 		r.must(404, viewer, "GET", path, "")
 	}
 }
@@ -200,8 +205,10 @@ func TestPagesOfALongTimeAgo(t *testing.T) {
 		ahead.Store(int64(2 * time.Hour)) // by now, all are older than an hour
 		second := r.must(200, viewer, "GET", path+"?since=1h&limit=1&cursor="+first.str("next"), "")
 		third := r.must(200, viewer, "GET", path+"?since=1h&limit=1&cursor="+second.str("next"), "")
-		if len(third.items()) != 1 || third.json["next"] != nil || first.str("since") == "" || first.str("since") != third.str("since") {
-			t.Errorf("%s: the last of three pages is %s, want one of all that there was, since %s", path, third.body, first.str("since"))
+		if len(third.items()) != 1 || third.json["next"] != nil || first.str("since") == "" ||
+			first.str("since") != third.str("since") {
+			t.Errorf("%s: the last of three pages is %s, want one of all that there was, since %s", path, third.body,
+				first.str("since"))
 		}
 		r.must(400, viewer, "GET", path+"?since=2h&limit=1&cursor="+first.str("next"), "") // another filter
 		if n := len(r.must(200, viewer, "GET", path+"?since=1h", "").items()); n != 0 {
@@ -251,7 +258,8 @@ func TestPages(t *testing.T) {
 	for range 5 {
 		r.must(202, publisher, "POST", "/v1/events", eventBody)
 	}
-	for path, want := range map[string]int{"/v1/events?event_type=qap.investor.*": 5, "/v1/deliveries?status=waiting": 15, "/v1/webhooks?": 3} {
+	for path, want := range map[string]int{"/v1/events?event_type=qap.investor.*": 5,
+		"/v1/deliveries?status=waiting": 15, "/v1/webhooks?": 3} {
 		seen, next := map[any]bool{}, ""
 		for page := 0; page == 0 || next != ""; page++ {
 			target := path + "&limit=2"
@@ -394,7 +402,9 @@ var calls = map[string]string{
 
 // bodiless tells whether a POST to the path has no body.
 func bodiless(path string) bool {
-	return path != "/v1/deliveries/retry" && slices.Contains([]string{"retry", "complete", "restore", "reports", "sign-in"}, path[strings.LastIndexByte(path, '/')+1:])
+	return path != "/v1/deliveries/retry" &&
+		slices.Contains([]string{"retry", "complete", "restore", "reports", "sign-in"},
+			path[strings.LastIndexByte(path, '/')+1:])
 }
 
 func TestOpenAPI(t *testing.T) {
@@ -409,7 +419,8 @@ func TestOpenAPI(t *testing.T) {
 	}
 	want, err := os.ReadFile(golden)
 	if err != nil || !bytes.Equal(want, []byte(p.body)) {
-		t.Errorf("/openapi.json is not %s (%v); if the change is wanted, run go test ./internal/api -update", golden, err)
+		t.Errorf("/openapi.json is not %s (%v); if the change is wanted, run go test ./internal/api -update",
+			golden, err)
 	}
 	var doc struct {
 		OpenAPI    string
@@ -434,8 +445,9 @@ func TestOpenAPI(t *testing.T) {
 	if len(doc.Paths) != len(calls) {
 		t.Errorf("the document has %d paths, want %d", len(doc.Paths), len(calls))
 	}
-	for name, field := range map[string]string{"WebhookPatch": "signing_key", "NewWebhook": "auth", "StoredEvent": "object_id",
-		"NewAPIKey": "networks", "LiveAttempt": "status", "InvestorPatch": "email"} {
+	for name, field := range map[string]string{"WebhookPatch": "signing_key", "NewWebhook": "auth",
+		"StoredEvent": "object_id",
+		"NewAPIKey":   "networks", "LiveAttempt": "status", "InvestorPatch": "email"} {
 		schema, _ := doc.Components.Schemas[name].(map[string]any)
 		if properties, _ := schema["properties"].(map[string]any); properties[field] == nil {
 			t.Errorf("schema %s lacks %s", name, field)

@@ -82,8 +82,9 @@ func errForbidden(role store.Role, may []store.Role) error {
 		names = append(names, string(r))
 	}
 	slices.Sort(names)
-	return newProblem(http.StatusForbidden, "An API key of the role "+string(role)+" may not do this; it takes the role "+
-		strings.Join(names, " or ")+".")
+	return newProblem(http.StatusForbidden,
+		"An API key of the role "+string(role)+" may not do this; it takes the role "+
+			strings.Join(names, " or ")+".")
 }
 
 // authenticate finds out who calls, and for which tenant. It writes to c.
@@ -121,7 +122,8 @@ func (a *api) admit(ctx context.Context, c *caller, text, remote string, opens b
 	case key.Expired(a.now()):
 		return errUnauthorized("The time of this API key, sign-in or link is over.")
 	case !key.goodFrom(remote):
-		return newProblem(http.StatusForbidden, "This API key is not good from the address that the request comes from.")
+		return newProblem(http.StatusForbidden,
+			"This API key is not good from the address that the request comes from.")
 	case key.Kind == store.KindLink && !opens:
 		return errUnauthorized("A link's token is good for signing in only.")
 	}
@@ -159,7 +161,8 @@ func tenantOf(r *http.Request) (string, error) {
 	}
 	q := r.URL.Query().Get("tenant")
 	if want != "" && q != "" && want != q {
-		return "", newProblem(http.StatusBadRequest, "The header "+TenantHeader+" and the parameter tenant name different tenants.")
+		return "", newProblem(http.StatusBadRequest,
+			"The header "+TenantHeader+" and the parameter tenant name different tenants.")
 	}
 	return cmp.Or(q, want), nil
 }

@@ -78,7 +78,8 @@ func (h *holding) readBody(r *http.Request, b []byte, limit int64) ([]byte, erro
 		case err == io.EOF:
 			return b, checkStart(b)
 		case err != nil:
-			return b, newProblem(http.StatusBadRequest, "The request's body did not arrive whole.").with("Connection", "close")
+			return b, newProblem(http.StatusBadRequest,
+				"The request's body did not arrive whole.").with("Connection", "close")
 		}
 	}
 }
@@ -91,7 +92,8 @@ func checkForm(r *http.Request) error {
 	}
 	for _, coding := range r.Header["Content-Encoding"] {
 		if coding != "" && !strings.EqualFold(coding, "identity") {
-			return newProblem(http.StatusUnsupportedMediaType, "The request's body has a Content-Encoding. Send it as it is.").
+			return newProblem(http.StatusUnsupportedMediaType,
+				"The request's body has a Content-Encoding. Send it as it is.").
 				with("Accept-Encoding", "identity").with("Connection", "close")
 		}
 	}
@@ -101,7 +103,8 @@ func checkForm(r *http.Request) error {
 	}
 	kind, _, err := mime.ParseMediaType(types[0])
 	if err != nil || len(types) > 1 || kind != "application/json" && !strings.HasSuffix(kind, "+json") {
-		return newProblem(http.StatusUnsupportedMediaType, "The request's body is not said to be JSON. Send Content-Type: application/json.").
+		return newProblem(http.StatusUnsupportedMediaType,
+			"The request's body is not said to be JSON. Send Content-Type: application/json.").
 			with("Accept", "application/json").with("Connection", "close")
 	}
 	return nil

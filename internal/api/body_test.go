@@ -81,10 +81,12 @@ func TestLimitsOfBodies(t *testing.T) {
 				h := holding{budget: b, tenant: "a"}
 				got, err := h.readBody(r, nil, int64(limit))
 				if (err == nil) != want || want && len(got) != size {
-					t.Errorf("readBody of %d bytes, at most %d, known %v = %d, %v; want success %v", size, limit, known, len(got), err,
+					t.Errorf("readBody of %d bytes, at most %d, known %v = %d, %v; want success %v", size, limit, known,
+						len(got), err,
 						want)
 				}
-				if most := int64(2 * (limit + 1)); h.n > most || int64(cap(got)) > max(most, 8) { // the least that is allocated
+				if most := int64(2 * (limit + 1)); h.n > most ||
+					int64(cap(got)) > max(most, 8) { // the least that is allocated
 					t.Errorf("readBody of %d bytes took %d and holds %d, want at most %d", size, h.n, cap(got), most)
 				}
 				h.release()
@@ -219,7 +221,8 @@ func TestStoreThatHangs(t *testing.T) {
 			h.ServeHTTP(w, q)
 			if took := time.Since(began); w.Code != http.StatusServiceUnavailable || took != storeTime ||
 				w.Header().Get("Retry-After") == "" {
-				t.Errorf("%s: %s %s = %d after %v (%s), want 503 after %v", c.name, c.method, c.path, w.Code, took, w.Body,
+				t.Errorf("%s: %s %s = %d after %v (%s), want 503 after %v", c.name, c.method, c.path, w.Code,
+					took, w.Body,
 					storeTime)
 			}
 		}

@@ -24,8 +24,9 @@ func (a *api) askConsent(ctx context.Context, w *webhook.Webhook) error {
 		return err
 	}
 	if a.sender == "" {
-		return newProblem(http.StatusConflict, "This tenant's targets must consent, and the server does not know under which name it "+
-			"sends. The operator sets it by --public-url.")
+		return newProblem(http.StatusConflict,
+			"This tenant's targets must consent, and the server does not know under which name it "+
+				"sends. The operator sets it by --public-url.")
 	}
 	if err := a.limits.rated(&a.limits.tests, w.Tenant, 1, a.clock()); err != nil {
 		return err
@@ -42,7 +43,8 @@ func (a *api) askConsent(ctx context.Context, w *webhook.Webhook) error {
 		why = "it gave no answer: " + outsideClass(res.Class)
 	}
 	if outsideClass(res.Class) == classAddress {
-		a.log.WarnContext(ctx, "a request for consent reached nobody", "webhook", w.ID, "tenant", w.Tenant, "url", w.URL,
+		a.log.WarnContext(ctx, "a request for consent reached nobody", "webhook", w.ID, "tenant", w.Tenant,
+			"url", w.URL,
 			"error", res.Err)
 		hideAddress(ctx, w, &res)
 	}

@@ -34,7 +34,8 @@ func TestConsent(t *testing.T) {
 
 	refused := make("default", "x", "")
 	if refused.code != 422 || !strings.Contains(refused.body, "WebHook-Allowed-Origin: hooks.example") || asked() != 1 {
-		t.Errorf("a target that does not consent: %d %s, asked %d times, want 422 that says what to do", refused.code, refused.body, asked())
+		t.Errorf("a target that does not consent: %d %s, asked %d times, want 422 that says what to do", refused.code,
+			refused.body, asked())
 	}
 	if n := len(r.must(200, "default/admin", "GET", "/v1/webhooks", "").items()); n != 1 {
 		t.Errorf("there are %d webhooks, want the first alone", n)

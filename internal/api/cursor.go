@@ -28,7 +28,8 @@ type cursor struct {
 
 // errCursor is the answer to a cursor that is none, or of another list.
 func errCursor() error {
-	p := newProblem(http.StatusBadRequest, "The cursor is not one of this list with this filter. Begin again without it.")
+	p := newProblem(http.StatusBadRequest,
+		"The cursor is not one of this list with this filter. Begin again without it.")
 	p.Errors = []client.FieldError{{Location: "query.cursor", Message: "is not one of this list with this filter"}}
 	return p
 }

@@ -34,7 +34,8 @@ func (a *api) registerDeliveries() {
 		summary: "Try a delivery again now",
 		text:    "Whatever its state. The receiver may get the event a second time.",
 		status:  http.StatusAccepted, roles: admins, toBound: true,
-		errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable, http.StatusTooManyRequests},
+		errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable,
+			http.StatusTooManyRequests},
 	}, a.retryDelivery)
 }
 
@@ -59,7 +60,8 @@ func (a *api) getDelivery(ctx context.Context, in *byID) (*output[client.Deliver
 }
 
 // showRequests builds what was sent at each attempt, which is signed with the time of it.
-func showRequests(d *client.DeliveryDetail, w *webhook.Webhook, ev *event.Event, outcomes []store.Outcome, now time.Time) {
+func showRequests(d *client.DeliveryDetail, w *webhook.Webhook, ev *event.Event, outcomes []store.Outcome,
+	now time.Time) {
 	for i := range outcomes {
 		o := &outcomes[i]
 		if !o.Sent {
@@ -71,14 +73,16 @@ func showRequests(d *client.DeliveryDetail, w *webhook.Webhook, ev *event.Event,
 		}
 		made := &d.AttemptLog[i]
 		made.Headers, d.Request = r.Headers, r
-		made.Changed = w.UpdatedAt.After(o.At) || o.KeyID != "" && !slices.ContainsFunc(w.SigningKeys, func(k webhook.SigningKey) bool { return k.ID == o.KeyID })
+		made.Changed = w.UpdatedAt.After(o.At) || o.KeyID != "" &&
+			!slices.ContainsFunc(w.SigningKeys, func(k webhook.SigningKey) bool { return k.ID == o.KeyID })
 	}
 	if d.Request == nil {
 		d.Request = requestOf(w, ev, now)
 	}
 }
 
-func (a *api) findDelivery(ctx context.Context, id string) (store.DeliveryRecord, store.EventRecord, []store.Outcome, error) {
+func (a *api) findDelivery(ctx context.Context, id string) (
+	store.DeliveryRecord, store.EventRecord, []store.Outcome, error) {
 	key, ok := DecodeDeliveryID(id)
 	if !ok {
 		return store.DeliveryRecord{}, store.EventRecord{}, nil, errNotFound("delivery")

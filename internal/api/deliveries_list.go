@@ -183,7 +183,8 @@ func older(x, y store.DeliveryKey) bool {
 
 // findDeliveries lists up to limit deliveries that match, and looks at no more than look. last is how far it
 // looked, and more tells whether there may be others after it.
-func (a *api) findDeliveries(ctx context.Context, s *selection, before store.DeliveryKey, limit, look int) (found []store.DeliveryRecord, last store.DeliveryKey, more bool, err error) {
+func (a *api) findDeliveries(ctx context.Context, s *selection, before store.DeliveryKey, limit, look int) (
+	found []store.DeliveryRecord, last store.DeliveryKey, more bool, err error) {
 	if s.none {
 		return nil, last, false, nil
 	}
@@ -220,7 +221,8 @@ func (a *api) findDeliveries(ctx context.Context, s *selection, before store.Del
 
 // deliveriesPage is one page of deliveries, and the cursor of the next; narrow, unless nil, makes the selection
 // smaller.
-func (a *api) deliveriesPage(ctx context.Context, q *client.DeliveryQuery, narrow func(*selection, *client.DeliveryQuery)) (
+func (a *api) deliveriesPage(ctx context.Context, q *client.DeliveryQuery,
+	narrow func(*selection, *client.DeliveryQuery)) (
 	found []store.DeliveryRecord, out client.DeliveryPage, err error) {
 	hash := listHash("deliveries", callerOf(ctx).tenant, *q)
 	from, err := decodeCursor(hash, q.Cursor)

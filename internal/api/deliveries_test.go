@@ -41,11 +41,13 @@ func TestFiltersTellNoMoreThanAnswers(t *testing.T) {
 	for _, class := range []string{attempt.ClassRefused, attempt.ClassDNS} {
 		r := newRig(t)
 		newDelivery(r, class)
-		for asked, want := range map[string]int{classAddress: 1, attempt.ClassRefused: 0, attempt.ClassDNS: 0, attempt.ClassTimeout: 0} {
+		for asked, want := range map[string]int{classAddress: 1, attempt.ClassRefused: 0, attempt.ClassDNS: 0,
+			attempt.ClassTimeout: 0} {
 			if got := r.must(200, viewer, "GET", "/v1/deliveries?last_class="+asked, "").items(); len(got) != want {
 				t.Errorf("class %s: last_class=%s lists %d, want %d", class, asked, len(got), want)
 			}
-			if got := r.must(200, viewer, "GET", "/v1/deliveries/count?last_class="+asked, "").json["count"]; got != float64(want) {
+			if got := r.must(200, viewer, "GET", "/v1/deliveries/count?last_class="+asked,
+				"").json["count"]; got != float64(want) {
 				t.Errorf("class %s: last_class=%s counts %v, want %d", class, asked, got, want)
 			}
 		}
@@ -119,7 +121,8 @@ func TestRetryByFilter(t *testing.T) {
 		query, body string
 		want        float64
 	}{
-		{"", `{"all":true}`, 1}, {"?since=1h", "", 1}, {"?event_type=**", "{}", 1}, {"?status=delivered", "", 1}, {"?status=waiting", "", 0},
+		{"", `{"all":true}`, 1}, {"?since=1h", "", 1}, {"?event_type=**", "{}", 1}, {"?status=delivered", "",
+			1}, {"?status=waiting", "", 0},
 		{"?last_status=2xx", "", 0}, {"?last_status=200&status=delivered", "", 1}, {"", `{"ids":["` + done + `"]}`, 1},
 	} {
 		if p := r.must(202, admin, "POST", "/v1/deliveries/retry"+x.query, x.body); p.json["retried"] != x.want {
@@ -134,7 +137,8 @@ func TestARetrysPanicIsA500(t *testing.T) {
 	r := newRig(t)
 	id := newDelivery(r, attempt.ClassTimeout)
 	r.engine.panic = "canary-detail"
-	if p := r.must(500, admin, "POST", "/v1/deliveries/retry", `{"ids":["`+id+`"]}`); strings.Contains(p.body, "canary") {
+	if p := r.must(500, admin, "POST", "/v1/deliveries/retry",
+		`{"ids":["`+id+`"]}`); strings.Contains(p.body, "canary") {
 		t.Errorf("the answer %s shows the panic", p.body)
 	}
 	if log := r.log.String(); !strings.Contains(log, "canary-detail") || !strings.Contains(log, "retry_many.go") {
@@ -159,7 +163,8 @@ func TestRareInALongHistory(t *testing.T) {
 		e := store.Submitted{Seq: key.Event, Webhooks: []int64{key.Webhook}}
 		e.Event = event.Event{ID: uuid.Must(uuid.NewV7()), Type: "qap.investor.created", ObjectID: "o",
 			Time: key.Event.Time(), Data: []byte(`{}`)}
-		o := store.Outcome{Tenant: "default", DeliveryKey: key, Attempt: 1, Kind: store.Exhausted, At: time.Now(), Sent: true,
+		o := store.Outcome{Tenant: "default", DeliveryKey: key, Attempt: 1, Kind: store.Exhausted,
+			At: time.Now(), Sent: true,
 			Status: 500, Class: attempt.ClassHTTPStatus}
 		if n == 0 || n == many/2 || n == many-1 {
 			want = append(want, EncodeDeliveryID(key))
@@ -171,7 +176,8 @@ func TestRareInALongHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Reverse(want)
-	for _, filter := range []string{"status=delivered", "last_status=2xx", "status=delivered&event_type=qap.investor.*"} {
+	for _, filter := range []string{"status=delivered", "last_status=2xx",
+		"status=delivered&event_type=qap.investor.*"} {
 		var got []string
 		pages := 0
 		for next := ""; pages == 0 || next != "" && pages < 10; pages++ {

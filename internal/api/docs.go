@@ -18,7 +18,8 @@ const docsStyle = `body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margi
 	`@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}a{color:#8bf}}`
 
 // docsPolicy allows the page its own style and nothing else: it loads nothing, from here or elsewhere.
-var docsPolicy = "default-src 'none'; style-src 'sha256-" + styleHash() + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+var docsPolicy = "default-src 'none'; style-src 'sha256-" + styleHash() +
+	"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 func styleHash() string {
 	sum := sha256.Sum256([]byte(docsStyle))
@@ -58,11 +59,13 @@ func docsPage(doc *huma.OpenAPI) ([]byte, error) {
 		for _, x := range []struct {
 			method string
 			op     *huma.Operation
-		}{{http.MethodGet, item.Get}, {http.MethodPost, item.Post}, {http.MethodPatch, item.Patch}, {http.MethodDelete, item.Delete}} {
+		}{{http.MethodGet, item.Get}, {http.MethodPost, item.Post}, {http.MethodPatch, item.Patch}, {http.MethodDelete,
+			item.Delete}} {
 			if x.op == nil {
 				continue
 			}
-			o := docsOperation{ID: x.op.OperationID, Method: x.method, Path: path, Summary: x.op.Summary, Text: x.op.Description,
+			o := docsOperation{ID: x.op.OperationID, Method: x.method, Path: path, Summary: x.op.Summary,
+				Text:  x.op.Description,
 				Codes: slices.Sorted(maps.Keys(x.op.Responses))}
 			for _, p := range x.op.Parameters {
 				o.Parameters = append(o.Parameters, p.Name)

@@ -52,7 +52,8 @@ func (a *api) finishDocument() {
 	for name, s := range doc.Components.Schemas.Map() {
 		for property, p := range s.Properties {
 			switch {
-			case property == "headers" && slices.Contains([]string{"NewWebhook", "WebhookPatch", "PreviewWebhook"}, name):
+			case property == "headers" &&
+				slices.Contains([]string{"NewWebhook", "WebhookPatch", "PreviewWebhook"}, name):
 				s.Properties[property] = headersSchema(p)
 			case property == "class", property == "last_class":
 				s.Properties[property] = &huma.Schema{Ref: class.Ref, Description: p.Description}
@@ -75,7 +76,8 @@ func (a *api) finishDocument() {
 			}
 		}
 	}
-	doc.Tags = slices.DeleteFunc(slices.Clone(tags), func(t *huma.Tag) bool { return t.Name == advisoryTag && a.advisory == nil })
+	doc.Tags = slices.DeleteFunc(slices.Clone(tags),
+		func(t *huma.Tag) bool { return t.Name == advisoryTag && a.advisory == nil })
 	doc.Webhooks = map[string]*huma.PathItem{}
 	for _, t := range event.Catalogue() {
 		doc.Webhooks[t.Name] = a.deliveryItem(&t)
@@ -110,10 +112,13 @@ func (a *api) deliveryItem(t *event.Type) *huma.PathItem {
 		return &huma.Param{Name: name, In: "header", Schema: text(example), Description: description}
 	}
 	signed := []*huma.Param{
-		header(signature.HeaderQuantfolio, "sha256=2f7d…", "Where the webhook has a signing key: the HMAC-SHA256 of the raw body, or of the raw query."),
-		header(signature.HeaderID, "0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44", "Likewise: the event's ID, the same at every attempt."),
+		header(signature.HeaderQuantfolio, "sha256=2f7d…",
+			"Where the webhook has a signing key: the HMAC-SHA256 of the raw body, or of the raw query."),
+		header(signature.HeaderID, "0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44",
+			"Likewise: the event's ID, the same at every attempt."),
 		header(signature.HeaderTimestamp, "1678884360", "Likewise: Unix seconds of this attempt."),
-		header(signature.HeaderSignature, "v1,K5oZ…", "Likewise: signatures as of Standard Webhooks, with spaces between."),
+		header(signature.HeaderSignature, "v1,K5oZ…",
+			"Likewise: signatures as of Standard Webhooks, with spaces between."),
 	}
 	answers := map[string]*huma.Response{
 		"2XX":     {Description: "It is delivered."},
@@ -134,8 +139,9 @@ func (a *api) deliveryItem(t *event.Type) *huma.PathItem {
 	names := map[string]string{"id": "The event's ID.", "type": "Always " + t.Name + ".", "object_id": t.ObjectID,
 		"object_owner_id": t.ObjectOwnerID, "owner_id": t.OwnerID, "time": "When it happened, with milliseconds."}
 	for _, name := range event.QueryNames {
-		get.Parameters = append(get.Parameters, &huma.Param{Name: name, In: "query", Required: true, Description: names[name],
-			Schema: &huma.Schema{Type: "string"}})
+		get.Parameters = append(get.Parameters,
+			&huma.Param{Name: name, In: "query", Required: true, Description: names[name],
+				Schema: &huma.Schema{Type: "string"}})
 	}
 	get.Description += " To a webhook with the method GET: without data."
 	return &huma.PathItem{Post: post, Get: get}

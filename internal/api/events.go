@@ -200,5 +200,6 @@ func viewEvent(e *event.Event) client.Event {
 }
 
 func viewStored(r *store.EventRecord) client.StoredEvent {
-	return client.StoredEvent{Event: viewEvent(&r.Event), AcceptedAt: client.At(r.Seq.Time()), DeliveryCount: len(r.Webhooks)}
+	return client.StoredEvent{Event: viewEvent(&r.Event), AcceptedAt: client.At(r.Seq.Time()),
+		DeliveryCount: len(r.Webhooks)}
 }

@@ -29,7 +29,8 @@ type guesses struct {
 }
 
 func newGuesses() *guesses {
-	return &guesses{byAddr: map[netip.Prefix]*rate.Limiter{}, all: rate.NewLimiter(rate.Every(guessesEvery), guessesAll),
+	return &guesses{byAddr: map[netip.Prefix]*rate.Limiter{},
+		all:     rate.NewLimiter(rate.Every(guessesEvery), guessesAll),
 		unknown: map[[32]byte]time.Time{}}
 }
 
@@ -100,6 +101,7 @@ func (g *guesses) failed(hash [32]byte, remote string, now time.Time) {
 }
 
 func tooManyGuesses(wait time.Duration) error {
-	return newProblem(http.StatusTooManyRequests, "There were too many requests with API keys that are not known here. Check the key, "+
-		"and try again in a moment.").with("Retry-After", strconv.Itoa(max(1, int(wait/time.Second))))
+	return newProblem(http.StatusTooManyRequests,
+		"There were too many requests with API keys that are not known here. Check the key, "+
+			"and try again in a moment.").with("Retry-After", strconv.Itoa(max(1, int(wait/time.Second))))
 }

@@ -95,7 +95,8 @@ func TestGuessing(t *testing.T) {
 		}
 	}
 	if limited < guessesAll/2 {
-		t.Errorf("%d of %d guesses from as many addresses are limited, want most of what is over %d", limited, 2*guessesAll, guessesAll)
+		t.Errorf("%d of %d guesses from as many addresses are limited, want most of what is over %d", limited,
+			2*guessesAll, guessesAll)
 	}
 	if code, _ := call(r.keys[viewer], mine); code != 200 {
 		t.Errorf("a good key meanwhile = %d, want 200", code)
@@ -117,9 +118,11 @@ func TestGuessingIsBounded(t *testing.T) {
 		g.failed(hash, remote, now)
 	}
 	if len(g.byAddr) > guessAddresses || len(g.unknown) > unknownKeys {
-		t.Errorf("%d addresses and %d keys are remembered, want at most %d and %d", len(g.byAddr), len(g.unknown), guessAddresses, unknownKeys)
+		t.Errorf("%d addresses and %d keys are remembered, want at most %d and %d", len(g.byAddr), len(g.unknown),
+			guessAddresses, unknownKeys)
 	}
-	if from("[2001:db8::1]:1") != from("[2001:db8::ffff:1]:2") || from("[2001:db8::1]:1") == from("[2001:db8:0:1::1]:1") ||
+	if from("[2001:db8::1]:1") != from("[2001:db8::ffff:1]:2") ||
+		from("[2001:db8::1]:1") == from("[2001:db8:0:1::1]:1") ||
 		from("192.0.2.1:1") != from("[::ffff:192.0.2.1]:9") || from("192.0.2.1:1") == from("192.0.2.2:1") {
 		t.Error("what counts as one address is wrong")
 	}

@@ -49,7 +49,8 @@ func (e *fakeEngine) Accept(ctx context.Context, tenant string, evs []event.Even
 	return e.accept(ctx, tenant, evs, nil)
 }
 
-func (e *fakeEngine) accept(ctx context.Context, tenant string, evs []event.Event, c *store.Change) ([]engine.Receipt, error) {
+func (e *fakeEngine) accept(ctx context.Context, tenant string, evs []event.Event, c *store.Change) (
+	[]engine.Receipt, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.fail != nil {
@@ -137,13 +138,15 @@ func (e *fakeEngine) RetryNow(_ context.Context, key store.DeliveryKey) error {
 	return nil
 }
 
-func (e *fakeEngine) Test(_ context.Context, w *webhook.Webhook, ev event.Event) (attempt.Result, attempt.Preview, error) {
+func (e *fakeEngine) Test(_ context.Context, w *webhook.Webhook, ev event.Event) (
+	attempt.Result, attempt.Preview, error) {
 	t, err := attempt.NewTarget(w)
 	if err != nil {
 		return attempt.Result{}, attempt.Preview{}, err
 	}
 	now := time.Now()
-	return attempt.Result{At: now, Duration: 5 * time.Millisecond, Verdict: attempt.Success, Sent: true, Status: 200, Response: []byte("thanks")}, t.Preview(&ev, now), nil
+	return attempt.Result{At: now, Duration: 5 * time.Millisecond, Verdict: attempt.Success, Sent: true, Status: 200,
+		Response: []byte("thanks")}, t.Preview(&ev, now), nil
 }
 
 // Consent has targets whose path is /welcome consent.
@@ -212,7 +215,8 @@ func mustStore(t testing.TB) store.Store {
 		s, err = sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "q.db"), Keyring: ring})
 	case "postgres":
 		var db *postgres.DB
-		if db, err = postgres.Open(t.Context(), postgres.Config{URL: pgtest.Shared(t).NewDatabase(t), Keyring: ring, Pool: 3}); err == nil {
+		if db, err = postgres.Open(t.Context(),
+			postgres.Config{URL: pgtest.Shared(t).NewDatabase(t), Keyring: ring, Pool: 3}); err == nil {
 			s, err = db, db.Join(t.Context())
 		}
 	default:
@@ -229,7 +233,8 @@ func newRig(t testing.TB) *rig {
 	t.Helper()
 	db := mustStore(t)
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	r := &rig{t: t, store: db, engine: &fakeEngine{store: db, seq: store.SeqAt(now)}, log: &safeBuffer{}, keys: map[string]string{}}
+	r := &rig{t: t, store: db, engine: &fakeEngine{store: db, seq: store.SeqAt(now)}, log: &safeBuffer{},
+		keys: map[string]string{}}
 	for _, tenant := range []string{"default", "other"} {
 		if err := db.CreateTenant(t.Context(), store.Tenant{ID: tenant, Name: tenant, CreatedAt: now}); err != nil {
 			t.Fatal(err)
@@ -308,7 +313,8 @@ func (r *rig) must(code int, who, method, target, body string, headers ...string
 
 func (r *rig) isProblem(p reply) {
 	r.t.Helper()
-	if ct := p.header.Get("Content-Type"); ct != problemType || p.json["status"] != float64(p.code) || p.json["title"] != http.StatusText(p.code) {
+	if ct := p.header.Get("Content-Type"); ct != problemType || p.json["status"] != float64(p.code) ||
+		p.json["title"] != http.StatusText(p.code) {
 		r.t.Errorf("%d is no problem document: %s %s", p.code, ct, p.body)
 	}
 }

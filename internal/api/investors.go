@@ -82,13 +82,16 @@ func (a *api) createInvestor(ctx context.Context, in *createInput) (*objectOutpu
 	return madeObject(viewInvestor(&x), x.Version, "/v1/investors/"+x.ID), nil
 }
 
-func (a *api) listInvestors(ctx context.Context, in *listInvestorsInput) (*output[client.Page[client.Investor]], error) {
+func (a *api) listInvestors(ctx context.Context, in *listInvestorsInput) (
+	*output[client.Page[client.Investor]], error) {
 	who := actor(ctx)
-	f := store.InvestorFilter{AdvisorID: in.AdvisorID, Type: in.Type, Reference: in.Reference, Presence: presenceOf(in.Deleted)}
+	f := store.InvestorFilter{AdvisorID: in.AdvisorID, Type: in.Type, Reference: in.Reference,
+		Presence: presenceOf(in.Deleted)}
 	hash := listHash("investors", who.Tenant, in.InvestorQuery, who.Advisor)
-	return listObjects(client.Paging{Cursor: in.Cursor, Limit: in.Limit}, hash, func(after int64, limit int) ([]store.Investor, error) {
-		return a.advisory.Investors(ctx, who, f, after, limit)
-	}, func(x *store.Investor) int64 { return x.Num }, viewInvestor)
+	return listObjects(client.Paging{Cursor: in.Cursor, Limit: in.Limit}, hash,
+		func(after int64, limit int) ([]store.Investor, error) {
+			return a.advisory.Investors(ctx, who, f, after, limit)
+		}, func(x *store.Investor) int64 { return x.Num }, viewInvestor)
 }
 
 func (a *api) getInvestor(ctx context.Context, in *readInput) (*objectOutput[client.Investor], error) {
@@ -101,7 +104,8 @@ func (a *api) updateInvestor(ctx context.Context, in *patchInput) (*objectOutput
 }
 
 func (a *api) restoreInvestor(ctx context.Context, in *actInput) (*objectOutput[client.Investor], error) {
-	return showInvestor(a.advisory.RestoreInvestor(ctx, actor(ctx), in.ID, in.match(), in.once("restore investor", in.ID)))
+	return showInvestor(a.advisory.RestoreInvestor(ctx, actor(ctx), in.ID, in.match(),
+		in.once("restore investor", in.ID)))
 }
 
 func (a *api) deleteInvestor(ctx context.Context, in *removeInput) (*None, error) {

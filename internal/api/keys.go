@@ -71,8 +71,9 @@ func (a *api) mayMint(c *caller) error {
 	if c.key.Kind != store.KindSignIn || c.operator() && a.now().Sub(c.key.CreatedAt) <= freshSignIn {
 		return nil
 	}
-	return newProblem(http.StatusForbidden, "API keys are made and changed with an API key, or by an operator within 10 minutes "+
-		"after signing in. Call the API with an API key, or sign in anew.")
+	return newProblem(http.StatusForbidden,
+		"API keys are made and changed with an API key, or by an operator within 10 minutes "+
+			"after signing in. Call the API with an API key, or sign in anew.")
 }
 
 func (a *api) createKey(ctx context.Context, in *createInput) (*output[client.APIKey], error) {
@@ -204,7 +205,8 @@ func (a *api) readKeyChange(o *object, c *caller, k *store.APIKey) {
 	}
 }
 
-var kinds = map[string]store.KeyKind{"": store.KindAPIKey, "api_key": store.KindAPIKey, "link": store.KindLink, "sign_in": store.KindSignIn}
+var kinds = map[string]store.KeyKind{"": store.KindAPIKey, "api_key": store.KindAPIKey, "link": store.KindLink,
+	"sign_in": store.KindSignIn}
 
 func (a *api) listKeys(ctx context.Context, in *listKeysInput) (*output[client.Page[client.APIKey]], error) {
 	c := callerOf(ctx)

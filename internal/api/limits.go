@@ -24,7 +24,8 @@ type Limits struct {
 }
 
 // DefaultLimits are met by no honest tenant.
-var DefaultLimits = Limits{Webhooks: 10_000, Keys: 1_000, Links: 1_000, SignIns: 10_000, Streams: 100, Events: 200_000, Bytes: 512 << 20,
+var DefaultLimits = Limits{Webhooks: 10_000, Keys: 1_000, Links: 1_000, SignIns: 10_000, Streams: 100, Events: 200_000,
+	Bytes: 512 << 20,
 	Tests: 60, Retries: 100_000}
 
 const (
@@ -126,8 +127,9 @@ func (l *limits) rated(m *meter, tenant string, n int, now time.Time) error {
 		return nil
 	}
 	l.reached(tenant, m.name, now)
-	p := newProblem(http.StatusTooManyRequests, fmt.Sprintf("The tenant's limit of %d %s %s is reached. Nothing was done. Try again "+
-		"in %s, or ask the operator for more.", m.most, m.name, perName(m.per), waitName(wait)))
+	p := newProblem(http.StatusTooManyRequests,
+		fmt.Sprintf("The tenant's limit of %d %s %s is reached. Nothing was done. Try again "+
+			"in %s, or ask the operator for more.", m.most, m.name, perName(m.per), waitName(wait)))
 	return limited(p, m.name, m.most, m.per, wait)
 }
 
@@ -148,8 +150,9 @@ func (l *limits) counted(tenant, name string, there, most int, now time.Time) er
 		return nil
 	}
 	l.reached(tenant, name, now)
-	p := newProblem(http.StatusTooManyRequests, fmt.Sprintf("The tenant has %d %s, which is its limit. Delete some, or ask the operator "+
-		"for more.", there, name))
+	p := newProblem(http.StatusTooManyRequests,
+		fmt.Sprintf("The tenant has %d %s, which is its limit. Delete some, or ask the operator "+
+			"for more.", there, name))
 	return limited(p, name, most, 0, 0)
 }
 

@@ -18,7 +18,8 @@ func limitedRig(t *testing.T, l Limits) (r *rig, now *time.Time, met *[]string) 
 	now, met = new(time.Time), new([]string)
 	*now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var err error
-	r.h, err = New(Config{Engine: r.engine, Store: r.store, Guard: fakeGuard{}, Now: func() time.Time { return *now }, Limits: &l,
+	r.h, err = New(Config{Engine: r.engine, Store: r.store, Guard: fakeGuard{},
+		Now: func() time.Time { return *now }, Limits: &l,
 		Limited: func(name string) { *met = append(*met, name) }})
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +59,9 @@ func TestLimitsOfATenant(t *testing.T) {
 		}, 0, 0},
 		"tests": {Limits{Tests: most}, func(r *rig, tenant string) reply {
 			delivery(r, tenant)
-			return r.call(tenant+"/admin", "POST", "/v1/webhooks/"+r.must(200, tenant+"/admin", "GET", "/v1/webhooks", "").items()[0]["id"].(string)+"/test", "")
+			return r.call(tenant+"/admin", "POST",
+				"/v1/webhooks/"+r.must(200, tenant+"/admin", "GET", "/v1/webhooks",
+					"").items()[0]["id"].(string)+"/test", "")
 		}, time.Minute, 20 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -73,9 +76,11 @@ func TestLimitsOfATenant(t *testing.T) {
 				t.Errorf("before the limit the operator sees %s, want one tenant near it", got)
 			}
 			p := c.call(r, "default")
-			if p.code != 429 || !strings.HasPrefix(p.header.Get("RateLimit-Policy"), `"`+name+`";q=`) || !strings.HasPrefix(p.header.Get("RateLimit"), `"`+name+`";r=0`) ||
+			if p.code != 429 || !strings.HasPrefix(p.header.Get("RateLimit-Policy"), `"`+name+`";q=`) ||
+				!strings.HasPrefix(p.header.Get("RateLimit"), `"`+name+`";r=0`) ||
 				!strings.Contains(p.body, "ask the operator") {
-				t.Errorf("over the limit = %d %v %s, want a 429 with its headers and what to do", p.code, p.header, p.body)
+				t.Errorf("over the limit = %d %v %s, want a 429 with its headers and what to do", p.code,
+					p.header, p.body)
 			}
 			if fmt.Sprint(*met) != "["+name+"]" {
 				t.Errorf("limits that were met: %v, want %s", *met, name)
@@ -83,7 +88,8 @@ func TestLimitsOfATenant(t *testing.T) {
 			if q := c.call(r, "other"); q.code >= 300 {
 				t.Errorf("another tenant's call = %d %s", q.code, q.body)
 			}
-			if got := r.must(200, operator, "GET", "/v1/tenants", "").body; strings.Count(got, `"limits_met":["`+name+`"]`) != 1 {
+			if got := r.must(200, operator, "GET", "/v1/tenants", "").body; strings.Count(got,
+				`"limits_met":["`+name+`"]`) != 1 {
 				t.Errorf("the operator sees %s, want the limit at one tenant", got)
 			}
 			if c.per == 0 {
@@ -115,7 +121,8 @@ func TestLimitsOfPublishing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := l.published("a", 1, 1, now); err == nil || !strings.Contains(err.Error()+fmt.Sprint(err.(*Problem).Detail), "events a second") {
+	if err := l.published("a", 1, 1, now); err == nil ||
+		!strings.Contains(err.Error()+fmt.Sprint(err.(*Problem).Detail), "events a second") {
 		t.Errorf("an event over the limit = %v, want the limit of events", err)
 	}
 	if err := l.published("b", event.MaxBatch, MaxBatchBody, now); err != nil {

@@ -25,7 +25,8 @@ func (p reply) refusedFor(q parameter) bool {
 	for _, x := range list {
 		e := x.(map[string]any)
 		text := e["message"].(string)
-		if e["location"] == q.In+"."+q.Name && (strings.HasPrefix(text, "must have ") || strings.HasPrefix(text, "must be at ")) {
+		if e["location"] == q.In+"."+q.Name &&
+			(strings.HasPrefix(text, "must have ") || strings.HasPrefix(text, "must be at ")) {
 			return true
 		}
 	}
@@ -130,7 +131,8 @@ func TestBodiesHaveTheirLimits(t *testing.T) {
 		{"/v1/links", "name", 0, maxName, quoted("name")},
 		{"/v1/links", "expires_in", second, day, lasting("expires_in", "")},
 		{"/v1/links", "signed_in_for", second, 7 * day, lasting("signed_in_for", "")},
-		{"/v1/webhooks", "signing_key_overlap", 0, 90 * day, lasting("signing_key_overlap", `,"generate_signing_key":true`)},
+		{"/v1/webhooks", "signing_key_overlap", 0, 90 * day,
+			lasting("signing_key_overlap", `,"generate_signing_key":true`)},
 		{"/v1/webhooks", "retry_schedule", 0, webhook.MaxRetries, repeated("retry_schedule", `"1s"`)},
 		{"/v1/webhooks", "event_types", 1, webhook.MaxPatterns, repeated("event_types", `"**"`)},
 		{"/v1/deliveries/retry", "ids", 0, maxRetryMany, repeated("ids", `"d_x"`)},
@@ -180,7 +182,8 @@ func TestRequestsHaveTheirLimits(t *testing.T) {
 			return r.call(admin, "GET", "/v1/webhooks", "", many...)
 		}, http.StatusRequestHeaderFieldsTooLarge, "header lines"},
 		{"an event", event.MaxSize, filled(publishPath, eventBody), http.StatusRequestEntityTooLarge, "body"},
-		{"a batch", MaxBatchBody, filled(batchPath, `{"events":[`+eventBody+`]}`), http.StatusRequestEntityTooLarge, "body"},
+		{"a batch", MaxBatchBody, filled(batchPath, `{"events":[`+eventBody+`]}`),
+			http.StatusRequestEntityTooLarge, "body"},
 		{"another body", maxBody, filled("/v1/webhooks", hookBody), http.StatusRequestEntityTooLarge, "body"},
 		{"nesting", maxDepth, func(n int) reply { // the body itself counts
 			deep := strings.Repeat("[", n-1) + strings.Repeat("]", n-1)

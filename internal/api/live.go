@@ -59,10 +59,11 @@ func (a *api) watchAttempts(w http.ResponseWriter, r *http.Request) error {
 		return send(": connected\n\n")
 	}
 	want := client.LiveQuery{WebhookID: q.Get("webhook_id"), EventType: q.Get("event_type"), Outcome: q.Get("outcome")}
-	return a.watch(r.Context(), callerOf(r.Context()), want, begin, func() bool { return send(": \n\n") }, func(x client.LiveAttempt) bool {
-		b, err := json.Marshal(x)
-		return err == nil && send("data: "+string(b)+"\n\n")
-	})
+	return a.watch(r.Context(), callerOf(r.Context()), want, begin, func() bool { return send(": \n\n") },
+		func(x client.LiveAttempt) bool {
+			b, err := json.Marshal(x)
+			return err == nil && send("data: "+string(b)+"\n\n")
+		})
 }
 
 // liveParams are those of the stream.
@@ -116,8 +117,9 @@ func viewLive(x *live.Attempt, webhook string) client.LiveAttempt {
 	}
 	return client.LiveAttempt{
 		DeliveryID: EncodeDeliveryID(x.DeliveryKey), EventID: x.EventID.String(), EventType: x.EventType, WebhookID: webhook,
-		Attempt: client.Attempt{Number: x.Attempt, At: client.At(x.At), DurationMS: int64(x.Duration / time.Millisecond),
-			Sent: x.Sent, Outcome: string(x.Kind), Status: x.Status, Class: outsideClass(x.Class)},
+		Attempt: client.Attempt{Number: x.Attempt, At: client.At(x.At),
+			DurationMS: int64(x.Duration / time.Millisecond),
+			Sent:       x.Sent, Outcome: string(x.Kind), Status: x.Status, Class: outsideClass(x.Class)},
 		Missed: x.Missed,
 	}
 }

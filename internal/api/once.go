@@ -62,7 +62,8 @@ func makeOnce[T any](ctx context.Context, a *api, in *createInput, what string, 
 	k, err := a.store.IdempotencyKey(ctx, s.tenant, s.caller, s.key)
 	if err == nil && a.now().Sub(k.CreatedAt) < store.IdempotencyLife {
 		if k.Request != request {
-			return nil, newProblem(http.StatusUnprocessableEntity, "This Idempotency-Key was used for another request. Take a new one.")
+			return nil, newProblem(http.StatusUnprocessableEntity,
+				"This Idempotency-Key was used for another request. Take a new one.")
 		}
 		out, err := read(k.ObjectID)
 		if errors.Is(err, store.ErrNotFound) { // its request ended in between

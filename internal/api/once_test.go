@@ -22,12 +22,14 @@ var makers = []struct {
 	list                   string
 	again                  int // the status of a repetition
 }{
-	{admin, "/v1/webhooks", hookBody, strings.Replace(hookBody, "{", `{"description":"other",`, 1), "/v1/webhooks", 201},
+	{admin, "/v1/webhooks", hookBody, strings.Replace(hookBody, "{", `{"description":"other",`, 1),
+		"/v1/webhooks", 201},
 	{admin, "/v1/api-keys", `{"role":"viewer"}`, `{"role":"publisher"}`, "/v1/api-keys?limit=200", 201},
 	{operator, "/v1/tenants", `{"id":"once"}`, `{"id":"once","name":"other"}`, "/v1/tenants", 201},
 	{admin, "/v1/links", `{"role":"viewer"}`, `{"role":"admin"}`, "/v1/api-keys?kind=link", 409},
 	{publisher, "/v1/events", eventBody, strings.Replace(eventBody, "i1", "i2", 1), "/v1/events", 202},
-	{publisher, "/v1/events/batch", `{"events":[` + eventBody + `,` + eventBody + `]}`, `{"events":[` + strings.Replace(eventBody, "i1", "i2", 1) + `]}`,
+	{publisher, "/v1/events/batch", `{"events":[` + eventBody + `,` + eventBody + `]}`,
+		`{"events":[` + strings.Replace(eventBody, "i1", "i2", 1) + `]}`,
 		"/v1/events", 202},
 }
 
@@ -49,8 +51,10 @@ func TestOnce(t *testing.T) {
 			t.Fatalf("POST %s = %d %s, and makes %d", x.path, first.code, first.body, made)
 		}
 		again := r.call(x.who, "POST", x.path, x.body, "Idempotency-Key", "k 1")
-		if again.code != x.again || again.code < 300 && (again.str("id") != first.str("id") || again.header.Get("Location") != first.header.Get("Location")) {
-			t.Errorf("POST %s again = %d %s, want %d and what was made: %s", x.path, again.code, again.body, x.again, first.body)
+		if again.code != x.again || again.code < 300 &&
+			(again.str("id") != first.str("id") || again.header.Get("Location") != first.header.Get("Location")) {
+			t.Errorf("POST %s again = %d %s, want %d and what was made: %s", x.path, again.code, again.body,
+				x.again, first.body)
 		}
 		if p := r.call(x.who, "POST", x.path, x.other, "Idempotency-Key", "k 1"); p.code != 422 && p.code != 409 {
 			t.Errorf("another POST %s with the same key = %d %s, want it refused", x.path, p.code, p.body)
@@ -67,7 +71,8 @@ func TestOnce(t *testing.T) {
 		r.call(x.who, "POST", x.path, x.body, "Idempotency-Key", "k 2")
 		r.call("other/"+strings.TrimPrefix(x.who, "default/"), "POST", x.path, x.body, "Idempotency-Key", "k 1")
 		if got := count() - before; got != 2*made {
-			t.Errorf("POST %s with another key, and another tenant's with the same, makes %d here, want %d", x.path, got, 2*made)
+			t.Errorf("POST %s with another key, and another tenant's with the same, makes %d here, want %d", x.path,
+				got, 2*made)
 		}
 	}
 }
@@ -128,7 +133,8 @@ func TestOnceUnderWay(t *testing.T) {
 		}
 	})
 	<-c.begun
-	if p := r.must(409, admin, "POST", "/v1/webhooks", hookBody, "Idempotency-Key", "k"); p.header.Get("Retry-After") != "1" {
+	if p := r.must(409, admin, "POST", "/v1/webhooks", hookBody, "Idempotency-Key",
+		"k"); p.header.Get("Retry-After") != "1" {
 		t.Errorf("the second has Retry-After %q, want 1", p.header.Get("Retry-After"))
 	}
 	close(c.end)

@@ -44,7 +44,8 @@ type oracleEngine struct {
 	sender *attempt.Sender
 }
 
-func (e oracleEngine) Test(ctx context.Context, w *webhook.Webhook, ev event.Event) (attempt.Result, attempt.Preview, error) {
+func (e oracleEngine) Test(ctx context.Context, w *webhook.Webhook, ev event.Event) (
+	attempt.Result, attempt.Preview, error) {
 	t, err := attempt.NewTarget(w)
 	if err != nil {
 		return attempt.Result{}, attempt.Preview{}, err
@@ -52,7 +53,8 @@ func (e oracleEngine) Test(ctx context.Context, w *webhook.Webhook, ev event.Eve
 	if strings.Contains(w.URL, "silent") {
 		began := time.Now()
 		time.Sleep(min(w.Timeout, attempt.ConnectLimit)) // in a bubble
-		return attempt.Result{At: began, Duration: time.Since(began), Class: attempt.ClassSilent, Err: os.ErrDeadlineExceeded,
+		return attempt.Result{At: began, Duration: time.Since(began), Class: attempt.ClassSilent,
+			Err:     os.ErrDeadlineExceeded,
 			Timings: attempt.Timings{DNS: time.Millisecond, Connect: time.Since(began)}}, t.Preview(&ev, began), nil
 	}
 	return e.sender.Send(ctx, t, &ev), t.Preview(&ev, time.Now()), nil
@@ -81,7 +83,8 @@ func TestNoOracle(t *testing.T) {
 	hooks := map[string]string{}
 	handler := func(now func() time.Time) {
 		var err error
-		r.h, err = New(Config{Engine: oracleEngine{r.engine, attempt.New(attempt.Config{Guard: guard})}, Store: r.store, Guard: guard, Now: now,
+		r.h, err = New(Config{Engine: oracleEngine{r.engine, attempt.New(attempt.Config{Guard: guard})}, Store: r.store,
+			Guard: guard, Now: now,
 			Limits: &Limits{}})
 		if err != nil {
 			t.Fatal(err)
@@ -89,7 +92,8 @@ func TestNoOracle(t *testing.T) {
 	}
 	handler(nil)
 	for _, name := range oracleNames {
-		p := r.call(admin, "POST", "/v1/webhooks", `{"url":"https://`+name+`/hook","method":"POST","event_types":["**"],"timeout":"3s"}`)
+		p := r.call(admin, "POST", "/v1/webhooks",
+			`{"url":"https://`+name+`/hook","method":"POST","event_types":["**"],"timeout":"3s"}`)
 		saved[name], hooks[name] = fmt.Sprint(p.code, p.body), p.str("id")
 		p = r.call(admin, "PATCH", "/v1/webhooks/"+p.str("id"), `{"url":"https://`+name+`/other"}`)
 		changed[name] = fmt.Sprint(p.code, p.body)
@@ -98,7 +102,8 @@ func TestNoOracle(t *testing.T) {
 	same("changing", changed)
 
 	for i, class := range []string{attempt.ClassRefused, attempt.ClassDNS, attempt.ClassDNS, attempt.ClassSilent} {
-		o := store.Outcome{Class: class, Duration: time.Duration(i) * time.Second, Timings: store.Timings{DNS: time.Duration(i), Connect: time.Second}}
+		o := store.Outcome{Class: class, Duration: time.Duration(i) * time.Second,
+			Timings: store.Timings{DNS: time.Duration(i), Connect: time.Second}}
 		recorded[oracleNames[i]] = fmt.Sprintf("%+v", viewOutcome(&o))
 	}
 	same("the record", recorded)
@@ -137,12 +142,14 @@ func TestNoOracle(t *testing.T) {
 		}
 	})
 	for _, literal := range []string{"10.9.8.7", "127.0.0.1", "169.254.169.254"} {
-		p := r.call(admin, "POST", "/v1/webhooks", `{"url":"https://`+literal+`/hook","method":"POST","event_types":["**"]}`)
+		p := r.call(admin, "POST", "/v1/webhooks",
+			`{"url":"https://`+literal+`/hook","method":"POST","event_types":["**"]}`)
 		if p.code != 422 || strings.Contains(p.body, "--") {
 			t.Errorf("saving %s = %d %s, want 422 without the names of settings", literal, p.code, p.body)
 		}
 	}
-	if _, _, err := guard.Dial(t.Context(), "refused.example", 443, false); !errors.As(err, new(*netguard.RefusedError)) {
+	if _, _, err := guard.Dial(t.Context(), "refused.example", 443, false); !errors.As(err,
+		new(*netguard.RefusedError)) {
 		t.Errorf("Dial of a refused name = %v, want a refusal: what is saved is judged there", err)
 	}
 }

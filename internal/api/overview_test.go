@@ -159,7 +159,8 @@ func TestStateIsOfTheLastAttempts(t *testing.T) {
 		want    string
 		since   time.Duration
 	}{
-		{[]minute{{30, 5, 0}, {4, 3, 0}, {2, 0, 1}, {1, 0, 7}}, client.StateFailing, 2}, // an outage that began just now
+		{[]minute{{30, 5, 0}, {4, 3, 0}, {2, 0, 1}, {1, 0, 7}}, client.StateFailing,
+			2}, // an outage that began just now
 		{[]minute{{4, 3, 0}, {1, 1, 1}}, client.StateUnsteady, 0},
 		{[]minute{{50, 0, 9}, {1, 2, 0}}, client.StateUnsteady, 0},
 		{[]minute{{70, 0, 9}, {65, 1, 0}, {2, 3, 0}}, client.StateOK, 0},

@@ -99,7 +99,8 @@ func requestOf(w *webhook.Webhook, ev *event.Event, at time.Time) *client.Reques
 
 // viewRequest shows a request. It has no secrets in it; here they are taken out once more, by the webhook's own list.
 func viewRequest(w *webhook.Webhook, p *attempt.Preview) client.Request {
-	v := client.Request{Method: p.Method, URL: p.URL, Headers: make([]client.Header, 0, len(p.Headers)), Body: string(p.Body)}
+	v := client.Request{Method: p.Method, URL: p.URL, Headers: make([]client.Header, 0, len(p.Headers)),
+		Body: string(p.Body)}
 	for _, h := range p.Headers {
 		if secretHeader(w, h[0]) {
 			h[1] = secretText

@@ -78,11 +78,14 @@ var statusTable = []struct {
 }{
 	{store.ErrNotFound, http.StatusNotFound, "There is no such thing."},
 	{store.ErrExists, http.StatusConflict, "It exists already."},
-	{store.ErrVersion, http.StatusPreconditionFailed, "It was changed by another in the meantime. Read it again, then repeat your change."},
-	{store.ErrFull, http.StatusInsufficientStorage, "The server's disk is full. Nothing of this request was written; try again later."},
+	{store.ErrVersion, http.StatusPreconditionFailed,
+		"It was changed by another in the meantime. Read it again, then repeat your change."},
+	{store.ErrFull, http.StatusInsufficientStorage,
+		"The server's disk is full. Nothing of this request was written; try again later."},
 	{store.ErrBroken, http.StatusServiceUnavailable, "The server cannot write and is about to stop. Try again later."},
 	{store.ErrFenced, http.StatusServiceUnavailable, "The server is joining again. Try again in a moment."},
-	{store.ErrAway, http.StatusServiceUnavailable, "The database does not answer. It is not known whether this request was taken; repeat it, with the same id if it has one."},
+	{store.ErrAway, http.StatusServiceUnavailable,
+		"The database does not answer. It is not known whether this request was taken; repeat it, with the same id if it has one."},
 	{engine.ErrBusy, http.StatusServiceUnavailable,
 		"There is too much of yours under way at once. Try again in a moment."},
 	{engine.ErrStopping, http.StatusServiceUnavailable, "The server is stopping. Try again in a moment."},
@@ -149,7 +152,8 @@ func violated(vs event.Violations) *Problem {
 	p := newProblem(http.StatusBadRequest, "The request's body cannot be read.")
 	for _, v := range vs {
 		if v.Field != "" {
-			p = newProblem(http.StatusUnprocessableEntity, "The request breaks "+plural(len(vs), "a rule", "rules")+"; see errors.")
+			p = newProblem(http.StatusUnprocessableEntity,
+				"The request breaks "+plural(len(vs), "a rule", "rules")+"; see errors.")
 			break
 		}
 	}

@@ -33,7 +33,8 @@ type NewEvents struct {
 // registerPublish documents the two publishing calls, and puts them on the mux for its list of methods: ServeHTTP calls
 // them itself, without huma, since they are the hot path.
 func (a *api) registerPublish() {
-	codes := []int{http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusInsufficientStorage}
+	codes := []int{http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable,
+		http.StatusInsufficientStorage}
 	a.document(operation{
 		id: "publish-event", method: http.MethodPost, path: publishPath, tag: "Events", summary: "Publish an event",
 		text: "A 202 means: committed and flushed. The same id again with the same content is answered as before and delivers nothing " +
@@ -45,9 +46,12 @@ func (a *api) registerPublish() {
 		summary: "Publish up to 1,000 events, all or none",
 		status:  http.StatusAccepted, body: NewEvents{}, errors: codes,
 	}, client.PublishedBatch{})
-	a.doc.OpenAPI().Components.Schemas.Map()["NewEvent"].Required = []string{"type", "object_id", "object_owner_id", "owner_id"}
-	a.mux.HandleFunc("POST "+publishPath, func(w http.ResponseWriter, r *http.Request) { a.publish(w, r, callerOf(r.Context())) })
-	a.mux.HandleFunc("POST "+batchPath, func(w http.ResponseWriter, r *http.Request) { a.publishBatch(w, r, callerOf(r.Context())) })
+	a.doc.OpenAPI().Components.Schemas.Map()["NewEvent"].Required = []string{"type", "object_id",
+		"object_owner_id", "owner_id"}
+	a.mux.HandleFunc("POST "+publishPath,
+		func(w http.ResponseWriter, r *http.Request) { a.publish(w, r, callerOf(r.Context())) })
+	a.mux.HandleFunc("POST "+batchPath,
+		func(w http.ResponseWriter, r *http.Request) { a.publishBatch(w, r, callerOf(r.Context())) })
 }
 
 // buffer is reused between requests: for the body, then for the answer.
@@ -106,7 +110,8 @@ func mayPublish(c *caller) error {
 }
 
 // acceptEvents has the events of a body accepted: of a batch, or the one that it is.
-func (a *api) acceptEvents(ctx context.Context, c *caller, body []byte, batch bool, once string) ([]engine.Receipt, error) {
+func (a *api) acceptEvents(ctx context.Context, c *caller, body []byte, batch bool, once string) (
+	[]engine.Receipt, error) {
 	var evs []event.Event
 	if batch {
 		list, err := event.ParseBatch(body)

@@ -131,7 +131,8 @@ func (a *api) patchSchema(v any) *huma.Schema {
 	patch.Required, patch.Properties = nil, maps.Clone(patch.Properties)
 	for name, p := range patch.Properties {
 		if p.Ref != "" {
-			patch.Properties[name] = &huma.Schema{AnyOf: []*huma.Schema{{Ref: p.Ref}, {Type: "null"}}, Description: p.Description}
+			patch.Properties[name] = &huma.Schema{AnyOf: []*huma.Schema{{Ref: p.Ref}, {Type: "null"}},
+				Description: p.Description}
 			continue
 		}
 		null := *p
@@ -151,7 +152,8 @@ func (a *api) patchSchema(v any) *huma.Schema {
 func scopeParameters() []*huma.Param {
 	text := &huma.Schema{Type: "string"}
 	return []*huma.Param{
-		{Name: TenantHeader, In: "header", Schema: text, Description: "The tenant; for operators only, who act for the tenant default otherwise."},
+		{Name: TenantHeader, In: "header", Schema: text,
+			Description: "The tenant; for operators only, who act for the tenant default otherwise."},
 		{Name: "tenant", In: "query", Schema: text, Description: "The same as the header X-Tenant."},
 	}
 }

@@ -12,8 +12,9 @@ import (
 )
 
 func viewReport(r *store.Report) client.Report {
-	return client.Report{ID: r.ID, SessionID: r.SessionID, ContentType: advisory.ContentType, Size: r.Size, CreatedAt: client.At(r.CreatedAt),
-		URL: reportPath(r)}
+	return client.Report{ID: r.ID, SessionID: r.SessionID, ContentType: advisory.ContentType, Size: r.Size,
+		CreatedAt: client.At(r.CreatedAt),
+		URL:       reportPath(r)}
 }
 
 func reportPath(r *store.Report) string {
@@ -57,7 +58,8 @@ func (a *api) registerReports() {
 		status: http.StatusOK, roles: advisoryReaders, errors: []int{http.StatusNotFound},
 	}, a.getReport)
 	ok := a.doc.OpenAPI().Paths[one].Get.Responses["200"]
-	ok.Content = map[string]*huma.MediaType{advisory.ContentType: {Schema: &huma.Schema{Type: "string", Format: "binary"}}}
+	ok.Content = map[string]*huma.MediaType{advisory.ContentType: {Schema: &huma.Schema{Type: "string",
+		Format: "binary"}}}
 }
 
 // createReportInput has no body.
@@ -77,13 +79,14 @@ func (a *api) createReport(ctx context.Context, in *createReportInput) (*objectO
 
 func (a *api) listReports(ctx context.Context, in *listReportsInput) (*output[client.Page[client.Report]], error) {
 	who := actor(ctx)
-	return listObjects(in.Paging, listHash("reports", who.Tenant, in.Paging, in.ID), func(after int64, limit int) ([]store.Report, error) {
-		found, err := a.advisory.Reports(ctx, who, in.ID, after, limit)
-		if err != nil {
-			return nil, missing("advice session", err)
-		}
-		return found, nil
-	}, func(r *store.Report) int64 { return r.Num }, viewReport)
+	return listObjects(in.Paging, listHash("reports", who.Tenant, in.Paging, in.ID),
+		func(after int64, limit int) ([]store.Report, error) {
+			found, err := a.advisory.Reports(ctx, who, in.ID, after, limit)
+			if err != nil {
+				return nil, missing("advice session", err)
+			}
+			return found, nil
+		}, func(r *store.Report) int64 { return r.Num }, viewReport)
 }
 
 func (a *api) getReport(ctx context.Context, in *readReportInput) (*fileOutput, error) {

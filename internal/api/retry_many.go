@@ -57,8 +57,9 @@ func (a *api) retryDeliveries(ctx context.Context, in *retryManyInput) (*output[
 	filter := in.DeliveryQuery
 	filter.Cursor, filter.Limit = "", 0
 	if filter == (client.DeliveryQuery{}) && !all {
-		return nil, event.Violations{{Field: "all", Message: "must be true to retry all that are not delivered; or give ids, or a filter " +
-			"in the query, such as ?status=exhausted&since=2h"}}
+		return nil, event.Violations{{Field: "all",
+			Message: "must be true to retry all that are not delivered; or give ids, or a filter " +
+				"in the query, such as ?status=exhausted&since=2h"}}
 	}
 	found, page, err := a.deliveriesPage(ctx, &in.DeliveryQuery, (*selection).withoutDelivered)
 	if err != nil {
@@ -118,7 +119,8 @@ func (a *api) namedDeliveries(ctx context.Context, ids []string) (list []store.D
 
 // retryAll makes the deliveries due now.
 func (a *api) retryAll(ctx context.Context, list []store.DeliveryRecord) (out client.RetriedMany, err error) {
-	if err := a.limits.rated(&a.limits.retries, callerOf(ctx).tenant, len(list), a.clock()); len(list) > 0 && err != nil {
+	if err := a.limits.rated(&a.limits.retries, callerOf(ctx).tenant, len(list), a.clock()); len(list) > 0 &&
+		err != nil {
 		return out, err
 	}
 	exists := map[string]bool{}

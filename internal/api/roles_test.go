@@ -38,7 +38,8 @@ func (r *rig) callers() map[string]string {
 	advisor := r.must(201, admin, "POST", "/v1/advisors", `{"name":"Ann"}`).str("id")
 	r.keys["advisor"] = r.must(201, admin, "POST", "/v1/api-keys",
 		`{"role":"advisor","advisor_id":"`+advisor+`"}`).str("key")
-	roles := map[string]string{publisher: "publisher", viewer: "viewer", admin: "admin", "advisor": "advisor", operator: "operator"}
+	roles := map[string]string{publisher: "publisher", viewer: "viewer", admin: "admin", "advisor": "advisor",
+		operator: "operator"}
 	for _, who := range []string{viewer, admin, "advisor", operator} {
 		r.keys["signed in "+who] = r.must(201, who, "POST", "/v1/sign-in", "").str("key")
 		roles["signed in "+who] = roles[who]
@@ -63,7 +64,8 @@ func TestRoles(t *testing.T) {
 	type operation struct{ id, method, path string }
 	var all []operation
 	for path, methods := range doc.Paths {
-		path = strings.NewReplacer("{id}", "7d0f4a52-3a51-4c1b-9a7e-0c6d1f1f2a10", "{report}", "7d0f4a52-3a51-4c1b-9a7e-0c6d1f1f2a10").Replace(path)
+		path = strings.NewReplacer("{id}", "7d0f4a52-3a51-4c1b-9a7e-0c6d1f1f2a10", "{report}",
+			"7d0f4a52-3a51-4c1b-9a7e-0c6d1f1f2a10").Replace(path)
 		for method, op := range methods {
 			all = append(all, operation{op.OperationID, strings.ToUpper(method), path})
 		}

@@ -45,7 +45,8 @@ func (s *session) caller(ctx context.Context, opens bool) (*caller, error) {
 }
 
 // call makes the call of an operation that huma serves.
-func call[I, O any](ctx context.Context, s *session, id string, handle func(context.Context, *I) (*O, error), in *I) (*O, error) {
+func call[I, O any](ctx context.Context, s *session, id string, handle func(context.Context, *I) (*O, error), in *I) (
+	*O, error) {
 	op, served := s.a.ops[id]
 	if !served {
 		return nil, newProblem(http.StatusNotFound, "There is nothing at this path.")

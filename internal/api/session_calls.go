@@ -82,7 +82,8 @@ func (s *session) UpdateWebhook(ctx context.Context, id, etag string, p client.W
 	if err != nil {
 		return client.Webhook{}, err
 	}
-	return gotWebhook(call(ctx, s, "update-webhook", s.a.updateWebhook, &changeInput{ID: id, IfMatch: etag, RawBody: raw}))
+	return gotWebhook(call(ctx, s, "update-webhook", s.a.updateWebhook,
+		&changeInput{ID: id, IfMatch: etag, RawBody: raw}))
 }
 
 func (s *session) DeleteWebhook(ctx context.Context, id, etag string) error {
@@ -134,7 +135,8 @@ func (s *session) RetryDeliveries(ctx context.Context, m client.RetryMany) (clie
 	if err != nil {
 		return client.RetriedMany{}, err
 	}
-	return got(call(ctx, s, "retry-deliveries", s.a.retryDeliveries, &retryManyInput{DeliveryQuery: m.Query, RawBody: raw}))
+	return got(call(ctx, s, "retry-deliveries", s.a.retryDeliveries,
+		&retryManyInput{DeliveryQuery: m.Query, RawBody: raw}))
 }
 
 func (s *session) Live(ctx context.Context, q client.LiveQuery) iter.Seq2[client.LiveAttempt, error] {

@@ -110,7 +110,8 @@ func (s *session) AdviceSession(ctx context.Context, id string) (client.AdviceSe
 	return gotSession(call(ctx, s, "get-advice-session", s.a.getSession, &readInput{ID: id}))
 }
 
-func (s *session) UpdateAdviceSession(ctx context.Context, id, etag string, p client.Patch) (client.AdviceSession, error) {
+func (s *session) UpdateAdviceSession(ctx context.Context, id, etag string, p client.Patch) (
+	client.AdviceSession, error) {
 	raw, err := body(p)
 	if err != nil {
 		return client.AdviceSession{}, err

@@ -42,11 +42,13 @@ func TestSessionsAreTheAPI(t *testing.T) {
 	r.keys["bound"] = r.must(201, "link", "POST", "/v1/sign-in", "").str("key")
 	r.link("unopened", admin, `{"role":"viewer"}`)
 	r.keys["signed in"] = r.must(201, admin, "POST", "/v1/sign-in", "").str("key")
-	r.keys["from elsewhere"] = r.must(201, admin, "POST", "/v1/api-keys", `{"role":"admin","networks":["198.51.100.0/24"]}`).str("key")
+	r.keys["from elsewhere"] = r.must(201, admin, "POST", "/v1/api-keys",
+		`{"role":"admin","networks":["198.51.100.0/24"]}`).str("key")
 	s := httptest.NewServer(r.h)
 	defer s.Close()
 	calls, refused, given := reflect.TypeFor[client.API](), 0, 0
-	for _, who := range []string{publisher, viewer, admin, operator, "other/admin", "bound", "signed in", "from elsewhere"} {
+	for _, who := range []string{publisher, viewer, admin, operator, "other/admin", "bound", "signed in",
+		"from elsewhere"} {
 		for _, tenant := range []string{"", "default", "other", "nothing"} {
 			within := reflect.ValueOf(r.h.Session(r.keys[who], tenant, "127.0.0.1:1"))
 			over := reflect.ValueOf(client.New(s.URL, r.keys[who], client.WithTenant(tenant)))
@@ -69,7 +71,8 @@ func TestSessionsAreTheAPI(t *testing.T) {
 						}
 						args = append(args, a)
 					}
-					if strings.HasPrefix(m.Name, "Delete") || strings.HasPrefix(m.Name, "Update") || m.Name == "TestWebhook" {
+					if strings.HasPrefix(m.Name, "Delete") || strings.HasPrefix(m.Name, "Update") ||
+						m.Name == "TestWebhook" {
 						if id == hook || id == other {
 							continue // what changes something says another thing the second time
 						}
@@ -79,7 +82,8 @@ func TestSessionsAreTheAPI(t *testing.T) {
 						a, b = a[:min(len(a), 40)], b[:min(len(b), 40)]
 					}
 					if a != b {
-						t.Errorf("%s for %q, %s(%.20s):\nwithin the process %s\nover HTTP          %s", who, tenant, m.Name, id, a, b)
+						t.Errorf("%s for %q, %s(%.20s):\nwithin the process %s\nover HTTP          %s", who, tenant,
+							m.Name, id, a, b)
 					}
 					if strings.HasPrefix(a, "[") {
 						given++
@@ -94,7 +98,8 @@ func TestSessionsAreTheAPI(t *testing.T) {
 		t.Errorf("%d calls were refused and %d answered; are they still made?", refused, given)
 	}
 	for _, none := range []string{"qhk_unknown", "", r.keys["unopened"], strings.Repeat("x", 1000)} {
-		if _, err := r.h.Session(none, "", "127.0.0.1:1").Webhooks(t.Context(), client.WebhookQuery{}); !client.IsStatus(err, 401) {
+		if _, err := r.h.Session(none, "", "127.0.0.1:1").Webhooks(t.Context(),
+			client.WebhookQuery{}); !client.IsStatus(err, 401) {
 			t.Errorf("what opens nothing lists webhooks: %v, want 401", err)
 		}
 	}

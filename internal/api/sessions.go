@@ -99,7 +99,8 @@ func (a *api) createSession(ctx context.Context, in *createInInput) (*objectOutp
 	return madeObject(viewSession(&x), x.Version, "/v1/advice-sessions/"+x.ID), nil
 }
 
-func (a *api) listSessions(ctx context.Context, in *listSessionsInput) (*output[client.Page[client.AdviceSession]], error) {
+func (a *api) listSessions(ctx context.Context, in *listSessionsInput) (
+	*output[client.Page[client.AdviceSession]], error) {
 	who := actor(ctx)
 	f := store.SessionFilter{InvestorID: in.ID, Presence: presenceOf(in.Deleted)}
 	if in.Status != "" {
@@ -107,13 +108,14 @@ func (a *api) listSessions(ctx context.Context, in *listSessionsInput) (*output[
 		f.Completed = &completed
 	}
 	hash := listHash("advice sessions", who.Tenant, in.AdviceSessionQuery, in.ID)
-	return listObjects(client.Paging{Cursor: in.Cursor, Limit: in.Limit}, hash, func(after int64, limit int) ([]store.AdviceSession, error) {
-		found, err := a.advisory.Sessions(ctx, who, f, after, limit)
-		if err != nil {
-			return nil, missing("investor", err)
-		}
-		return found, nil
-	}, func(x *store.AdviceSession) int64 { return x.Num }, viewSession)
+	return listObjects(client.Paging{Cursor: in.Cursor, Limit: in.Limit}, hash,
+		func(after int64, limit int) ([]store.AdviceSession, error) {
+			found, err := a.advisory.Sessions(ctx, who, f, after, limit)
+			if err != nil {
+				return nil, missing("investor", err)
+			}
+			return found, nil
+		}, func(x *store.AdviceSession) int64 { return x.Num }, viewSession)
 }
 
 func (a *api) getSession(ctx context.Context, in *readInput) (*objectOutput[client.AdviceSession], error) {
@@ -130,7 +132,8 @@ func (a *api) completeSession(ctx context.Context, in *actInput) (*objectOutput[
 }
 
 func (a *api) restoreSession(ctx context.Context, in *actInput) (*objectOutput[client.AdviceSession], error) {
-	return showSession(a.advisory.RestoreSession(ctx, actor(ctx), in.ID, in.match(), in.once("restore advice session", in.ID)))
+	return showSession(a.advisory.RestoreSession(ctx, actor(ctx), in.ID, in.match(),
+		in.once("restore advice session", in.ID)))
 }
 
 func (a *api) deleteSession(ctx context.Context, in *removeInput) (*None, error) {

@@ -48,8 +48,9 @@ func (a *api) registerSignIn() {
 
 func (a *api) createLink(ctx context.Context, in *createInput) (*output[client.Link], error) {
 	return makeOnce(ctx, a, in, "link", func(string) (*output[client.Link], error) {
-		return nil, newProblem(http.StatusConflict, "The link was made already, and its token is shown once. Make another with a new "+
-			"Idempotency-Key.")
+		return nil, newProblem(http.StatusConflict,
+			"The link was made already, and its token is shown once. Make another with a new "+
+				"Idempotency-Key.")
 	}, func(m making) (*output[client.Link], error) { return a.makeLink(ctx, in.RawBody, m) })
 }
 
@@ -73,8 +74,10 @@ func (a *api) makeLink(ctx context.Context, raw []byte, m making) (*output[clien
 	} else if err != nil {
 		return nil, fmt.Errorf("write a link: %w", err)
 	}
-	a.log.InfoContext(ctx, "sign-in link made", "link", made.ID, "role", made.Role, "tenant", made.Tenant, "webhook", made.Webhook)
-	return &output[client.Link]{client.Link{Token: plain, Path: LinkPath(plain), ExpiresAt: client.At(made.ExpiresAt)}}, nil
+	a.log.InfoContext(ctx, "sign-in link made", "link", made.ID, "role", made.Role, "tenant", made.Tenant,
+		"webhook", made.Webhook)
+	return &output[client.Link]{client.Link{Token: plain, Path: LinkPath(plain),
+		ExpiresAt: client.At(made.ExpiresAt)}}, nil
 }
 
 // readLink reads what a link is to be: of the key, role, tenant, webhook, name and the life of the sign-in are set.
@@ -149,7 +152,8 @@ func NewLink(parent string, k store.APIKey, life time.Duration, now time.Time) (
 
 // FirstLink makes the link that an operator signs in with after the first start: it can be opened for a day.
 func FirstLink(parent string, now time.Time) (token string, link store.APIKey) {
-	return NewLink(parent, store.APIKey{Role: store.Operator, Name: "first start", SignedInFor: signInLife}, maxLinkLife, now)
+	return NewLink(parent, store.APIKey{Role: store.Operator, Name: "first start", SignedInFor: signInLife},
+		maxLinkLife, now)
 }
 
 // LinkPath is the page that a link opens.
@@ -187,7 +191,8 @@ func (a *api) signIn(ctx context.Context, _ *Scope) (*output[client.SignedIn], e
 	}
 	a.uses.note(c.parent(), c.remote, a.clock())
 	a.log.InfoContext(ctx, "signed in", "sign_in", k.ID, "by", c.key.ID, "role", k.Role, "tenant", k.Tenant)
-	return &output[client.SignedIn]{client.SignedIn{Key: plain, Role: string(k.Role), Tenant: k.Tenant, WebhookID: k.Webhook,
+	return &output[client.SignedIn]{client.SignedIn{Key: plain, Role: string(k.Role), Tenant: k.Tenant,
+		WebhookID: k.Webhook,
 		ExpiresAt: client.At(k.ExpiresAt)}}, nil
 }
 
@@ -202,7 +207,8 @@ func (a *api) getSignIn(ctx context.Context, _ *Scope) (*output[client.Caller], 
 func (a *api) signOut(ctx context.Context, _ *Scope) (*None, error) {
 	c := callerOf(ctx)
 	if c.key.Kind != store.KindSignIn {
-		return nil, newProblem(http.StatusForbidden, "This is an API key and no sign-in. Delete it if it is not to be used any more.")
+		return nil, newProblem(http.StatusForbidden,
+			"This is an API key and no sign-in. Delete it if it is not to be used any more.")
 	}
 	err := a.store.DeleteAPIKey(context.WithoutCancel(ctx), c.key.Tenant, c.key.ID, true)
 	a.keys.forget(a.clock()) // what was made with it, too

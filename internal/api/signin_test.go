@@ -51,7 +51,8 @@ func TestLinks(t *testing.T) {
 		t.Errorf("signing in with one link at once = %v, want one 201", codes)
 	}
 	me := r.must(200, "signed", "GET", "/v1/sign-in", "")
-	if me.str("role") != "viewer" || me.str("tenant") != "default" || me.json["signed_in"] != true || me.json["advisory"] != true {
+	if me.str("role") != "viewer" || me.str("tenant") != "default" || me.json["signed_in"] != true ||
+		me.json["advisory"] != true {
 		t.Errorf("the sign-in is %s", me.body)
 	}
 	r.must(200, "signed", "GET", "/v1/webhooks", "")
@@ -62,7 +63,8 @@ func TestLinks(t *testing.T) {
 
 	r.must(403, publisher, "POST", "/v1/sign-in", "")
 	r.must(403, admin, "DELETE", "/v1/sign-in", "")
-	for _, body := range []string{`{"role":"operator"}`, `{"role":"publisher"}`, `{}`, `{"role":"viewer","expires_in":"25h"}`, `{"role":"viewer","signed_in_for":"0s"}`, `{"role":"viewer","x":1}`} {
+	for _, body := range []string{`{"role":"operator"}`, `{"role":"publisher"}`, `{}`,
+		`{"role":"viewer","expires_in":"25h"}`, `{"role":"viewer","signed_in_for":"0s"}`, `{"role":"viewer","x":1}`} {
 		r.must(422, admin, "POST", "/v1/links", body)
 	}
 	r.must(404, admin, "POST", "/v1/links", `{"role":"viewer","webhook_id":"7d0f4a52-3a51-4c1b-9a7e-0c6d1f1f2a10"}`)
@@ -115,7 +117,8 @@ func TestBoundKeys(t *testing.T) {
 	mine := r.must(201, admin, "POST", "/v1/webhooks", hookBody).str("id")
 	r.must(202, admin, "POST", "/v1/events", eventBody) // goes to mine only
 	other := r.must(201, admin, "POST", "/v1/webhooks", hookBody).str("id")
-	r.must(202, admin, "POST", "/v1/events", strings.Replace(eventBody, `"type"`, `"id":"8d0f4a52-3a51-4c1b-9a7e-0c6d1f1f2a11","type"`, 1))
+	r.must(202, admin, "POST", "/v1/events",
+		strings.Replace(eventBody, `"type"`, `"id":"8d0f4a52-3a51-4c1b-9a7e-0c6d1f1f2a11","type"`, 1))
 	all := r.must(200, viewer, "GET", "/v1/deliveries", "").items()
 	if len(all) != 3 {
 		t.Fatalf("%d deliveries, want 3", len(all))
@@ -132,7 +135,8 @@ func TestBoundKeys(t *testing.T) {
 	r.keys["bound"] = r.must(201, "link", "POST", "/v1/sign-in", "").str("key")
 
 	hook := "/v1/webhooks/" + mine
-	for _, target := range []string{hook, hook + "/receiver", "/v1/webhooks", "/v1/deliveries", "/v1/deliveries/count", "/v1/deliveries/" + own, "/v1/events", "/v1/stats", "/v1/stats/webhooks", "/v1/event-types", "/v1/sign-in"} {
+	for _, target := range []string{hook, hook + "/receiver", "/v1/webhooks", "/v1/deliveries", "/v1/deliveries/count",
+		"/v1/deliveries/" + own, "/v1/events", "/v1/stats", "/v1/stats/webhooks", "/v1/event-types", "/v1/sign-in"} {
 		if p := r.must(200, "bound", "GET", target, ""); strings.Contains(p.body, other) {
 			t.Errorf("GET %s tells of the other webhook: %s", target, p.body)
 		}
@@ -149,7 +153,9 @@ func TestBoundKeys(t *testing.T) {
 	r.must(202, "bound", "POST", "/v1/deliveries/"+own+"/retry", "")
 	r.must(201, "bound", "POST", "/v1/links", `{"role":"viewer"}`)
 
-	for _, target := range []string{"/v1/webhooks/" + other, "/v1/webhooks/" + other + "/receiver", "/v1/deliveries/" + foreign, "/v1/stats?webhook_id=" + other, "/v1/stats/webhooks?webhook_id=" + other, "/v1/attempts/live?webhook_id=" + other} {
+	for _, target := range []string{"/v1/webhooks/" + other, "/v1/webhooks/" + other + "/receiver",
+		"/v1/deliveries/" + foreign, "/v1/stats?webhook_id=" + other, "/v1/stats/webhooks?webhook_id=" +
+			other, "/v1/attempts/live?webhook_id=" + other} {
 		r.must(404, "bound", "GET", target, "")
 	}
 	if got := r.must(200, "bound", "GET", "/v1/deliveries?webhook_id="+other, "").items(); len(got) != 0 {
@@ -163,7 +169,8 @@ func TestBoundKeys(t *testing.T) {
 	}
 
 	// Whatever is not opened above is closed.
-	open := []string{"get-webhook", "list-webhooks", "update-webhook", "test-webhook", "preview-webhook", "get-receiver", "list-deliveries", "count-deliveries", "get-delivery",
+	open := []string{"get-webhook", "list-webhooks", "update-webhook", "test-webhook", "preview-webhook",
+		"get-receiver", "list-deliveries", "count-deliveries", "get-delivery",
 		"retry-delivery", "retry-deliveries", "get-event", "list-events", "list-event-types", "get-stats", "list-webhook-stats", "create-link", "sign-in", "get-sign-in", "sign-out", "watch-attempts"}
 	var doc struct {
 		Paths map[string]map[string]struct{ OperationID string }
@@ -198,7 +205,8 @@ func TestPreview(t *testing.T) {
 		t.Errorf("a preview of nothing = %s", p.body)
 	}
 	p = preview(`{"url":"https://example.com/hook","method":"POST","event_types":["qap.investor.*"],"generate_signing_key":true,"auth":{"type":"bearer","token":"a-secret-token"}}`)
-	for _, want := range []string{"X-Quantfolio-Signature-256", "webhook-signature", `"Authorization","value":"[secret]"`, `"type":"qap.investor.created"`, "qap.investor.deleted"} {
+	for _, want := range []string{"X-Quantfolio-Signature-256", "webhook-signature",
+		`"Authorization","value":"[secret]"`, `"type":"qap.investor.created"`, "qap.investor.deleted"} {
 		if !strings.Contains(p.body, want) {
 			t.Errorf("the preview has no %s: %s", want, p.body)
 		}
@@ -207,7 +215,8 @@ func TestPreview(t *testing.T) {
 		t.Errorf("the preview tells too much: %s", p.body)
 	}
 	p = preview(`{"url":"https://example.com/hook?a=1","method":"GET","event_types":["**"],"type":"qap.investor.advice.completed"}`)
-	if !strings.Contains(p.body, "hook?a=1&id=") || strings.Contains(p.body, `"body"`) || p.str("type") != "qap.investor.advice.completed" {
+	if !strings.Contains(p.body, "hook?a=1&id=") || strings.Contains(p.body, `"body"`) ||
+		p.str("type") != "qap.investor.advice.completed" {
 		t.Errorf("the preview of a GET = %s", p.body)
 	}
 	made := r.must(201, admin, "POST", "/v1/webhooks", hookBody)
@@ -233,10 +242,16 @@ func TestStateOf(t *testing.T) {
 		failing       bool // since the last delivery
 		want          string
 	}{
-		{true, false, counts(5, 1, 0), true, client.StateFailing}, {false, false, counts(5, 1, 0), true, client.StatePaused},
-		{true, false, nil, false, client.StateIdle}, {true, false, counts(5, 0, 0), false, client.StateOK}, {true, false, counts(5, 1, 0), false, client.StateUnsteady}, {true, false, counts(5, 0, 1), false, client.StateUnsteady},
-		{true, false, counts(0, 1, 0), false, client.StateFailing}, {true, false, counts(0, 0, 1), false, client.StateFailing},
-		{false, false, nil, false, client.StatePaused}, {false, false, counts(0, 1, 0), false, client.StatePaused}, {false, true, counts(5, 0, 0), false, client.StateDisabledByUs}, {false, true, nil, false, client.StateDisabledByUs},
+		{true, false, counts(5, 1, 0), true, client.StateFailing}, {false, false, counts(5, 1, 0), true,
+			client.StatePaused},
+		{true, false, nil, false, client.StateIdle}, {true, false, counts(5, 0, 0), false, client.StateOK}, {true,
+			false, counts(5, 1, 0), false, client.StateUnsteady}, {true, false, counts(5, 0,
+			1), false, client.StateUnsteady},
+		{true, false, counts(0, 1, 0), false, client.StateFailing}, {true, false, counts(0, 0, 1), false,
+			client.StateFailing},
+		{false, false, nil, false, client.StatePaused}, {false, false, counts(0, 1, 0), false,
+			client.StatePaused}, {false, true, counts(5, 0,
+			0), false, client.StateDisabledByUs}, {false, true, nil, false, client.StateDisabledByUs},
 	} {
 		if got := stateOf(c.enabled, c.byUs, c.last, c.failing); got != c.want {
 			t.Errorf("stateOf(%t, %t, %+v, %t) = %s, want %s", c.enabled, c.byUs, c.last, c.failing, got, c.want)
@@ -260,24 +275,29 @@ func TestStats(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for period, want := range map[string][3]float64{"1h": {60, 7, 3}, "24h": {96, 7, 3}, "7d": {168, 57, 3}, "30d": {120, 57, 3}} {
+	for period, want := range map[string][3]float64{"1h": {60, 7, 3}, "24h": {96, 7, 3}, "7d": {168, 57, 3},
+		"30d": {120, 57, 3}} {
 		p := r.must(200, viewer, "GET", "/v1/stats?period="+period, "")
 		points, _ := p.json["points"].([]any)
 		if len(points) != int(want[0]) || p.json["delivered"] != want[1] || p.json["retried"] != want[2] {
-			t.Errorf("%s: %d points, %v delivered, %v retried, want %v", period, len(points), p.json["delivered"], p.json["retried"], want)
+			t.Errorf("%s: %d points, %v delivered, %v retried, want %v", period, len(points), p.json["delivered"],
+				p.json["retried"], want)
 		}
 		if last := points[len(points)-1].(map[string]any); last["delivered"] != 7.0 {
 			t.Errorf("%s: now is not in the last point: %v", period, last)
 		}
 	}
-	if p := r.must(200, viewer, "GET", "/v1/stats?webhook_id="+one, ""); p.json["delivered"] != 7.0 || p.json["retried"] != 0.0 || p.json["p50_ms"] != 35.0 {
+	if p := r.must(200, viewer, "GET", "/v1/stats?webhook_id="+one, ""); p.json["delivered"] != 7.0 ||
+		p.json["retried"] != 0.0 || p.json["p50_ms"] != 35.0 {
 		t.Errorf("of one webhook: %s", p.body)
 	}
 	items := r.must(200, viewer, "GET", "/v1/stats/webhooks", "").items()
-	if len(items) != 2 || items[0]["id"] != two || items[0]["state"] != client.StateFailing || items[1]["state"] != client.StateOK {
+	if len(items) != 2 || items[0]["id"] != two || items[0]["state"] != client.StateFailing ||
+		items[1]["state"] != client.StateOK {
 		t.Fatalf("the webhooks are %v, want the failing one first", items)
 	}
-	if since, err := time.Parse(time.RFC3339, items[0]["since"].(string)); err != nil || !since.Equal(now.Add(-26*time.Hour).Truncate(time.Hour)) {
+	if since, err := time.Parse(time.RFC3339, items[0]["since"].(string)); err != nil ||
+		!since.Equal(now.Add(-26*time.Hour).Truncate(time.Hour)) {
 		t.Errorf("it fails since %v, want the hour 26 hours ago", since)
 	}
 	r.must(404, foreign, "GET", "/v1/stats?webhook_id="+one, "")
@@ -325,7 +345,8 @@ func TestLive(t *testing.T) {
 	tell("default", store.Retry, 3)
 	var x client.LiveAttempt
 	got := <-w.each
-	if err := json.Unmarshal([]byte(strings.TrimPrefix(got, "data: ")), &x); err != nil || x.Number != 3 || x.WebhookID != mine || x.Outcome != "retry" {
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(got, "data: ")), &x); err != nil || x.Number != 3 ||
+		x.WebhookID != mine || x.Outcome != "retry" {
 		t.Errorf("the stream gave %q (%v), want attempt 3", got, err)
 	}
 	close(stopping)

@@ -109,7 +109,8 @@ func (a *api) getStats(ctx context.Context, in *statsInput) (*output[client.Stat
 	if err != nil {
 		return nil, fmt.Errorf("read the numbers: %w", err)
 	}
-	out := client.Stats{Period: in.Period, Since: client.At(q.Since), Until: client.At(q.Until), Step: client.Duration(p.step)}
+	out := client.Stats{Period: in.Period, Since: client.At(q.Since), Until: client.At(q.Until),
+		Step: client.Duration(p.step)}
 	points, all := make([]store.Counts, p.points), store.Counts{}
 	for i := range rows {
 		points[rows[i].At.Sub(q.Since)/p.step].Sum(&rows[i].Counts)
@@ -117,7 +118,8 @@ func (a *api) getStats(ctx context.Context, in *statsInput) (*output[client.Stat
 	}
 	out.Counts = viewCounts(&all)
 	for i := range points {
-		out.Points = append(out.Points, client.StatsPoint{At: client.At(q.Since.Add(time.Duration(i) * p.step)), Counts: viewCounts(&points[i])})
+		out.Points = append(out.Points,
+			client.StatsPoint{At: client.At(q.Since.Add(time.Duration(i) * p.step)), Counts: viewCounts(&points[i])})
 	}
 	out.Backlog, err = a.backlog(ctx, tenant, hooks)
 	return &output[client.Stats]{out}, err
@@ -136,7 +138,8 @@ func (a *api) waiting(ctx context.Context, tenant string, hooks []*webhook.Webho
 	}
 	views := map[int64]client.Backlog{}
 	for _, c := range list {
-		views[c.Webhook] = client.Backlog{Waiting: c.Waiting, WaitingMore: c.Waiting == limit, Oldest: client.At(c.Oldest.Time())}
+		views[c.Webhook] = client.Backlog{Waiting: c.Waiting, WaitingMore: c.Waiting == limit,
+			Oldest: client.At(c.Oldest.Time())}
 	}
 	return views, nil
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // states are those of a webhook, worst first.
-var states = []string{client.StateDisabledByUs, client.StateFailing, client.StateUnsteady, client.StateOK, client.StateIdle,
+var states = []string{client.StateDisabledByUs, client.StateFailing, client.StateUnsteady, client.StateOK,
+	client.StateIdle,
 	client.StatePaused}
 
 // stateOf is the policy: what a webhook's state is, from its settings, from what came of the hour up to its last
@@ -174,7 +175,8 @@ func (s *webhookStats) view(w *webhook.Webhook) client.WebhookStats {
 		Day: make([]client.SparkPoint, 24),
 	}
 	for _, r := range s.days[w.Num] {
-		v.Day[r.At.Sub(s.hour().Add(-23*time.Hour))/time.Hour] = client.SparkPoint{Delivered: r.Delivered, Failed: r.Retried + r.Exhausted}
+		v.Day[r.At.Sub(s.hour().Add(-23*time.Hour))/time.Hour] = client.SparkPoint{Delivered: r.Delivered,
+			Failed: r.Retried + r.Exhausted}
 	}
 	return v
 }

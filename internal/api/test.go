@@ -60,7 +60,8 @@ func (a *api) testWebhook(ctx context.Context, in *testCallInput) (*output[clien
 		return nil, fmt.Errorf("test webhook %s: %w", w.ID, err)
 	}
 	if outsideClass(res.Class) == classAddress {
-		a.log.WarnContext(ctx, "a test reached nobody", "webhook", w.ID, "tenant", w.Tenant, "url", w.URL, "error", res.Err)
+		a.log.WarnContext(ctx, "a test reached nobody", "webhook", w.ID, "tenant", w.Tenant, "url", w.URL,
+			"error", res.Err)
 		hideAddress(ctx, w, &res)
 	}
 	return &output[client.TestResult]{viewTest(w, &res, &preview)}, nil
@@ -107,7 +108,8 @@ func testType(w *webhook.Webhook, raw []byte) (event.Type, error) {
 	}
 	t, ok := event.Lookup(name)
 	if !ok {
-		return t, event.Violations{{Field: "type", Message: "is not an event type; did you mean " + strings.Join(event.Nearest(name), ", ") + "?"}}
+		return t, event.Violations{{Field: "type",
+			Message: "is not an event type; did you mean " + strings.Join(event.Nearest(name), ", ") + "?"}}
 	}
 	return t, nil
 }
@@ -128,7 +130,8 @@ func viewTest(w *webhook.Webhook, r *attempt.Result, p *attempt.Preview) client.
 	if r.Status != 0 {
 		v.Response = &client.Response{Status: r.Status, Body: v.Attempt.Response, BodyBase64: v.Attempt.ResponseBase64}
 		for _, h := range r.Headers {
-			v.Response.Headers = append(v.Response.Headers, client.Header{Name: strings.ToValidUTF8(h[0], "\uFFFD"), Value: strings.ToValidUTF8(h[1], "\uFFFD")})
+			v.Response.Headers = append(v.Response.Headers,
+				client.Header{Name: strings.ToValidUTF8(h[0], "\uFFFD"), Value: strings.ToValidUTF8(h[1], "\uFFFD")})
 		}
 	}
 	return v

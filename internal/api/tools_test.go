@@ -44,16 +44,19 @@ func TestToolsTakeTheDocument(t *testing.T) {
 		return string(out)
 	}
 	use, err1 := os.ReadFile(filepath.Join(tools, "use.ts"))
-	err2 := errors.Join(os.WriteFile(filepath.Join(dir, "openapi.json"), []byte(r.must(200, "", "GET", "/openapi.json", "").body), 0o600),
+	err2 := errors.Join(os.WriteFile(filepath.Join(dir, "openapi.json"),
+		[]byte(r.must(200, "", "GET", "/openapi.json", "").body), 0o600),
 		os.WriteFile(filepath.Join(dir, "use.ts"), use, 0o600), os.Symlink(modules, filepath.Join(dir, "node_modules")),
 		os.WriteFile(filepath.Join(dir, "package.json"), []byte(`{"type":"module"}`), 0o600))
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	if out := run("redocly", "lint", "--config", filepath.Join(tools, "redocly.yaml"), "openapi.json"); strings.Contains(out, "warning.") {
+	if out := run("redocly", "lint", "--config", filepath.Join(tools, "redocly.yaml"),
+		"openapi.json"); strings.Contains(out, "warning.") {
 		t.Errorf("redocly lint warns:\n%s", out)
 	}
-	run("node", "--input-type=module", "-e", `import P from "@apidevtools/swagger-parser"; await P.validate("openapi.json")`)
+	run("node", "--input-type=module", "-e",
+		`import P from "@apidevtools/swagger-parser"; await P.validate("openapi.json")`)
 	run("openapi-typescript", "openapi.json", "-o", "api.d.ts")
 	run("tsc", "--strict", "--target", "es2022", "--module", "nodenext", "--skipLibCheck", "use.ts")
 	if out := run("node", "use.js"); strings.TrimSpace(out) != "used" {

@@ -148,7 +148,8 @@ func duration(o *object, field, s string) time.Duration {
 
 // authMembers are the members that each type of authentication has beside its type; the last is the secret.
 var authMembers = map[webhook.AuthType][]string{
-	webhook.AuthNone: nil, webhook.AuthBasic: {"username", "password"}, webhook.AuthBearer: {"token"}, webhook.AuthAPIKey: {"header", "value"},
+	webhook.AuthNone: nil, webhook.AuthBasic: {"username",
+		"password"}, webhook.AuthBearer: {"token"}, webhook.AuthAPIKey: {"header", "value"},
 }
 
 func mergeAuth(o *object, w *webhook.Webhook) {
@@ -177,7 +178,8 @@ func mergeAuth(o *object, w *webhook.Webhook) {
 	if len(names) > 0 {
 		w.Auth.Username = textOf(in, names, "username")
 		w.Auth.Header = textOf(in, names, "header")
-		same := old.Type == w.Auth.Type && old.Username == w.Auth.Username && strings.EqualFold(old.Header, w.Auth.Header)
+		same := old.Type == w.Auth.Type && old.Username == w.Auth.Username &&
+			strings.EqualFold(old.Header, w.Auth.Header)
 		w.Auth.Secret = secretOf(in, names[len(names)-1], old.Secret, same)
 	}
 	in.finish()
@@ -265,8 +267,9 @@ func mergeSigningKey(o *object, w *webhook.Webhook, now time.Time) (generated st
 		rotation = cmp.Or(rotation, "force")
 	}
 	if old := w.Promised(now); old != nil && (generate || typed != "") && !force {
-		err = newProblem(http.StatusConflict, fmt.Sprintf("A rotation is under way: the key %s is promised until %s, and this one would "+
-			"end it now. Wait until then, or send force: true.", old.ID, event.FormatTime(old.ExpiresAt)))
+		err = newProblem(http.StatusConflict,
+			fmt.Sprintf("A rotation is under way: the key %s is promised until %s, and this one would "+
+				"end it now. Wait until then, or send force: true.", old.ID, event.FormatTime(old.ExpiresAt)))
 	}
 	switch {
 	case given && generate:

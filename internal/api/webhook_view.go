@@ -13,7 +13,8 @@ const secretText = "[secret]"
 // viewWebhook shows everything but secrets.
 func (a *api) viewWebhook(c *caller, w *webhook.Webhook) client.Webhook {
 	v := client.Webhook{
-		ID: w.ID, URL: w.URL, Method: string(w.Method), EventTypes: append([]string{}, w.EventTypes...), OwnerID: w.OwnerID,
+		ID: w.ID, URL: w.URL, Method: string(w.Method), EventTypes: append([]string{},
+			w.EventTypes...), OwnerID: w.OwnerID,
 		Auth: viewAuth(&w.Auth), Headers: make([]client.Header, 0, len(w.Headers)),
 		SigningKeys: make([]client.SigningKey, 0, len(w.SigningKeys)), Description: w.Description, Enabled: w.Enabled,
 		DisabledReason: w.DisabledReason, Timeout: client.Duration(w.Timeout),
@@ -24,7 +25,8 @@ func (a *api) viewWebhook(c *caller, w *webhook.Webhook) client.Webhook {
 		v.Headers = append(v.Headers, client.Header{Name: h.Name, Value: secretText})
 	}
 	for _, k := range w.SigningKeys {
-		v.SigningKeys = append(v.SigningKeys, client.SigningKey{ID: k.ID, SwitchAt: client.At(k.SwitchAt), ExpiresAt: client.At(k.ExpiresAt)})
+		v.SigningKeys = append(v.SigningKeys,
+			client.SigningKey{ID: k.ID, SwitchAt: client.At(k.SwitchAt), ExpiresAt: client.At(k.ExpiresAt)})
 	}
 	for _, d := range w.RetrySchedule {
 		v.RetrySchedule = append(v.RetrySchedule, client.Duration(d))

@@ -62,8 +62,9 @@ func (a *api) registerWebhooks() {
 		id: "update-webhook", method: http.MethodPatch, path: one, tag: tag, summary: "Change a webhook",
 		text:   "A JSON merge patch: what is left out stays as it is, null is the default. auth and headers are replaced as a whole, but secrets may be left out where they stay.",
 		status: http.StatusOK, roles: admins, toBound: true, body: client.WebhookPatch{},
-		errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusTooManyRequests},
-		limit:  testDeadline,
+		errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed,
+			http.StatusTooManyRequests},
+		limit: testDeadline,
 	}, a.updateWebhook)
 	register(a, operation{
 		id: "delete-webhook", method: http.MethodDelete, path: one, tag: tag, summary: "Delete a webhook",
@@ -96,7 +97,8 @@ func (a *api) made(ctx context.Context, w *webhook.Webhook, generated string) *w
 func (a *api) makeWebhook(ctx context.Context, raw []byte, m making) (*webhookOutput, error) {
 	w := newWebhook(callerOf(ctx).tenant, a.now())
 	w.ID = m.id
-	if err := a.limits.counted(w.Tenant, "webhooks", a.engine.Webhooks(w.Tenant), a.limits.of.Webhooks, a.clock()); err != nil {
+	if err := a.limits.counted(w.Tenant, "webhooks", a.engine.Webhooks(w.Tenant), a.limits.of.Webhooks,
+		a.clock()); err != nil {
 		return nil, err
 	}
 	generated, err := merge(w, raw, w.CreatedAt)
@@ -145,7 +147,8 @@ func (a *api) updateWebhook(ctx context.Context, in *changeInput) (*webhookOutpu
 		return nil, err
 	}
 	if from, to := originOf(was), originOf(w.URL); from != to {
-		a.log.WarnContext(ctx, "webhook moved to another origin", "webhook", w.ID, "tenant", w.Tenant, "from", from, "to", to,
+		a.log.WarnContext(ctx, "webhook moved to another origin", "webhook", w.ID, "tenant", w.Tenant,
+			"from", from, "to", to,
 			"by", callerOf(ctx).key.ID)
 	}
 	out := a.answer(ctx, w)
@@ -164,7 +167,8 @@ func (a *api) deleteWebhook(ctx context.Context, in *deleteInput) (*None, error)
 
 // change reads a webhook, lets edit change it, writes it if nobody else did meanwhile, and tells the engine. Without
 // If-Match it begins again when somebody did.
-func (a *api) change(ctx context.Context, id, ifMatch string, edit func(*webhook.Webhook) error) (*webhook.Webhook, error) {
+func (a *api) change(ctx context.Context, id, ifMatch string, edit func(*webhook.Webhook) error) (
+	*webhook.Webhook, error) {
 	for range saveTries {
 		w, err := a.webhookSoon(ctx, callerOf(ctx).tenant, id)
 		if err != nil {
@@ -187,7 +191,8 @@ func (a *api) change(ctx context.Context, id, ifMatch string, edit func(*webhook
 		if err := a.engine.SetWebhook(w); err != nil {
 			return nil, fmt.Errorf("put webhook %s to work: %w", w.ID, err)
 		}
-		a.log.InfoContext(ctx, "webhook changed", "webhook", w.ID, "tenant", w.Tenant, "version", w.Version, "deleted", w.Deleted())
+		a.log.InfoContext(ctx, "webhook changed", "webhook", w.ID, "tenant", w.Tenant, "version", w.Version,
+			"deleted", w.Deleted())
 		return w, nil
 	}
 	return nil, newProblem(http.StatusConflict, "Others are changing this webhook all the time. Try again.")
@@ -225,7 +230,8 @@ func (a *api) checkTarget(w *webhook.Webhook, was string, err error) error {
 		v.Add("url", "must begin with https://: this server sends nothing over plain http (the operator's --allow-http)")
 		return v
 	}
-	a.log.LogAttrs(context.Background(), slog.LevelWarn, "webhook target refused", slog.String("tenant", w.Tenant), slog.Any("error", guardErr))
+	a.log.LogAttrs(context.Background(), slog.LevelWarn, "webhook target refused", slog.String("tenant", w.Tenant),
+		slog.Any("error", guardErr))
 	v.Add("url", refusedText)
 	return v
 }

@@ -54,7 +54,8 @@ func (a *api) listWebhooks(ctx context.Context, in *listWebhooksInput) (*output[
 
 // findWebhooks finds a page of those that match, after from, which it moves to where it ended. more: there may be
 // others.
-func (a *api) findWebhooks(ctx context.Context, q *client.WebhookQuery, from *cursor) (found []*webhook.Webhook, more bool, err error) {
+func (a *api) findWebhooks(ctx context.Context, q *client.WebhookQuery, from *cursor) (
+	found []*webhook.Webhook, more bool, err error) {
 	chunk := q.Limit + 1
 	if q.Text != "" || q.State != "" || q.EventType != "" {
 		chunk = webhookChunk
@@ -86,7 +87,8 @@ func (a *api) findWebhooks(ctx context.Context, q *client.WebhookQuery, from *cu
 
 // matcher tells which of the webhooks a query selects. Their states are read if it needs them, and have few queries for
 // all.
-func (a *api) matcher(ctx context.Context, q *client.WebhookQuery, list []*webhook.Webhook) (func(*webhook.Webhook) bool, error) {
+func (a *api) matcher(ctx context.Context, q *client.WebhookQuery, list []*webhook.Webhook) (
+	func(*webhook.Webhook) bool, error) {
 	text := strings.ToLower(q.Text)
 	says := func(w *webhook.Webhook) bool {
 		return text == "" || slices.ContainsFunc([]string{w.ID, w.URL, w.Description, w.OwnerID}, func(s string) bool {

@@ -38,7 +38,8 @@ func TestMethodLeftOut(t *testing.T) {
 		t.Errorf("the webhook is %s, want the method POST", w.body)
 	}
 	path := w.header.Get("Location")
-	for _, c := range [][2]string{{`{"method":"GET"}`, "GET"}, {`{"description":"x"}`, "GET"}, {`{"method":null}`, "POST"}} {
+	for _, c := range [][2]string{{`{"method":"GET"}`, "GET"}, {`{"description":"x"}`, "GET"},
+		{`{"method":null}`, "POST"}} {
 		if got := r.must(200, admin, "PATCH", path, c[0]).str("method"); got != c[1] {
 			t.Errorf("after %s the method is %s, want %s", c[0], got, c[1])
 		}
@@ -57,7 +58,8 @@ func TestWebhookLife(t *testing.T) {
 	if got.body != w.body || got.header.Get("ETag") != `"1"` {
 		t.Errorf("GET = %s %s, want as created %s", got.header.Get("ETag"), got.body, w.body)
 	}
-	for _, want := range []string{`"auth":{"type":"basic","username":"u","password":"[secret]"}`, `{"name":"X-Team","value":"[secret]"}`,
+	for _, want := range []string{`"auth":{"type":"basic","username":"u","password":"[secret]"}`,
+		`{"name":"X-Team","value":"[secret]"}`,
 		`"timeout":"30s"`, `"retry_schedule":["5s","2m","1h"]`, `"enabled":true`, `"warnings":[]`, `"signing_keys":[{"id":"k_`} {
 		if !strings.Contains(got.body, want) {
 			t.Errorf("webhook = %s, want %s in it", got.body, want)
@@ -86,7 +88,8 @@ func TestWebhookLife(t *testing.T) {
 	// What is absent stays; secrets that are left out or shown as [secret] stay.
 	r.must(200, admin, "PATCH", path, `{"description":"new","auth":{"type":"basic","username":"u"},"headers":[{"name":"x-team"},{"name":"X-More","value":"[secret]"}]}`)
 	r.must(200, admin, "PATCH", path, `{"headers":[{"name":"X-Team"},{"name":"X-More"}]}`)
-	if p, a, b, k := stored(); p != "canary-password" || a != "canary-header" || b != "canary-more" || k != "canary-signing-key-1" {
+	if p, a, b, k := stored(); p != "canary-password" || a != "canary-header" || b != "canary-more" ||
+		k != "canary-signing-key-1" {
 		t.Errorf("secrets after a change that left them out = %q %q %q %q", p, a, b, k)
 	}
 	got = r.must(200, admin, "GET", path, "")
@@ -117,10 +120,12 @@ func TestWebhookLife(t *testing.T) {
 			t.Errorf("PATCH %s: violations at %q, want %s", body, p.locations(), field)
 		}
 	}
-	if p := r.must(422, admin, "PATCH", path, `{"method":"PUT","timeout":"x","event_types":["zzz"],"enabled":"1"}`); len(strings.Fields(p.locations())) != 4 {
+	if p := r.must(422, admin, "PATCH", path,
+		`{"method":"PUT","timeout":"x","event_types":["zzz"],"enabled":"1"}`); len(strings.Fields(p.locations())) != 4 {
 		t.Errorf("violations at %q, want all four at once", p.locations())
 	}
-	if p := r.must(422, admin, "PATCH", path, `{"url":"https://x.internal/"}`); strings.Contains(p.body, "10.9.8.7") || strings.Contains(p.body, "--allow-network") {
+	if p := r.must(422, admin, "PATCH", path, `{"url":"https://x.internal/"}`); strings.Contains(p.body, "10.9.8.7") ||
+		strings.Contains(p.body, "--allow-network") {
 		t.Errorf("refused target = %s, want neither the setting nor the address", p.body)
 	}
 	if !strings.Contains(r.log.String(), "10.9.8.7") {
@@ -130,7 +135,8 @@ func TestWebhookLife(t *testing.T) {
 	// null is the default; the type decides what stays.
 	r.must(200, admin, "PATCH", path, `{"owner_id":null,"timeout":null,"retry_schedule":null,"headers":null,"auth":null,"description":null}`)
 	got = r.must(200, admin, "GET", path, "")
-	if got.str("timeout") != "15s" || len(got.json["retry_schedule"].([]any)) != 14 || !strings.Contains(got.body, `"auth":{"type":"none"}`) || !strings.Contains(got.body, `"headers":[]`) {
+	if got.str("timeout") != "15s" || len(got.json["retry_schedule"].([]any)) != 14 ||
+		!strings.Contains(got.body, `"auth":{"type":"none"}`) || !strings.Contains(got.body, `"headers":[]`) {
 		t.Errorf("after nulls: %s", got.body)
 	}
 }
@@ -148,7 +154,8 @@ func TestRotation(t *testing.T) {
 	}
 	p := r.must(200, admin, "PATCH", path, `{"generate_signing_key":true,"signing_key_overlap":"1h"}`)
 	keys := p.json["signing_keys"].([]any)
-	if len(keys) != 2 || p.str("signing_key") == "" || p.str("signing_key") == first || keys[1].(map[string]any)["expires_at"] == nil {
+	if len(keys) != 2 || p.str("signing_key") == "" || p.str("signing_key") == first ||
+		keys[1].(map[string]any)["expires_at"] == nil {
 		t.Errorf("rotated = %s, want two keys, the old one with its end", p.body)
 	}
 	if p := r.must(200, admin, "PATCH", path, `{"signing_key":""}`); len(p.json["signing_keys"].([]any)) != 0 {
@@ -162,10 +169,12 @@ func TestRotation(t *testing.T) {
 func TestWebhookTest(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	path := r.must(201, admin, "POST", "/v1/webhooks", strings.Replace(fullHook, `"2m","retry`, `"30s","retry`, 1)).header.Get("Location")
+	path := r.must(201, admin, "POST", "/v1/webhooks",
+		strings.Replace(fullHook, `"2m","retry`, `"30s","retry`, 1)).header.Get("Location")
 	p := r.must(200, admin, "POST", path+"/test", `{"type":"qap.investor.updated"}`)
 	req := p.json["request"].(map[string]any)
-	if !strings.Contains(req["body"].(string), "qap.investor.updated") || p.json["response"].(map[string]any)["body"] != "thanks" {
+	if !strings.Contains(req["body"].(string), "qap.investor.updated") ||
+		p.json["response"].(map[string]any)["body"] != "thanks" {
 		t.Errorf("test = %s, want request and response", p.body)
 	}
 	r.must(422, admin, "POST", path+"/test", `{"type":"nope"}`)
@@ -184,15 +193,18 @@ func TestWebhookTest(t *testing.T) {
 func TestRotationUnderWay(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	first := r.must(201, admin, "POST", "/v1/webhooks", strings.Replace(hookBody, "{", `{"generate_signing_key":true,`, 1))
+	first := r.must(201, admin, "POST", "/v1/webhooks",
+		strings.Replace(hookBody, "{", `{"generate_signing_key":true,`, 1))
 	path, old := first.header.Get("Location"), keyIDs(first)[0]
 	second := r.must(200, admin, "PATCH", path, `{"generate_signing_key":true}`)
-	for _, body := range []string{`{"generate_signing_key":true}`, `{"signing_key":"another-key-of-enough-bytes","force":false}`} {
+	for _, body := range []string{`{"generate_signing_key":true}`,
+		`{"signing_key":"another-key-of-enough-bytes","force":false}`} {
 		if p := r.must(409, admin, "PATCH", path, body); !strings.Contains(p.str("detail"), old+" is promised until ") {
 			t.Errorf("PATCH %s = %s, want the key %s named", body, p.body, old)
 		}
 	}
-	if got := keyIDs(r.must(200, admin, "GET", path, "")); !slices.Equal(got, keyIDs(second)) || len(got) != 2 || got[1] != old {
+	if got := keyIDs(r.must(200, admin, "GET", path, "")); !slices.Equal(got, keyIDs(second)) || len(got) != 2 ||
+		got[1] != old {
 		t.Errorf("keys after refusals are %q, want %q", got, keyIDs(second))
 	}
 	if got := keyIDs(r.must(200, admin, "PATCH", path, `{"generate_signing_key":true,"force":true}`)); slices.Contains(got, old) {
@@ -218,7 +230,8 @@ func keyIDs(p reply) (ids []string) {
 func TestHeadersAsAnObject(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	p := r.must(201, admin, "POST", "/v1/webhooks", strings.Replace(hookBody, "{", `{"headers":{"X-Team":"blue","X-Two":"2"},`, 1))
+	p := r.must(201, admin, "POST", "/v1/webhooks",
+		strings.Replace(hookBody, "{", `{"headers":{"X-Team":"blue","X-Two":"2"},`, 1))
 	if want := `"headers":[{"name":"X-Team","value":"[secret]"},{"name":"X-Two","value":"[secret]"}]`; !strings.Contains(p.body, want) {
 		t.Errorf("the webhook is %s, want %s", p.body, want)
 	}
@@ -242,14 +255,16 @@ func TestFindWebhooks(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	make := func(url, description, pattern, more string) string {
-		return r.must(201, admin, "POST", "/v1/webhooks", fmt.Sprintf(`{"url":%q,"description":%q,"event_types":[%q]%s}`,
-			url, description, pattern, more)).str("id")
+		return r.must(201, admin, "POST", "/v1/webhooks",
+			fmt.Sprintf(`{"url":%q,"description":%q,"event_types":[%q]%s}`,
+				url, description, pattern, more)).str("id")
 	}
 	crm := make("https://crm.example.com/hook", "The CRM's", "qap.investor.*", "")
 	risk := make("https://risk.example.com/hook", "Risk desk", "qap.investor.advice.**", `,"enabled":false`)
 	all := make("https://all.example.com/crm", "", "**", `,"owner_id":"Desk 7"`)
 	for query, want := range map[string][]string{
-		"": {crm, risk, all}, "text=CRM": {crm, all}, "text=desk": {risk, all}, "text=" + risk[3:20]: {risk}, "text=nothing": {},
+		"": {crm, risk, all}, "text=CRM": {crm, all}, "text=desk": {risk, all}, "text=" +
+			risk[3:20]: {risk}, "text=nothing": {},
 		"state=paused": {risk}, "state=idle": {crm, all}, "state=idle&text=all": {all}, "state=failing": {},
 		"event_type=qap.investor.created": {crm, all}, "event_type=qap.investor.advice.created": {risk, all},
 		"event_type=qap.investor.advice.created&state=paused&text=risk": {risk},
@@ -269,7 +284,8 @@ func TestFindWebhooks(t *testing.T) {
 		}
 	}
 	r.must(422, viewer, "GET", "/v1/webhooks?state=lost", "")
-	if p := r.must(422, viewer, "GET", "/v1/webhooks?event_type=qap.investor.create", ""); !strings.Contains(p.body, "qap.investor.created") {
+	if p := r.must(422, viewer, "GET", "/v1/webhooks?event_type=qap.investor.create", ""); !strings.Contains(p.body,
+		"qap.investor.created") {
 		t.Errorf("a wrong event type = %s, want the nearest named", p.body)
 	}
 }
@@ -307,7 +323,8 @@ func TestCanary(t *testing.T) {
 	r := newRig(t)
 	ok := strings.Replace(fullHook, `"2m","retry`, `"30s","retry`, 1)
 	path := r.must(201, admin, "POST", "/v1/webhooks", ok).header.Get("Location")
-	for _, auth := range []string{`{"type":"bearer","token":"canary-token"}`, `{"type":"api_key","header":"X-Key","value":"canary-value"}`} {
+	for _, auth := range []string{`{"type":"bearer","token":"canary-token"}`,
+		`{"type":"api_key","header":"X-Key","value":"canary-value"}`} {
 		r.must(200, admin, "PATCH", path, `{"auth":`+auth+`,"signing_key":"canary-signing-key-2","force":true}`)
 		r.must(200, admin, "POST", path+"/test", "")
 	}
@@ -358,7 +375,8 @@ func TestDeliveryID(t *testing.T) {
 	if got, want := EncodeDeliveryID(key), "d_0000000000001234_1a"; got != want {
 		t.Errorf("EncodeDeliveryID(%v) = %s, want %s", key, got, want)
 	}
-	for _, s := range []string{"", "d_", "d_1_1", "d_0000000000001234_1A", "d_0000000000001234_01", "d_0000000000000000_1", "d_ffffffffffffffff_1", "d_0000000000001234_", "d_+000000000001234_1"} {
+	for _, s := range []string{"", "d_", "d_1_1", "d_0000000000001234_1A", "d_0000000000001234_01",
+		"d_0000000000000000_1", "d_ffffffffffffffff_1", "d_0000000000001234_", "d_+000000000001234_1"} {
 		if k, ok := DecodeDeliveryID(s); ok {
 			t.Errorf("DecodeDeliveryID(%q) = %v, want none", s, k)
 		}

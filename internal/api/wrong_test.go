@@ -99,6 +99,7 @@ func TestWrongInputs(t *testing.T) {
 	}
 	want, err := os.ReadFile(golden)
 	if err != nil || string(want) != b.String() {
-		t.Errorf("what is answered is not %s (%v); if the change is wanted, run go test ./internal/api -update:\n%s", golden, err, b.String())
+		t.Errorf("what is answered is not %s (%v); if the change is wanted, run go test ./internal/api -update:\n%s",
+			golden, err, b.String())
 	}
 }

@@ -78,11 +78,13 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 	a.sender = attempt.New(attempt.Config{Guard: a.guard, MaxIdlePerHost: cfg.Concurrency, MaxIdle: a.shares.kept,
 		UserAgent: "Quantfolio-Webhooks/1"})
 	a.registry = prometheus.NewRegistry()
-	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.exportStats()
 	a.engine.Store(a.newEngine())
 	if cfg.Advisory {
-		a.advisory = advisory.New(advisory.Config{Engine: &a.engine, Store: a.store, Logger: log, Retention: cfg.UndeleteTime})
+		a.advisory = advisory.New(advisory.Config{Engine: &a.engine, Store: a.store, Logger: log,
+			Retention: cfg.UndeleteTime})
 	}
 	h, err := api.New(api.Config{Engine: &a.engine, Store: a.store, Guard: a.guard, Advisory: a.advisory, Live: &a.live,
 		Stopping: a.stopped.Done(), Logger: log, Version: Version, Background: a.goBackground,
@@ -233,7 +235,8 @@ func (a *App) unused(keys []store.APIKey, now time.Time) bool {
 // makeFirstLink makes the link that the operator signs in to the dashboard with.
 func (a *App) makeFirstLink(ctx context.Context, parent string, now time.Time) error {
 	token, link := api.FirstLink(parent, now)
-	if err := a.store.CreateAPIKey(ctx, link); err != nil && !errors.Is(err, store.ErrNotFound) { // another node was first
+	if err := a.store.CreateAPIKey(ctx, link); err != nil &&
+		!errors.Is(err, store.ErrNotFound) { // another node was first
 		return fmt.Errorf("write the first sign-in link: %w", err)
 	} else if err == nil {
 		a.firstLink = api.LinkPath(token)

@@ -92,11 +92,13 @@ func TestCanaryOfEchoes(t *testing.T) {
 	ctx, c, target := t.Context(), client.New(a.URL(), admin), echo(t).URL+"/hook?x=1"
 	var hooks []string
 	for i, auth := range []client.Auth{{Type: client.AuthBasic, Username: "bank", Password: canary + "-password"},
-		{Type: client.AuthBearer, Token: canary + "-token"}, {Type: client.AuthAPIKey, Header: "X-Key", Value: canary + "-value"}} {
+		{Type: client.AuthBearer, Token: canary + "-token"}, {Type: client.AuthAPIKey, Header: "X-Key",
+			Value: canary + "-value"}} {
 		for _, method := range []string{http.MethodPost, http.MethodGet} {
-			w := must(c.CreateWebhook(ctx, client.NewWebhook{URL: target, Method: method, EventTypes: []string{"**"}, Auth: &auth,
-				Headers:    []client.Header{{Name: "X-Team", Value: fmt.Sprint(canary, "-header-", i)}},
-				SigningKey: canary + "-signing-key", RetrySchedule: []client.Duration{client.Duration(time.Second)}}))(t)
+			w := must(c.CreateWebhook(ctx,
+				client.NewWebhook{URL: target, Method: method, EventTypes: []string{"**"}, Auth: &auth,
+					Headers:    []client.Header{{Name: "X-Team", Value: fmt.Sprint(canary, "-header-", i)}},
+					SigningKey: canary + "-signing-key", RetrySchedule: []client.Duration{client.Duration(time.Second)}}))(t)
 			hooks = append(hooks, w.ID)
 		}
 	}
@@ -168,10 +170,12 @@ func TestCanaryOfEchoes(t *testing.T) {
 		}
 		get("/v1/webhooks/"+id, admin, false)
 	}
-	for _, path := range []string{"/v1/webhooks", "/v1/deliveries", "/v1/events", "/v1/stats", "/v1/stats/webhooks", "/v1/api-keys", "/metrics", "/openapi.json"} {
+	for _, path := range []string{"/v1/webhooks", "/v1/deliveries", "/v1/events", "/v1/stats", "/v1/stats/webhooks",
+		"/v1/api-keys", "/metrics", "/openapi.json"} {
 		get(path, admin, false)
 	}
-	for _, path := range []string{"/t/default/", "/t/default/webhooks", "/t/default/deliveries", "/t/default/events", "/t/default/access", "/t/default/live"} {
+	for _, path := range []string{"/t/default/", "/t/default/webhooks", "/t/default/deliveries", "/t/default/events",
+		"/t/default/access", "/t/default/live"} {
 		get(path, operator.Key, true)
 	}
 	stop()

@@ -86,7 +86,8 @@ func (c *Config) check() error {
 	if c.UndeleteTime < time.Hour {
 		return fmt.Errorf("undelete-time is %v; it must be at least 1h", c.UndeleteTime)
 	}
-	for name, n := range map[string]int{"webhooks": c.LimitWebhooks, "keys": c.LimitKeys, "links": c.LimitLinks, "sign-ins": c.LimitSignIns, "streams": c.LimitStreams,
+	for name, n := range map[string]int{"webhooks": c.LimitWebhooks, "keys": c.LimitKeys, "links": c.LimitLinks,
+		"sign-ins": c.LimitSignIns, "streams": c.LimitStreams,
 		"events": c.LimitEvents, "bytes": c.LimitBytes, "tests": c.LimitTests, "retries": c.LimitRetries} {
 		if n < 0 {
 			return fmt.Errorf("limit-%s is %d; it must be a number of at least 1, or 0 for no limit", name, n)
@@ -108,7 +109,8 @@ func weakKey(key string) bool {
 		different[r] = true
 	}
 	lower := strings.ToLower(key)
-	return lower == exampleKey || strings.Contains(lower, "example") || strings.Contains(lower, "changeme") || len(different) < 10
+	return lower == exampleKey || strings.Contains(lower, "example") || strings.Contains(lower, "changeme") ||
+		len(different) < 10
 }
 
 func (c *Config) checkDatabase() error {
@@ -152,7 +154,8 @@ func proxy(s string) (*url.URL, error) {
 
 // limits are those of each tenant.
 func (c *Config) limits() *api.Limits {
-	return &api.Limits{Webhooks: c.LimitWebhooks, Keys: c.LimitKeys, Links: c.LimitLinks, SignIns: c.LimitSignIns, Streams: c.LimitStreams, Events: c.LimitEvents,
+	return &api.Limits{Webhooks: c.LimitWebhooks, Keys: c.LimitKeys, Links: c.LimitLinks, SignIns: c.LimitSignIns,
+		Streams: c.LimitStreams, Events: c.LimitEvents,
 		Bytes: c.LimitBytes, Tests: c.LimitTests, Retries: c.LimitRetries}
 }
 

@@ -135,7 +135,8 @@ func fill(t *testing.T, c *client.Client, r *receiver) (x content) {
 	hook := func(path, pattern string) client.Webhook {
 		return must(c.CreateWebhook(ctx, client.NewWebhook{
 			URL: r.URL + path, Method: "POST", EventTypes: []string{pattern}, GenerateSigningKey: true, Description: "a “hook” for " + path,
-			Auth: &client.Auth{Type: client.AuthBearer, Token: "secret-token"}, Headers: []client.Header{{Name: "X-Team", Value: "blue"}},
+			Auth: &client.Auth{Type: client.AuthBearer,
+				Token: "secret-token"}, Headers: []client.Header{{Name: "X-Team", Value: "blue"}},
 			RetrySchedule: []client.Duration{client.Duration(time.Hour)},
 		}))(t)
 	}
@@ -149,12 +150,16 @@ func fill(t *testing.T, c *client.Client, r *receiver) (x content) {
 
 	ada := must(c.CreateAdvisor(ctx, client.NewAdvisor{Name: "Ada Adler", Email: "ada@example.com"}, ""))(t)
 	must(c.CreateAPIKey(ctx, client.NewAPIKey{Tenant: app.DefaultTenant, Role: client.RoleAdvisor, AdvisorID: ada.ID}))(t)
-	x.investor = must(c.CreateInvestor(ctx, client.NewInvestor{AdvisorID: ada.ID, Type: "person", Name: "Jöhn \"Doe\" 株", Country: "NO"}, "the-key"))(t)
-	second := must(c.CreateInvestor(ctx, client.NewInvestor{AdvisorID: ada.ID, Type: "company", Name: "Northwind"}, ""))(t)
+	x.investor = must(c.CreateInvestor(ctx,
+		client.NewInvestor{AdvisorID: ada.ID, Type: "person", Name: "Jöhn \"Doe\" 株", Country: "NO"}, "the-key"))(t)
+	second := must(c.CreateInvestor(ctx,
+		client.NewInvestor{AdvisorID: ada.ID, Type: "company", Name: "Northwind"}, ""))(t)
 	if err := c.DeleteInvestor(ctx, second.ID, false); err != nil {
 		t.Fatal(err)
 	}
-	s := must(c.CreateAdviceSession(ctx, x.investor.ID, client.NewAdviceSession{Title: "Plan", Objective: "To retire.", RiskProfile: "balanced", HorizonYears: 15, Recommendation: "Stocks.\nBonds."}, ""))(t)
+	s := must(c.CreateAdviceSession(ctx, x.investor.ID,
+		client.NewAdviceSession{Title: "Plan", Objective: "To retire.", RiskProfile: "balanced", HorizonYears: 15,
+			Recommendation: "Stocks.\nBonds."}, ""))(t)
 	x.session = must(c.CompleteAdviceSession(ctx, s.ID))(t)
 	x.report = must(c.CreateReport(ctx, s.ID, ""))(t)
 
@@ -184,8 +189,10 @@ func fill(t *testing.T, c *client.Client, r *receiver) (x content) {
 			return len(list) > 0 && !slices.ContainsFunc(list, func(d client.Delivery) bool { return !ok(d) })
 		}
 	}
-	eventually(t, "everything is delivered to /ok", settled(x.ok, func(d client.Delivery) bool { return d.Status == client.StatusDelivered }))
-	eventually(t, "everything to /down waits", settled(x.down, func(d client.Delivery) bool { return !d.NextAttemptAt.IsZero() }))
+	eventually(t, "everything is delivered to /ok",
+		settled(x.ok, func(d client.Delivery) bool { return d.Status == client.StatusDelivered }))
+	eventually(t, "everything to /down waits",
+		settled(x.down, func(d client.Delivery) bool { return !d.NextAttemptAt.IsZero() }))
 	return x
 }
 
@@ -210,9 +217,12 @@ func look(t *testing.T, c *client.Client, x content) string {
 	for _, d := range still(must(c.Deliveries(ctx, client.DeliveryQuery{Limit: 100}))(t).Deliveries) {
 		all = append(all, must(c.Delivery(ctx, d.ID))(t))
 	}
-	all = append(all, events, must(c.Events(ctx, client.EventQuery{ObjectID: x.investor.ID}))(t), must(c.Webhooks(ctx, client.WebhookQuery{}))(t), keys,
-		must(c.Advisors(ctx, ""))(t), must(c.Investors(ctx, client.InvestorQuery{}))(t), must(c.Investors(ctx, client.InvestorQuery{Deleted: true}))(t),
-		must(c.AdviceSessions(ctx, x.investor.ID, client.AdviceSessionQuery{}))(t), must(c.Reports(ctx, x.session.ID, ""))(t), must(c.Report(ctx, x.session.ID, x.report.ID))(t),
+	all = append(all, events, must(c.Events(ctx, client.EventQuery{ObjectID: x.investor.ID}))(t),
+		must(c.Webhooks(ctx, client.WebhookQuery{}))(t), keys,
+		must(c.Advisors(ctx, ""))(t), must(c.Investors(ctx, client.InvestorQuery{}))(t), must(c.Investors(ctx,
+			client.InvestorQuery{Deleted: true}))(t),
+		must(c.AdviceSessions(ctx, x.investor.ID, client.AdviceSessionQuery{}))(t), must(c.Reports(ctx, x.session.ID,
+			""))(t), must(c.Report(ctx, x.session.ID, x.report.ID))(t),
 		// The same key gives the same investor.
 		must(c.CreateInvestor(ctx, client.NewInvestor{AdvisorID: x.investor.AdvisorID, Type: "person", Name: x.investor.Name, Country: "NO"}, "the-key"))(t))
 	return string(must(json.MarshalIndent(all, "", " "))(t))
@@ -249,7 +259,8 @@ func killed(t *testing.T, cfg app.CopyConfig, each int) app.Copied {
 
 func copyKey(t *testing.T, from, to string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(to, "master.key"), must(os.ReadFile(filepath.Join(from, "master.key")))(t), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(to, "master.key"), must(os.ReadFile(filepath.Join(from, "master.key")))(t),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -364,7 +375,8 @@ func TestCopyRefuses(t *testing.T) {
 	other, strange := t.TempDir(), t.TempDir()
 	_, stop = start(t, app.Config{Data: strange})
 	stop()
-	refused(t, "cannot be read with this master keyset", copyTo(app.CopyConfig{To: url, MasterKeyset: string(must(os.ReadFile(filepath.Join(strange, "master.key")))(t))}))
+	refused(t, "cannot be read with this master keyset",
+		copyTo(app.CopyConfig{To: url, MasterKeyset: string(must(os.ReadFile(filepath.Join(strange, "master.key")))(t))}))
 	refused(t, "cannot be read with this master keyset", copyTo(app.CopyConfig{To: strange}))
 	refused(t, "copy "+filepath.Join(data, "master.key"), copyTo(app.CopyConfig{To: other}))
 	refused(t, "name two", copyTo(app.CopyConfig{To: data}))
@@ -373,11 +385,12 @@ func TestCopyRefuses(t *testing.T) {
 
 	// Somebody changes a row while both are compared.
 	var changed atomic.Bool
-	refused(t, "not the same as the source in: events", copyTo(app.CopyConfig{To: url, Progress: func(p app.CopyProgress) {
-		if p.Step == "comparing" && changed.CompareAndSwap(false, true) {
-			exec(t, url, `UPDATE events SET owner_id = owner_id || '.' WHERE seq = (SELECT max(seq) FROM events)`)
-		}
-	}}))
+	refused(t, "not the same as the source in: events",
+		copyTo(app.CopyConfig{To: url, Progress: func(p app.CopyProgress) {
+			if p.Step == "comparing" && changed.CompareAndSwap(false, true) {
+				exec(t, url, `UPDATE events SET owner_id = owner_id || '.' WHERE seq = (SELECT max(seq) FROM events)`)
+			}
+		}}))
 	refused(t, "rows in its table events that the source has not", copyTo(app.CopyConfig{To: url}))
 	exec(t, url, `INSERT INTO nodes (id, slot, name, version, joined) VALUES (gen_random_uuid(), 1, 'dead', '', now())`)
 	refused(t, "used by 1 nodes (dead)", copyTo(app.CopyConfig{To: url}))

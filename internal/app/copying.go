@@ -204,7 +204,8 @@ func (c *copying) compare(ctx context.Context) (list []CopiedTable, err error) {
 }
 
 // add reads rows into a sum.
-func (c *copying) add(ctx context.Context, to *sum, s *side, t *store.Table, in store.Scope, limit int64, p *CopyProgress) error {
+func (c *copying) add(ctx context.Context, to *sum, s *side, t *store.Table, in store.Scope, limit int64,
+	p *CopyProgress) error {
 	for row, err := range s.dump.Rows(ctx, t, in, nil, limit) {
 		if err != nil {
 			return err

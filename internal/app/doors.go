@@ -32,7 +32,8 @@ func (c *Config) checkDoors() error {
 		return nil
 	}
 	u, err := url.Parse(c.PublicURL)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Path != "" && u.Path != "/" ||
+		u.RawQuery != "" || u.User != nil {
 		return fmt.Errorf("public-url %q is not of the form https://hooks.example.com", c.PublicURL)
 	}
 	return nil

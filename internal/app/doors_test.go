@@ -29,7 +29,8 @@ func writePair(t *testing.T, cert, key string, serial int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	c := &x509.Certificate{SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour),
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &k.PublicKey, k)
 	if err != nil {
@@ -39,7 +40,8 @@ func writePair(t *testing.T, cert, key string, serial int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: keyDER}} {
+	for name, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der},
+		key: {Type: "PRIVATE KEY", Bytes: keyDER}} {
 		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -107,15 +109,18 @@ func TestTLS(t *testing.T) {
 	newClient := func() *http.Client {
 		tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
 		t.Cleanup(tr.CloseIdleConnections)
-		return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		return &http.Client{Transport: tr,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
 	serial := func(r *http.Response) int64 { return r.TLS.PeerCertificates[0].SerialNumber.Int64() }
 	first := newClient()
 	r := get(first)
 	if serial(r) != 1 || r.ProtoMajor != 2 || r.Header.Get("Strict-Transport-Security") == "" {
-		t.Errorf("over TLS: certificate %d, HTTP/%d, HSTS %q, want 1, 2 and some", serial(r), r.ProtoMajor, r.Header.Get("Strict-Transport-Security"))
+		t.Errorf("over TLS: certificate %d, HTTP/%d, HSTS %q, want 1, 2 and some", serial(r), r.ProtoMajor,
+			r.Header.Get("Strict-Transport-Security"))
 	}
-	if c, err := tls.Dial("tcp", strings.TrimPrefix(a.URL(), "https://"), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
+	if c, err := tls.Dial("tcp", strings.TrimPrefix(a.URL(), "https://"),
+		&tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
 		c.Close()
 		t.Error("TLS 1.1 is taken")
 	}
@@ -183,7 +188,8 @@ func TestDoorSettings(t *testing.T) {
 			t.Errorf("%s: %v, want an error with %q", name, err, c.want)
 		}
 	}
-	for listen, want := range map[string]bool{"127.0.0.1:80": true, "[::1]:80": true, "localhost:80": true, "0.0.0.0:80": false, ":80": false,
+	for listen, want := range map[string]bool{"127.0.0.1:80": true, "[::1]:80": true, "localhost:80": true,
+		"0.0.0.0:80": false, ":80": false,
 		"192.0.2.1:80": false, "[::ffff:127.0.0.1]:80": true, "": false} {
 		c := Config{Listen: listen}
 		if got := c.loopback(); got != want {
@@ -216,13 +222,16 @@ func TestForeignHosts(t *testing.T) {
 		_ = r.Body.Close()
 		return r.StatusCode, r.Header
 	}
-	for _, path := range []string{"/", "/sign-in", "/v1/webhooks", "/v1/events", "/openapi.json", "/docs", "/metrics", "/ui/x.css", "/nothing"} {
-		for _, host := range []string{"evil.example", "127.0.0.1", "hooks.example.com.evil.example", "hooks.example.com:1", ""} {
+	for _, path := range []string{"/", "/sign-in", "/v1/webhooks", "/v1/events", "/openapi.json", "/docs", "/metrics",
+		"/ui/x.css", "/nothing"} {
+		for _, host := range []string{"evil.example", "127.0.0.1", "hooks.example.com.evil.example",
+			"hooks.example.com:1", ""} {
 			if code, _ := ask("GET", path, host); host != "" && code != http.StatusMisdirectedRequest {
 				t.Errorf("GET %s for %q = %d, want 421", path, host, code)
 			}
 		}
-		if code, h := ask("GET", path, "Hooks.example.com"); code == http.StatusMisdirectedRequest || h.Get("Strict-Transport-Security") == "" {
+		if code, h := ask("GET", path, "Hooks.example.com"); code == http.StatusMisdirectedRequest ||
+			h.Get("Strict-Transport-Security") == "" {
 			t.Errorf("GET %s for the public host = %d, HSTS %q", path, code, h.Get("Strict-Transport-Security"))
 		}
 	}
@@ -253,7 +262,8 @@ func TestMetricsAreNotPublic(t *testing.T) {
 	if got := status(a, "/metrics"); got != http.StatusNotFound {
 		t.Errorf("GET /metrics of a public listener = %d, want 404", got)
 	}
-	if s := log.String(); !strings.Contains(s, "plain http from other machines") || !strings.Contains(s, "/metrics is off") {
+	if s := log.String(); !strings.Contains(s, "plain http from other machines") ||
+		!strings.Contains(s, "/metrics is off") {
 		t.Errorf("the start says %s, want both warnings", s)
 	}
 	a, log = startDoors(t, Config{DocsNeedKey: true})

@@ -96,8 +96,9 @@ func TestRollingRestartRefusesNobody(t *testing.T) {
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				at := b.next()
-				_, err := client.New(at, adminKey).Publish(context.WithoutCancel(ctx), client.Event{Type: "qap.investor.created",
-					ObjectID: "i", ObjectOwnerID: "a", OwnerID: "o"})
+				_, err := client.New(at, adminKey).Publish(context.WithoutCancel(ctx),
+					client.Event{Type: "qap.investor.created",
+						ObjectID: "i", ObjectOwnerID: "a", OwnerID: "o"})
 				if err != nil {
 					t.Errorf("a publisher was refused: %v", err)
 					return

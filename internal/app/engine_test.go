@@ -79,7 +79,8 @@ func (s *stage) start() {
 			s.hook = w
 		}
 	}
-	cfg := engine.Config{Journal: s.store, Sender: s.sender, QueueLength: s.queue, Concurrency: 4, LateAfter: 200 * time.Millisecond}
+	cfg := engine.Config{Journal: s.store, Sender: s.sender, QueueLength: s.queue, Concurrency: 4,
+		LateAfter: 200 * time.Millisecond}
 	cfg.Disable = func(ctx context.Context, _ int64, reason string) error {
 		return s.change(func(w *webhook.Webhook) { w.Enabled, w.DisabledReason = false, reason })
 	}
@@ -125,7 +126,8 @@ func (s *stage) accept(n int) (ids []uuid.UUID) {
 func (s *stage) state(id uuid.UUID) (store.Status, int) {
 	s.t.Helper()
 	e := must(s.store.EventByID(s.t.Context(), "a", id))(s.t)
-	list, _, err := s.store.ListDeliveries(s.t.Context(), "a", store.DeliveryFilter{Event: e.Seq}, store.DeliveryKey{}, 10)
+	list, _, err := s.store.ListDeliveries(s.t.Context(), "a", store.DeliveryFilter{Event: e.Seq},
+		store.DeliveryKey{}, 10)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -248,7 +250,8 @@ var ways = map[string]func(*testing.T, *stage){
 		id := s.accept(1)[0]
 		s.becomes(store.StatusDelivered, id)
 		e := must(s.store.EventByID(t.Context(), "a", id))(t).Event
-		if got := must(s.engine.Accept(t.Context(), "a", []event.Event{e}))(t)[0]; !got.Duplicate || got.Deliveries != 1 {
+		if got := must(s.engine.Accept(t.Context(), "a", []event.Event{e}))(t)[0]; !got.Duplicate ||
+			got.Deliveries != 1 {
 			t.Errorf("a repetition = %+v, want a duplicate", got)
 		}
 		fresh := e
@@ -270,7 +273,9 @@ var ways = map[string]func(*testing.T, *stage){
 		s.becomes(store.StatusDelivered, ids...)
 		hour := time.Now().UTC().Truncate(time.Hour)
 		eventually(t, "the numbers are there", func() bool {
-			rows := must(s.store.Rollups(t.Context(), store.RollupQuery{Tenant: "a", Webhooks: []int64{0}, Span: store.PerHour, Since: hour, Until: hour.Add(2 * time.Hour), Step: 2 * time.Hour}))(t)
+			rows := must(s.store.Rollups(t.Context(),
+				store.RollupQuery{Tenant: "a", Webhooks: []int64{0}, Span: store.PerHour, Since: hour,
+					Until: hour.Add(2 * time.Hour), Step: 2 * time.Hour}))(t)
 			return len(rows) == 1 && rows[0].Delivered == 7
 		})
 	},
@@ -282,7 +287,10 @@ func TestEngineOnRealStores(t *testing.T) {
 	for kind, place := range map[string]func(*testing.T) func() store.Store{
 		"sqlite": func(t *testing.T) func() store.Store {
 			path := filepath.Join(t.TempDir(), "q.db")
-			return func() store.Store { return must(sqlite.Open(t.Context(), sqlite.Config{Path: path, Keyring: ring}))(t) }
+			return func() store.Store {
+				return must(sqlite.Open(t.Context(),
+					sqlite.Config{Path: path, Keyring: ring}))(t)
+			}
 		},
 		"postgres": func(t *testing.T) func() store.Store {
 			url := pgtest.Shared(t).NewDatabase(t)
@@ -313,8 +321,10 @@ func TestEngineOnRealStores(t *testing.T) {
 				if err := s.store.CreateTenant(t.Context(), store.Tenant{ID: "a", CreatedAt: now}); err != nil {
 					t.Fatal(err)
 				}
-				s.hook = &webhook.Webhook{ID: uuid.NewString(), Tenant: "a", URL: "https://receiver.example/", Method: webhook.POST, EventTypes: []string{"**"}, Auth: webhook.Auth{Type: webhook.AuthNone},
-					Enabled: true, Timeout: time.Second, RetrySchedule: []time.Duration{30 * time.Millisecond, 60 * time.Millisecond, 90 * time.Millisecond}, CreatedAt: now, UpdatedAt: now}
+				s.hook = &webhook.Webhook{ID: uuid.NewString(), Tenant: "a", URL: "https://receiver.example/",
+					Method: webhook.POST, EventTypes: []string{"**"}, Auth: webhook.Auth{Type: webhook.AuthNone},
+					Enabled: true, Timeout: time.Second, RetrySchedule: []time.Duration{30 * time.Millisecond,
+						60 * time.Millisecond, 90 * time.Millisecond}, CreatedAt: now, UpdatedAt: now}
 				if err := s.store.CreateWebhook(t.Context(), s.hook); err != nil {
 					t.Fatal(err)
 				}

@@ -42,7 +42,8 @@ func Fill(ctx context.Context, cfg FillConfig, log *slog.Logger) (err error) {
 	if err := to.open(ctx, ring, log, cfg.To); err != nil {
 		return err
 	}
-	f := &filling{cfg: cfg, to: &to, rng: rand.New(rand.NewPCG(1, 2)), end: time.Now().UTC().Add(-time.Minute).Truncate(time.Millisecond), sums: map[rollupRow]*store.Counts{}}
+	f := &filling{cfg: cfg, to: &to, rng: rand.New(rand.NewPCG(1, 2)),
+		end: time.Now().UTC().Add(-time.Minute).Truncate(time.Millisecond), sums: map[rollupRow]*store.Counts{}}
 	if err := f.webhooks(ctx); err != nil {
 		return err
 	}
@@ -77,11 +78,13 @@ type rollupRow struct {
 
 func (f *filling) webhooks(ctx context.Context) error {
 	begin := f.end.AddDate(0, 0, -fillDays)
-	if err := f.to.db.CreateTenant(ctx, store.Tenant{ID: DefaultTenant, Name: "Default", CreatedAt: begin}); err != nil {
+	if err := f.to.db.CreateTenant(ctx,
+		store.Tenant{ID: DefaultTenant, Name: "Default", CreatedAt: begin}); err != nil {
 		return fmt.Errorf("%s is not empty: %w", f.cfg.To, err)
 	}
 	for i := range fillHooks {
-		w := &webhook.Webhook{ID: uuid.NewString(), Tenant: DefaultTenant, URL: fmt.Sprintf("https://receiver.example/%d", i), Method: webhook.POST,
+		w := &webhook.Webhook{ID: uuid.NewString(), Tenant: DefaultTenant,
+			URL: fmt.Sprintf("https://receiver.example/%d", i), Method: webhook.POST,
 			EventTypes: []string{"**"}, Auth: webhook.Auth{Type: webhook.AuthNone}, Description: fmt.Sprintf("Receiver %d", i), Enabled: true,
 			Timeout: webhook.DefaultTimeout, RetrySchedule: webhook.DefaultRetrySchedule(), CreatedAt: begin, UpdatedAt: begin}
 		if err := f.to.db.CreateWebhook(ctx, w); err != nil {
@@ -151,7 +154,8 @@ func (f *filling) delivery(seq store.Seq, at time.Time, num int64) (outcomes, wa
 		if n == attempts {
 			kind = last
 		}
-		o := store.Outcome{Tenant: DefaultTenant, DeliveryKey: store.DeliveryKey{Webhook: num, Event: seq}, Attempt: n, Kind: kind, At: when,
+		o := store.Outcome{Tenant: DefaultTenant, DeliveryKey: store.DeliveryKey{Webhook: num, Event: seq}, Attempt: n,
+			Kind: kind, At: when,
 			Duration: time.Duration(2+f.rng.IntN(200)) * time.Millisecond, Sent: true, Status: 200, Response: []byte(`{"ok":true}`)}
 		var next, class any
 		if kind != store.Delivered {
@@ -192,7 +196,8 @@ func (f *filling) count(o *store.Outcome) {
 func (f *filling) rollups(ctx context.Context) error {
 	var rows []store.Row
 	for key, c := range f.sums {
-		row := store.Row{DefaultTenant, key.webhook, key.span, key.start, c.Delivered, c.Retried, c.Exhausted, c.Cancelled}
+		row := store.Row{DefaultTenant, key.webhook, key.span, key.start, c.Delivered, c.Retried, c.Exhausted,
+			c.Cancelled}
 		for _, n := range c.Latency {
 			row = append(row, n)
 		}

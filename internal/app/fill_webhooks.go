@@ -50,7 +50,8 @@ func FillWebhooks(ctx context.Context, cfg FillWebhooksConfig, log *slog.Logger)
 	}
 	hooks := make([]store.Row, cfg.Webhooks)
 	for i := range hooks {
-		w := &webhook.Webhook{Tenant: TenantName(i % cfg.Tenants), ID: uuid.NewString(), Num: int64(i + 1), URL: cfg.URL,
+		w := &webhook.Webhook{Tenant: TenantName(i % cfg.Tenants), ID: uuid.NewString(), Num: int64(i + 1),
+			URL:    cfg.URL,
 			Method: webhook.POST, EventTypes: cfg.EventTypes, Auth: webhook.Auth{Type: webhook.AuthNone}, Enabled: true,
 			SigningKeys: []webhook.SigningKey{{ID: "k1", Key: webhook.NewSecret(uuid.NewString())}},
 			Timeout:     5 * time.Second, RetrySchedule: webhook.DefaultRetrySchedule(), CreatedAt: now, UpdatedAt: now}

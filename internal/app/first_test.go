@@ -19,7 +19,8 @@ func TestFirstStartNeverLocksOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	cfg := Config{Listen: taken.Addr().String(), Data: t.TempDir(), Retention: time.Hour, UndeleteTime: time.Hour, Concurrency: 1, StopTimeout: 5 * time.Second}
+	cfg := Config{Listen: taken.Addr().String(), Data: t.TempDir(), Retention: time.Hour, UndeleteTime: time.Hour,
+		Concurrency: 1, StopTimeout: 5 * time.Second}
 	open := func() *App {
 		t.Helper()
 		a, err := New(t.Context(), cfg, discard)
@@ -70,7 +71,8 @@ func TestFirstStartNeverLocksOut(t *testing.T) {
 	})
 	serve(func(a *App) {
 		if a.FirstAdminKey() != "" || a.FirstLink() != "" || !good(a, key) {
-			t.Errorf("after its use: key %q, link %q, the one before good: %t; want none, and it good", a.FirstAdminKey(), a.FirstLink(), good(a, key))
+			t.Errorf("after its use: key %q, link %q, the one before good: %t; want none, and it good",
+				a.FirstAdminKey(), a.FirstLink(), good(a, key))
 		}
 	})
 }
@@ -78,7 +80,8 @@ func TestFirstStartNeverLocksOut(t *testing.T) {
 // TestFirstLinkIsAUse: who has signed in by the first link is not shut out by the next start.
 func TestFirstLinkIsAUse(t *testing.T) {
 	t.Parallel()
-	cfg := Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Retention: time.Hour, UndeleteTime: time.Hour, Concurrency: 1, StopTimeout: 5 * time.Second}
+	cfg := Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Retention: time.Hour, UndeleteTime: time.Hour,
+		Concurrency: 1, StopTimeout: 5 * time.Second}
 	var signedIn string
 	for range 2 {
 		a, err := New(t.Context(), cfg, discard)
@@ -111,7 +114,8 @@ func TestFirstLinkIsAUse(t *testing.T) {
 func TestWeakAdminKeys(t *testing.T) {
 	t.Parallel()
 	for key, weak := range map[string]bool{
-		exampleKey: true, strings.ToUpper(exampleKey): true, strings.Repeat("k", 40): true, strings.Repeat("12345678", 5): true,
+		exampleKey: true, strings.ToUpper(exampleKey): true, strings.Repeat("k",
+			40): true, strings.Repeat("12345678", 5): true,
 		"please-changeme-please-changeme-1": true, "this-is-my-example-key-for-the-server": true,
 		"5f1e0d9c8b7a69584736251403f2e1d0c9b8a796": false, "qhk_kT9vQx2LrW8mZp4NfYc7HbJd3GsAe6Uo": false,
 	} {

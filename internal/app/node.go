@@ -51,7 +51,8 @@ func (e *engines) RetryNow(ctx context.Context, key store.DeliveryKey) error {
 }
 
 // Test is the engine's.
-func (e *engines) Test(ctx context.Context, w *webhook.Webhook, ev event.Event) (attempt.Result, attempt.Preview, error) {
+func (e *engines) Test(ctx context.Context, w *webhook.Webhook, ev event.Event) (
+	attempt.Result, attempt.Preview, error) {
 	return e.Load().Test(ctx, w, ev)
 }
 
@@ -121,13 +122,19 @@ func (a *App) exportStats() {
 		a.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "qhook_" + name, Help: help},
 			func() float64 { return value(a.shared.Stats()) }))
 	}
-	gauge("database_connections", "Open connections of the pool.", func(s postgres.Stats) float64 { return float64(s.Connections) })
-	gauge("database_connections_idle", "Those of them that nobody uses.", func(s postgres.Stats) float64 { return float64(s.Idle) })
-	gauge("database_connections_most", "How many there can be.", func(s postgres.Stats) float64 { return float64(s.Most) })
+	gauge("database_connections", "Open connections of the pool.",
+		func(s postgres.Stats) float64 { return float64(s.Connections) })
+	gauge("database_connections_idle", "Those of them that nobody uses.",
+		func(s postgres.Stats) float64 { return float64(s.Idle) })
+	gauge("database_connections_most", "How many there can be.",
+		func(s postgres.Stats) float64 { return float64(s.Most) })
 	a.registry.MustRegister(oldest{a.shared})
-	gauge("lease_seconds", "What is left of the node's lease; at 0 it makes no attempts.", func(s postgres.Stats) float64 { return max(0, s.Lease.Seconds()) })
-	gauge("takeovers", "Dead nodes whose work this one took over, since its start.", func(s postgres.Stats) float64 { return float64(s.TakenOver) })
-	gauge("fenced", "Times that another node took over this one's work, since its start.", func(s postgres.Stats) float64 { return float64(s.Fenced) })
+	gauge("lease_seconds", "What is left of the node's lease; at 0 it makes no attempts.",
+		func(s postgres.Stats) float64 { return max(0, s.Lease.Seconds()) })
+	gauge("takeovers", "Dead nodes whose work this one took over, since its start.",
+		func(s postgres.Stats) float64 { return float64(s.TakenOver) })
+	gauge("fenced", "Times that another node took over this one's work, since its start.",
+		func(s postgres.Stats) float64 { return float64(s.Fenced) })
 }
 
 // oldest asks the database, whenever metrics are read, what keeps it from removing dead rows. Without an answer within

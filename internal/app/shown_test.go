@@ -33,9 +33,12 @@ func TestShownRequestIsTheReceived(t *testing.T) {
 	t.Cleanup(receiver.Close)
 	c, _ := start(t, app.Config{Data: t.TempDir()})
 	for _, method := range []string{"POST", "GET"} {
-		w := must(c.CreateWebhook(t.Context(), client.NewWebhook{URL: receiver.URL + "/a?b=c", Method: method, EventTypes: []string{"**"}, GenerateSigningKey: true,
-			Auth: &client.Auth{Type: client.AuthBearer, Token: "a-token"}, Headers: []client.Header{{Name: "X-Team", Value: "blue"}},
-			RetrySchedule: []client.Duration{client.Duration(1500 * time.Millisecond)}}))(t)
+		w := must(c.CreateWebhook(t.Context(),
+			client.NewWebhook{URL: receiver.URL + "/a?b=c", Method: method, EventTypes: []string{"**"},
+				GenerateSigningKey: true,
+				Auth: &client.Auth{Type: client.AuthBearer,
+					Token: "a-token"}, Headers: []client.Header{{Name: "X-Team", Value: "blue"}},
+				RetrySchedule: []client.Duration{client.Duration(1500 * time.Millisecond)}}))(t)
 		must(c.Publish(t.Context(), client.Event{Type: "qap.investor.created", ObjectID: "i", ObjectOwnerID: "a", OwnerID: "o"}))(t)
 		var d client.DeliveryDetail
 		eventually(t, "two attempts on record", func() bool {
@@ -48,7 +51,8 @@ func TestShownRequestIsTheReceived(t *testing.T) {
 		})
 		for _, a := range d.AttemptLog {
 			g := <-got
-			if shown := d.Request; shown == nil || shown.Method != g.method || shown.URL != receiver.URL+g.uri || shown.Body != g.body {
+			if shown := d.Request; shown == nil || shown.Method != g.method || shown.URL != receiver.URL+g.uri ||
+				shown.Body != g.body {
 				t.Fatalf("shown %+v, received %+v", shown, g)
 			}
 			if a.Changed {

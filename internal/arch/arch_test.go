@@ -66,7 +66,8 @@ func TestImportsPointDown(t *testing.T) {
 			if slices.Index(house, below) <= at {
 				t.Errorf("%s imports %s, which is not below it", name, below)
 			}
-			if strings.HasPrefix(below, "internal/store/") && below != "internal/store/storetest" && name != "internal/app" {
+			if strings.HasPrefix(below, "internal/store/") && below != "internal/store/storetest" &&
+				name != "internal/app" {
 				t.Errorf("%s imports a concrete store; only internal/app does", name)
 			}
 		}
@@ -85,7 +86,8 @@ func TestReceiversImportOnlyTheStandardLibrary(t *testing.T) {
 func TestEveryPackageSaysItsJob(t *testing.T) {
 	for _, p := range packages(t, "./...") {
 		if !slices.ContainsFunc(p.GoFiles, func(f string) bool {
-			a, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, f), nil, parser.ParseComments|parser.PackageClauseOnly)
+			a, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, f), nil,
+				parser.ParseComments|parser.PackageClauseOnly)
 			return err == nil && a.Doc != nil
 		}) {
 			t.Errorf("package %s has no comment that says its job", p.ImportPath)

@@ -199,7 +199,8 @@ func classify(ctx context.Context, err error) (Verdict, string) {
 		return Failure, ClassSilent
 	case timedOut(err):
 		return Failure, ClassTimeout
-	case errors.As(err, new(tlsError)), errors.As(err, &oe) && (oe.Op == "remote error" || oe.Op == "local error"): // alerts
+	case errors.As(err, new(tlsError)), errors.As(err, &oe) &&
+		(oe.Op == "remote error" || oe.Op == "local error"): // alerts
 		return Failure, ClassTLS
 	case errors.As(err, new(dialError)):
 		return Failure, ClassConnect
@@ -207,7 +208,8 @@ func classify(ctx context.Context, err error) (Verdict, string) {
 		return Failure, ClassTooLarge
 	case errors.Is(err, errBadResponse):
 		return Failure, ClassBadResponse
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err,
+		syscall.EPIPE), errors.Is(err, net.ErrClosed):
 		return Failure, ClassConnectionLost
 	}
 	return Failure, ClassBadResponse
@@ -216,7 +218,8 @@ func classify(ctx context.Context, err error) (Verdict, string) {
 // timedOut tells whether a time was over.
 func timedOut(err error) bool {
 	var ne net.Error
-	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) &&
+		ne.Timeout()
 }
 
 // exchange sends the request on a connection and reads the answer.

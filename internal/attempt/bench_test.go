@@ -89,7 +89,8 @@ func BenchmarkSend(b *testing.B) {
 		{"signed, ctx", true, b.Context},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			hook := &webhook.Webhook{URL: "http://" + leanReceiver(b, ok200) + "/hook", Method: webhook.POST, Timeout: 10 * time.Second}
+			hook := &webhook.Webhook{URL: "http://" + leanReceiver(b, ok200) + "/hook", Method: webhook.POST,
+				Timeout: 10 * time.Second}
 			if c.signed {
 				hook.Rotate(webhook.NewSecret(strings.Repeat("k", 32)), time.Now(), time.Now().Add(-time.Second), 0)
 			}

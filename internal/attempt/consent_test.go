@@ -20,11 +20,14 @@ func TestConsentOnTheWire(t *testing.T) {
 		want         bool
 	}{
 		{"by name", "HTTP/1.1 200 OK\r\nWebHook-Allowed-Origin: hooks.example\r\nContent-Length: 0\r\n\r\n", true},
-		{"in capitals", "HTTP/1.1 200 OK\r\nWEBHOOK-ALLOWED-ORIGIN:  HOOKS.EXAMPLE \r\nContent-Length: 0\r\n\r\n", true},
+		{"in capitals", "HTTP/1.1 200 OK\r\nWEBHOOK-ALLOWED-ORIGIN:  HOOKS.EXAMPLE \r\nContent-Length: 0\r\n\r\n",
+			true},
 		{"everybody, with no content", "HTTP/1.1 204 No Content\r\nWebHook-Allowed-Origin: *\r\n\r\n", true},
-		{"although it has no OPTIONS", "HTTP/1.1 405 No\r\nWebHook-Allowed-Origin: *\r\nContent-Length: 0\r\n\r\n", true},
+		{"although it has no OPTIONS", "HTTP/1.1 405 No\r\nWebHook-Allowed-Origin: *\r\nContent-Length: 0\r\n\r\n",
+			true},
 		{"another", "HTTP/1.1 200 OK\r\nWebHook-Allowed-Origin: other.example\r\nContent-Length: 0\r\n\r\n", false},
-		{"a part of the name", "HTTP/1.1 200 OK\r\nWebHook-Allowed-Origin: example\r\nContent-Length: 0\r\n\r\n", false},
+		{"a part of the name", "HTTP/1.1 200 OK\r\nWebHook-Allowed-Origin: example\r\nContent-Length: 0\r\n\r\n",
+			false},
 		{"a status that says nothing", "HTTP/1.1 200 OK\r\nAllow: POST\r\nContent-Length: 0\r\n\r\n", false},
 		{"CORS", "HTTP/1.1 204 No Content\r\nAccess-Control-Allow-Origin: *\r\n\r\n", false},
 		{"in the body", "HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\nWebHook-Allowed-Origin: *", false},

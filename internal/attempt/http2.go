@@ -36,7 +36,8 @@ func newH2(ctx context.Context, c *tls.Conn, idle time.Duration) (*http.ClientCo
 }
 
 // exchangeH2 is roundTrip over HTTP/2; the request has its place on cc already.
-func exchangeH2(ctx context.Context, cc *http.ClientConn, t *Target, req *request, deadline time.Time, r *Result) error {
+func exchangeH2(ctx context.Context, cc *http.ClientConn, t *Target, req *request, deadline time.Time,
+	r *Result) error {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	var body io.Reader

@@ -24,7 +24,8 @@ func TestHTTP2SharesOneConnection(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests.Add(1)
 		body, _ := io.ReadAll(r.Body)
-		if err := signature.VerifyRequest(r, body, key); err != nil || r.ProtoMajor != 2 || r.URL.EscapedPath() != "/a%2Fb" {
+		if err := signature.VerifyRequest(r, body, key); err != nil || r.ProtoMajor != 2 ||
+			r.URL.EscapedPath() != "/a%2Fb" {
 			t.Errorf("%s %s by %s: %v", r.Method, r.URL, r.Proto, err)
 		}
 		if r.URL.Query().Get("fail") != "" {

@@ -71,7 +71,8 @@ func TestLimitsOfTheHead(t *testing.T) {
 		{"interim responses", maxInterim, func(n int) string {
 			return repeat("HTTP/1.1 100 Continue\r\n\r\n", n) + head200 + length + "\r\n"
 		}, errBadResponse},
-		{"status", 599, func(n int) string { return fmt.Sprintf("HTTP/1.1 %d X\r\n%s\r\n", n, length) }, errBadResponse},
+		{"status", 599, func(n int) string { return fmt.Sprintf("HTTP/1.1 %d X\r\n%s\r\n", n, length) },
+			errBadResponse},
 		{"status, from below", -200, func(n int) string { // 199 is an interim one, with nothing behind it
 			return fmt.Sprintf("HTTP/1.1 %d X\r\n%s\r\n", -n, length)
 		}, io.EOF},
@@ -96,7 +97,8 @@ func TestLimitsOfTheHead(t *testing.T) {
 
 // The bytes of a body that are kept, and those that are read so that the connection can be used again.
 func TestLimitsOfTheBody(t *testing.T) {
-	for _, n := range []int{0, 1, 511, 512, 513, MaxKept - 1, MaxKept, MaxKept + 1, maxDrain - 1, maxDrain, maxDrain + 1} {
+	for _, n := range []int{0, 1, 511, 512, 513, MaxKept - 1, MaxKept, MaxKept + 1, maxDrain - 1, maxDrain,
+		maxDrain + 1} {
 		body := repeat("x", n)
 		known, chunked := fmt.Sprintf("Content-Length: %d\r\n", n), "Transfer-Encoding: chunked\r\n"
 		chunks := fmt.Sprintf("\r\n%x\r\n%s\r\n0\r\n\r\n", n, body)
@@ -116,7 +118,8 @@ func TestLimitsOfTheBody(t *testing.T) {
 		} {
 			r, reusable, err := exchange(&scripted{answer: strings.NewReader(head200 + c.answer)})
 			if err != nil || string(r.Response) != body[:min(n, MaxKept)] || reusable != c.reusable {
-				t.Errorf("%d bytes %s: %v, %d kept, reusable %v, want %v", n, name, err, len(r.Response), reusable, c.reusable)
+				t.Errorf("%d bytes %s: %v, %d kept, reusable %v, want %v", n, name, err, len(r.Response),
+					reusable, c.reusable)
 			}
 		}
 	}
@@ -138,12 +141,13 @@ func TestLinesOfTheHead(t *testing.T) {
 		reusable bool
 		err      error
 	}{
-		"HTTP/1.0 ends":            {"HTTP/1.0 200 OK\r\n" + none, false, nil},
-		"begins with a CR":         {head200 + "\rX: y\r\n" + none, false, errBadResponse},
-		"begins with a NUL":        {head200 + "\x00X: y\r\n" + none, false, errBadResponse},
-		"no name":                  {head200 + ": y\r\n" + none, false, errBadResponse},
-		"name of one letter":       {head200 + "X: y\r\n" + none, true, nil},
-		"length 0, then 1":         {head200 + "Content-Length: 0\r\nContent-Length: 1\r\n\r\nx", false, errBadResponse},
+		"HTTP/1.0 ends":      {"HTTP/1.0 200 OK\r\n" + none, false, nil},
+		"begins with a CR":   {head200 + "\rX: y\r\n" + none, false, errBadResponse},
+		"begins with a NUL":  {head200 + "\x00X: y\r\n" + none, false, errBadResponse},
+		"no name":            {head200 + ": y\r\n" + none, false, errBadResponse},
+		"name of one letter": {head200 + "X: y\r\n" + none, true, nil},
+		"length 0, then 1": {head200 + "Content-Length: 0\r\nContent-Length: 1\r\n\r\nx", false,
+			errBadResponse},
 		"length 0 twice":           {head200 + "Content-Length: 0\r\n" + none, true, nil},
 		"length 0 and chunks":      {head200 + "Content-Length: 0\r\n" + chunked + end, false, nil},
 		"chunked twice":            {head200 + chunked + chunked + end, false, errBadResponse},
@@ -176,9 +180,11 @@ func TestRequestThatCannotBeWritten(t *testing.T) {
 		answer  string
 		status  int
 	}{
-		{0, "", 0}, {1, "", 0}, {1, "HTTP/1.1 413 X\r\n\r\n", 413}, {0, "HTTP/1.1 503 X\r\nRetry-After: 7\r\n\r\n", 503},
+		{0, "", 0}, {1, "", 0}, {1, "HTTP/1.1 413 X\r\n\r\n", 413}, {0,
+			"HTTP/1.1 503 X\r\nRetry-After: 7\r\n\r\n", 503},
 	} {
-		r, reusable, err := exchange(&scripted{answer: strings.NewReader(c.answer), written: c.written, err: syscall.EPIPE})
+		r, reusable, err := exchange(&scripted{answer: strings.NewReader(c.answer), written: c.written,
+			err: syscall.EPIPE})
 		if !errors.Is(err, syscall.EPIPE) || reusable || r.Sent != (c.written > 0) || r.Status != c.status {
 			t.Errorf("%+v: %v, reusable %v, sent %v, status %d", c, err, reusable, r.Sent, r.Status)
 		}
@@ -221,7 +227,8 @@ func TestKeptHeaders(t *testing.T) {
 		})
 		two := s.Send(t.Context(), srv.target(t, 5*time.Second).ForTest(), wireEvent())
 		if two.Verdict != Success || len(two.Headers) != min(n, maxKeptHeaders) {
-			t.Errorf("of %d headers by HTTP/2 %d are kept, want %d: %+v", n, len(two.Headers), min(n, maxKeptHeaders), two)
+			t.Errorf("of %d headers by HTTP/2 %d are kept, want %d: %+v", n, len(two.Headers),
+				min(n, maxKeptHeaders), two)
 		}
 	}
 }
@@ -266,7 +273,8 @@ func TestUserAgentAndKeysOfARequest(t *testing.T) {
 		if v := h.Get("User-Agent"); v != want {
 			t.Errorf("User-Agent %q is sent as %q, want %q", set, v, want)
 		}
-		if parts := strings.Split(h.Get("Webhook-Signature"), " "); len(parts) != 2 || parts[0] == "" || parts[1] == "" {
+		if parts := strings.Split(h.Get("Webhook-Signature"), " "); len(parts) != 2 || parts[0] == "" ||
+			parts[1] == "" {
 			t.Errorf("webhook-signature = %q, want two parted by a space", parts)
 		}
 		for _, line := range tt.Preview(wireEvent(), now).Headers {

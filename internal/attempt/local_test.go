@@ -66,7 +66,8 @@ func TestShortageIsLocal(t *testing.T) {
 		{"HTTP/2", secureSender, secure.target(t, 5*time.Second)},
 	} {
 		withoutDescriptors(t, func() {
-			if r := c.sender.Send(t.Context(), c.target, wireEvent()); r.Verdict != Local || r.Class != ClassLocal || r.Sent ||
+			if r := c.sender.Send(t.Context(), c.target, wireEvent()); r.Verdict != Local ||
+				r.Class != ClassLocal || r.Sent ||
 				r.Err == nil {
 				t.Errorf("%s: Send without descriptors = %+v, want local, not sent", c.name, r)
 			}

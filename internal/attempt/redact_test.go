@@ -35,7 +35,8 @@ func echoing(auth webhook.AuthType) func(*webhook.Webhook) {
 
 // inner are the texts that a receiver got and that say something secret.
 func inner(req *http.Request) (list []string) {
-	for _, name := range []string{"Authorization", "X-Api-Key", "X-Team", "X-Quantfolio-Signature-256", "Webhook-Signature"} {
+	for _, name := range []string{"Authorization", "X-Api-Key", "X-Team", "X-Quantfolio-Signature-256",
+		"Webhook-Signature"} {
 		if v := req.Header.Get(name); v != "" {
 			for _, prefix := range []string{"Bearer ", "Basic ", "sha256=", "v1,"} {
 				v = strings.TrimPrefix(v, prefix)
@@ -50,15 +51,23 @@ func inner(req *http.Request) (list []string) {
 }
 
 var echoes = map[string]func(string) string{
-	"as is":             func(s string) string { return s },
-	"percent, query":    url.QueryEscape,
-	"percent, path":     url.PathEscape,
-	"percent, all":      func(s string) string { return everyByte(s, "%%%02X") },
-	"percent, lower":    func(s string) string { return everyByte(s, "%%%02x") },
-	"JSON":              func(s string) string { b, _ := json.Marshal(s); return string(b[1 : len(b)-1]) },
-	"JSON, all":         func(s string) string { return everyByte(s, `\u%04x`) },
-	"JSON, slashes":     func(s string) string { return strings.NewReplacer(`\`, `\\`, `"`, `\"`, `/`, `\/`).Replace(s) },
-	"JSON in JSON":      func(s string) string { b, _ := json.Marshal(s); c, _ := json.Marshal(string(b)); return string(c) },
+	"as is":          func(s string) string { return s },
+	"percent, query": url.QueryEscape,
+	"percent, path":  url.PathEscape,
+	"percent, all":   func(s string) string { return everyByte(s, "%%%02X") },
+	"percent, lower": func(s string) string { return everyByte(s, "%%%02x") },
+	"JSON":           func(s string) string { b, _ := json.Marshal(s); return string(b[1 : len(b)-1]) },
+	"JSON, all":      func(s string) string { return everyByte(s, `\u%04x`) },
+	"JSON, slashes": func(s string) string {
+		return strings.NewReplacer(`\`, `\\`, `"`, `\"`, `/`,
+			`\/`).Replace(s)
+	},
+	"JSON in JSON": func(s string) string {
+		b, _ := json.Marshal(s)
+		c,
+			_ := json.Marshal(string(b))
+		return string(c)
+	},
 	"percent in JSON":   func(s string) string { b, _ := json.Marshal(url.QueryEscape(s)); return string(b) },
 	"percent twice":     func(s string) string { return url.QueryEscape(url.QueryEscape(s)) },
 	"HTML":              html.EscapeString,
@@ -106,7 +115,8 @@ func TestEcho(t *testing.T) {
 					if n := strings.Count(kept, "[secret]"); n < 2*len(sent) {
 						t.Errorf("%d texts were replaced, want at least %d: %s", n, 2*len(sent), kept)
 					}
-					if !strings.HasPrefix(string(r.Response), `{"got":"`) || !strings.HasSuffix(string(r.Response), `"} `) {
+					if !strings.HasPrefix(string(r.Response), `{"got":"`) ||
+						!strings.HasSuffix(string(r.Response), `"} `) {
 						t.Errorf("the rest of the answer was changed: %s", r.Response)
 					}
 				})
@@ -135,8 +145,9 @@ func TestEchoHTTP2(t *testing.T) {
 
 // TestEchoCut: a secret that the kept part of an answer ends in is not half there.
 func TestEchoCut(t *testing.T) {
-	for name, escape := range map[string]func(string) string{"as is": echoes["as is"], "percent": echoes["percent, all"],
-		"JSON": echoes["JSON, all"], "HTML": echoes["HTML, all"]} {
+	for name, escape := range map[string]func(string) string{"as is": echoes["as is"],
+		"percent": echoes["percent, all"],
+		"JSON":    echoes["JSON, all"], "HTML": echoes["HTML, all"]} {
 		shown := escape(canaryKey)
 		for over := 1; over < len(shown); over++ {
 			body := strings.Repeat(".", MaxKept-len(shown)+over) + shown
@@ -153,9 +164,12 @@ func TestEchoCut(t *testing.T) {
 // TestRedactKeeps: an answer without a secret is the same memory, escapes or not; and what is too short to be one
 // stays.
 func TestRedactKeeps(t *testing.T) {
-	secrets := secretsOf(&webhook.Webhook{Auth: webhook.Auth{Type: webhook.AuthBearer, Secret: webhook.NewSecret("longenough")},
-		Headers: []webhook.Header{{Name: "A", Value: webhook.NewSecret("abc")}, {Name: "B", Value: webhook.NewSecret("wxyz")}}})
-	for _, s := range []string{"", "%", "%4", `\`, `\u00`, "&", "&#", "&#;", "&#x;", "longenoug", "abc", `{"a":"b\/c%41&amp;"}`, "%FF%u0041"} {
+	secrets := secretsOf(&webhook.Webhook{Auth: webhook.Auth{Type: webhook.AuthBearer,
+		Secret: webhook.NewSecret("longenough")},
+		Headers: []webhook.Header{{Name: "A", Value: webhook.NewSecret("abc")},
+			{Name: "B", Value: webhook.NewSecret("wxyz")}}})
+	for _, s := range []string{"", "%", "%4", `\`, `\u00`, "&", "&#", "&#;", "&#x;", "longenoug", "abc",
+		`{"a":"b\/c%41&amp;"}`, "%FF%u0041"} {
 		b := []byte(s)
 		if got := redact(b, secrets, false); len(got) != len(b) || len(b) > 0 && &got[0] != &b[0] {
 			t.Errorf("redact(%q) = %q, want what was there", s, got)
@@ -182,8 +196,10 @@ func TestRedactMixed(t *testing.T) {
 			}
 			fmt.Fprintf(&shown, form, c)
 		}
-		before, after := rapid.StringMatching(`[a-z<>{}:]{0,20}`).Draw(t, "before"), rapid.StringMatching(`[a-z<>{}:]{0,20}`).Draw(t, "after")
-		secrets := secretsOf(&webhook.Webhook{Auth: webhook.Auth{Type: webhook.AuthBearer, Secret: webhook.NewSecret(secret)}})
+		before, after := rapid.StringMatching(`[a-z<>{}:]{0,20}`).Draw(t,
+			"before"), rapid.StringMatching(`[a-z<>{}:]{0,20}`).Draw(t, "after")
+		secrets := secretsOf(&webhook.Webhook{Auth: webhook.Auth{Type: webhook.AuthBearer,
+			Secret: webhook.NewSecret(secret)}})
 		got := redact([]byte(before+shown.String()+after), secrets, false)
 		if want := before + "[secret]" + after; string(got) != want {
 			t.Fatalf("redact(%q) = %q, want %q", before+shown.String()+after, got, want)
@@ -193,12 +209,15 @@ func TestRedactMixed(t *testing.T) {
 
 // BenchmarkNoSecret is what looking costs where there is nothing to find.
 func BenchmarkNoSecret(b *testing.B) {
-	for name, body := range map[string]string{"small": `{"ok":true}`, "1 KiB": strings.Repeat(`{"status":"received","id":"0190a5d2"},`, 27)[:1024],
+	for name, body := range map[string]string{"small": `{"ok":true}`,
+		"1 KiB":         strings.Repeat(`{"status":"received","id":"0190a5d2"},`, 27)[:1024],
 		"1 KiB escaped": strings.Repeat(`{"url":"https:\/\/bank.example\/a%20b"},`, 27)[:1024]} {
 		b.Run(name, func(b *testing.B) {
 			hook := &webhook.Webhook{URL: "https://bank.example/hook", Method: webhook.POST}
-			hook.Auth = webhook.Auth{Type: webhook.AuthBearer, Secret: webhook.NewSecret("kT9vQx2LrW8mZp4NfYc7HbJd3GsAe6Uo")}
-			hook.SigningKeys = []webhook.SigningKey{{ID: "k", Key: webhook.NewSecret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")}}
+			hook.Auth = webhook.Auth{Type: webhook.AuthBearer,
+				Secret: webhook.NewSecret("kT9vQx2LrW8mZp4NfYc7HbJd3GsAe6Uo")}
+			hook.SigningKeys = []webhook.SigningKey{{ID: "k",
+				Key: webhook.NewSecret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")}}
 			target, err := NewTarget(hook)
 			if err != nil {
 				b.Fatal(err)

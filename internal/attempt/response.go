@@ -84,7 +84,8 @@ func readOneHead(r *bufio.Reader, left *int, keep *[][2]string) (head, error) {
 		return h, err
 	}
 	// HTTP/1.x SP 3DIGIT [SP reason]
-	if len(line) < 12 || string(line[:7]) != "HTTP/1." || line[7] != '0' && line[7] != '1' || line[8] != ' ' || len(line) > 12 && line[12] != ' ' {
+	if len(line) < 12 || string(line[:7]) != "HTTP/1." || line[7] != '0' && line[7] != '1' || line[8] != ' ' ||
+		len(line) > 12 && line[12] != ' ' {
 		return h, fmt.Errorf("%w: bad status line", errBadResponse)
 	}
 	h.close = line[7] == '0'

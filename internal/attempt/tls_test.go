@@ -80,7 +80,8 @@ func TestTLSThatIsNotTrusted(t *testing.T) {
 	}{
 		{"trusted", nil, true, "", true},
 		{"unknown authority", nil, false, ClassTLS, false},
-		{"TLS 1.1 only", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, true, ClassTLS, false},
+		{"TLS 1.1 only", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, true,
+			ClassTLS, false},
 		// With TLS 1.3 the refusal comes after the client's handshake, in place of an answer.
 		{"client certificate", func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }, true, ClassTLS, true},
 	} {
@@ -130,7 +131,8 @@ func TestUnreadTLSRecordsEndTheConnection(t *testing.T) {
 	}})
 	s := wireSender(t)
 	s.cfg.RootCAs = roots
-	tt, err := NewTarget(&webhook.Webhook{URL: "https://" + w.Addr().String() + "/", Method: webhook.POST, Timeout: 2 * time.Second})
+	tt, err := NewTarget(&webhook.Webhook{URL: "https://" + w.Addr().String() + "/", Method: webhook.POST,
+		Timeout: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

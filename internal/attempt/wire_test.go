@@ -138,22 +138,33 @@ func TestHostileAnswers(t *testing.T) {
 		retryAfter   time.Duration
 	}{
 		{name: "204", answer: ok204, verdict: Success, status: 204},
-		{name: "200 with a body", answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", verdict: Success, status: 200},
+		{name: "200 with a body", answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", verdict: Success,
+			status: 200},
 		{name: "no reason", answer: "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", verdict: Success, status: 200},
 		{name: "chunks and trailers", answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n", verdict: Success, status: 200},
-		{name: "endless body", answer: "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" + body, verdict: Success, status: 200},
-		{name: "endless chunk", answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n" + body, verdict: Success, status: 200},
+		{name: "endless body", answer: "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" + body, verdict: Success,
+			status: 200},
+		{name: "endless chunk", answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n" + body,
+			verdict: Success, status: 200},
 		{name: "length and chunks", answer: "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", verdict: Success, status: 200},
 		{name: "compressed", answer: "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08", verdict: Success, status: 200},
-		{name: "redirect", answer: "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", class: ClassRedirect, status: 302},
-		{name: "permanent redirect", answer: "HTTP/1.1 308 X\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", class: ClassRedirect, status: 308},
-		{name: "gone", answer: "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n", verdict: Gone, class: ClassHTTPStatus, status: 410},
-		{name: "429", answer: "HTTP/1.1 429 X\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", class: ClassHTTPStatus, status: 429, retryAfter: 7 * time.Second},
-		{name: "503, a year", answer: "HTTP/1.1 503 X\r\nRetry-After: 31536000\r\nContent-Length: 0\r\n\r\n", class: ClassHTTPStatus, status: 503, retryAfter: MaxRetryAfter},
-		{name: "503, negative", answer: "HTTP/1.1 503 X\r\nRetry-After: -7\r\nContent-Length: 0\r\n\r\n", class: ClassHTTPStatus, status: 503},
-		{name: "500 asks too", answer: "HTTP/1.1 500 X\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", class: ClassHTTPStatus, status: 500},
+		{name: "redirect", answer: "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+			class: ClassRedirect, status: 302},
+		{name: "permanent redirect", answer: "HTTP/1.1 308 X\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
+			class: ClassRedirect, status: 308},
+		{name: "gone", answer: "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n", verdict: Gone, class: ClassHTTPStatus,
+			status: 410},
+		{name: "429", answer: "HTTP/1.1 429 X\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", class: ClassHTTPStatus,
+			status: 429, retryAfter: 7 * time.Second},
+		{name: "503, a year", answer: "HTTP/1.1 503 X\r\nRetry-After: 31536000\r\nContent-Length: 0\r\n\r\n",
+			class: ClassHTTPStatus, status: 503, retryAfter: MaxRetryAfter},
+		{name: "503, negative", answer: "HTTP/1.1 503 X\r\nRetry-After: -7\r\nContent-Length: 0\r\n\r\n",
+			class: ClassHTTPStatus, status: 503},
+		{name: "500 asks too", answer: "HTTP/1.1 500 X\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n",
+			class: ClassHTTPStatus, status: 500},
 		{name: "interim", answer: "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok204, verdict: Success, status: 204},
-		{name: "endless interim", answer: strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 1000), class: ClassBadResponse},
+		{name: "endless interim", answer: strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 1000),
+			class: ClassBadResponse},
 		{name: "switches", answer: "HTTP/1.1 101 Switching Protocols\r\n\r\n", class: ClassBadResponse},
 		{name: "endless headers", answer: "HTTP/1.1 200 OK\r\n" + strings.Repeat("X-A: "+strings.Repeat("y", 1000)+"\r\n", 200), class: ClassTooLarge},
 		{name: "endless header", answer: "HTTP/1.1 200 OK\r\nX-A: " + body, class: ClassTooLarge},
@@ -162,14 +173,17 @@ func TestHostileAnswers(t *testing.T) {
 		{name: "HTTP/2 in the clear", answer: "HTTP/2 200\r\n\r\n", class: ClassBadResponse},
 		{name: "status 000", answer: "HTTP/1.1 000 X\r\n\r\n", class: ClassBadResponse},
 		{name: "status 999", answer: "HTTP/1.1 999 X\r\n\r\n", class: ClassBadResponse},
-		{name: "two lengths", answer: "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", class: ClassBadResponse},
+		{name: "two lengths", answer: "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+			class: ClassBadResponse},
 		{name: "negative length", answer: "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", class: ClassBadResponse},
 		{name: "no colon", answer: "HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", class: ClassBadResponse},
 		{name: "folded header", answer: "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", class: ClassBadResponse},
-		{name: "strange coding", answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", class: ClassBadResponse},
+		{name: "strange coding", answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+			class: ClassBadResponse},
 		{name: "closes at once", answer: "", class: ClassConnectionLost},
 		{name: "half a head", answer: "HTTP/1.1 200 OK\r\nContent-Le", class: ClassConnectionLost},
-		{name: "half a body", answer: "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", verdict: Success, status: 200},
+		{name: "half a body", answer: "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", verdict: Success,
+			status: 200},
 	} {
 		for _, m := range []webhook.Method{webhook.POST, webhook.GET} {
 			t.Run(c.name+" "+string(m), func(t *testing.T) {
@@ -178,9 +192,12 @@ func TestHostileAnswers(t *testing.T) {
 					_, _ = io.WriteString(c2, c.answer)
 					return false
 				})
-				r := wireSender(t).Send(t.Context(), w.target(t, m, func(h *webhook.Webhook) { h.Timeout = 5 * time.Second }), wireEvent())
-				if r.Verdict != c.verdict || r.Class != c.class || r.Status != c.status || r.RetryAfter != c.retryAfter || !r.Sent {
-					t.Errorf("Send = %+v, want verdict %d, class %q, status %d, Retry-After %v", r, c.verdict, c.class, c.status, c.retryAfter)
+				r := wireSender(t).Send(t.Context(),
+					w.target(t, m, func(h *webhook.Webhook) { h.Timeout = 5 * time.Second }), wireEvent())
+				if r.Verdict != c.verdict || r.Class != c.class || r.Status != c.status ||
+					r.RetryAfter != c.retryAfter || !r.Sent {
+					t.Errorf("Send = %+v, want verdict %d, class %q, status %d, Retry-After %v", r, c.verdict, c.class,
+						c.status, c.retryAfter)
 				}
 				if len(r.Response) > MaxKept {
 					t.Errorf("%d bytes of the body are kept, want at most %d", len(r.Response), MaxKept)
@@ -211,7 +228,8 @@ func TestNoRequestIsRepeated(t *testing.T) {
 		}
 		r := s.Send(t.Context(), tt, wireEvent())
 		if r.Class != ClassConnectionLost || !r.Sent || w.requests.Load() != 2 || w.conns.Load() != 1 {
-			t.Errorf("%s: Send = %+v with %d requests on %d connections, want a lost connection, 2 on 1", m, r, w.requests.Load(), w.conns.Load())
+			t.Errorf("%s: Send = %+v with %d requests on %d connections, want a lost connection, 2 on 1", m, r,
+				w.requests.Load(), w.conns.Load())
 		}
 	}
 }
@@ -236,7 +254,8 @@ func TestTimeIsBounded(t *testing.T) {
 		_, _ = io.Copy(io.Discard, c)
 		return false
 	})
-	if r := wireSender(t).Send(t.Context(), body.target(t, webhook.GET, short), wireEvent()); r.Verdict != Success || string(r.Response) != "slow" || r.Duration > 4*time.Second {
+	if r := wireSender(t).Send(t.Context(), body.target(t, webhook.GET, short), wireEvent()); r.Verdict != Success ||
+		string(r.Response) != "slow" || r.Duration > 4*time.Second {
 		t.Errorf("Send to a receiver with a slow body = %+v, want success by its status", r)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -275,7 +294,8 @@ func TestRefusedAndUnreachable(t *testing.T) {
 	}
 	w2 := newWire(t, say(ok204))
 	long := w2.target(t, webhook.GET, func(h *webhook.Webhook) { h.URL += "?x=" + strings.Repeat("y", webhook.MaxGETurl) })
-	if r := wireSender(t).Send(t.Context(), long, wireEvent()); r.Class != ClassTooLarge || r.Sent || w2.requests.Load() != 0 {
+	if r := wireSender(t).Send(t.Context(), long, wireEvent()); r.Class != ClassTooLarge || r.Sent ||
+		w2.requests.Load() != 0 {
 		t.Errorf("Send of an over-long GET = %+v, want too_large, not sent", r)
 	}
 }
@@ -332,10 +352,12 @@ func TestRequestBytes(t *testing.T) {
 			t.Errorf("%s: VerifyRequest = %v", c.name, err)
 		}
 		if c.method == webhook.GET {
-			if g.req.Header.Get("Content-Type") != "" || len(g.body) != 0 || g.req.Header.Get("Cache-Control") != "no-store" || g.req.Header.Get("Content-Length") != "" {
+			if g.req.Header.Get("Content-Type") != "" || len(g.body) != 0 ||
+				g.req.Header.Get("Cache-Control") != "no-store" || g.req.Header.Get("Content-Length") != "" {
 				t.Errorf("%s: a GET has a body or the wrong headers:\n%s", c.name, g.raw)
 			}
-		} else if want := wireEvent().AppendJSON(nil); !bytes.Equal(g.body, want) || g.req.Header.Get("Content-Type") != "application/json" {
+		} else if want := wireEvent().AppendJSON(nil); !bytes.Equal(g.body, want) ||
+			g.req.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("%s: the body is %s, want %s", c.name, g.body, want)
 		}
 		p := fmt.Sprint(tt.Preview(wireEvent(), time.Now()))

@@ -62,7 +62,8 @@ var rows = []row{
 	{name: "latency", says: "publish to arrival at 50 events/s", run: (*rig).benchLatency},
 	{name: "rollups", says: "with the dashboard's numbers and without, in turn", run: (*rig).benchRollups},
 	{name: "match", says: "one event that 5,000 webhooks match", run: (*rig).benchMatch},
-	{name: "start", says: "start with 100,000 webhooks of 10,000 tenants, and publishing to them", run: (*rig).benchStart},
+	{name: "start", says: "start with 100,000 webhooks of 10,000 tenants, and publishing to them",
+		run: (*rig).benchStart},
 	{name: "hang", says: "20 webhooks, every fifth hanging, against none", brief: true, run: (*rig).benchHang},
 	{name: "fail", says: "20 webhooks at half load, every fifth failing at once, against none", run: (*rig).benchFail},
 	{name: "flooded", says: "others while a tenant floods a hanging webhook", run: (*rig).benchFlooded},
@@ -73,7 +74,8 @@ var rows = []row{
 	{name: "pages", says: "the dashboard's pages on a filled store", brief: true, run: (*rig).benchPages},
 	{name: "nodes", says: "1, 2 and 4 nodes, receivers that take 50 ms", on: Postgres, run: (*rig).benchNodes},
 	{name: "takeover", says: "a node killed with accepted work", on: Postgres, run: (*rig).benchTakeover},
-	{name: "longtx", says: "publishing beside an idle long transaction", on: Postgres, run: (*rig).benchLongTransaction},
+	{name: "longtx", says: "publishing beside an idle long transaction", on: Postgres,
+		run: (*rig).benchLongTransaction},
 }
 
 // rates are the names of what benchRates measures.
@@ -151,7 +153,8 @@ func (g *rig) onStore(ctx context.Context, b *Report, store string, began time.T
 	if store == Postgres {
 		end, err := g.startPostgres()
 		if errors.Is(err, pgserver.ErrNone) {
-			b.NotMeasured = "the rows on PostgreSQL were not measured: " + err.Error() + ", or name a server with --database"
+			b.NotMeasured = "the rows on PostgreSQL were not measured: " + err.Error() +
+				", or name a server with --database"
 			return nil
 		}
 		if err != nil {

@@ -113,7 +113,8 @@ func TestBenchBody(t *testing.T) {
 func TestFilledStore(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := app.Fill(t.Context(), app.FillConfig{To: dir, Events: 3000, Progress: func(app.CopyProgress) {}}, slog.New(slog.DiscardHandler)); err != nil {
+	if err := app.Fill(t.Context(), app.FillConfig{To: dir, Events: 3000, Progress: func(app.CopyProgress) {}},
+		slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	a, err := app.New(t.Context(), app.Config{Listen: "127.0.0.1:0", Data: dir, AdminKey: benchKey, Retention: 20000 * time.Hour, UndeleteTime: time.Hour,
@@ -143,9 +144,11 @@ func TestFilledStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for status, got := range map[string]int64{client.StatusDelivered: stats.Delivered, client.StatusExhausted: stats.Exhausted, client.StatusWaiting: int64(stats.Waiting)} {
+	for status, got := range map[string]int64{client.StatusDelivered: stats.Delivered,
+		client.StatusExhausted: stats.Exhausted, client.StatusWaiting: int64(stats.Waiting)} {
 		n, err := c.CountDeliveries(t.Context(), client.DeliveryQuery{Status: status})
-		if err != nil || int64(n.Count) != got && status != client.StatusDelivered || int64(n.Count)-got > 60 || got == 0 { // the period begins up to six hours later
+		if err != nil || int64(n.Count) != got && status != client.StatusDelivered || int64(n.Count)-got > 60 ||
+			got == 0 { // the period begins up to six hours later
 			t.Errorf("%s: the numbers say %d, the record %d (%v)", status, got, n.Count, err)
 		}
 	}

@@ -70,7 +70,8 @@ func (d *database) deadRows(ctx context.Context, b *Report) error {
 		err = conn.QueryRow(ctx, `SELECT count(*) FROM outcomes`).Scan(&delivered)
 	}
 	if err == nil {
-		b.target("dead rows per 1,000 first-try deliveries", float64(dead)*1000/float64(max(delivered, 1)), "rows", 0, 0,
+		b.target("dead rows per 1,000 first-try deliveries", float64(dead)*1000/float64(max(delivered, 1)), "rows",
+			0, 0,
 			true)
 	}
 	return err

@@ -105,8 +105,9 @@ func (g *rig) benchDescriptors(ctx context.Context, b *Report) error {
 		}
 		const events = 3
 		path, body := benchBody(benchType, events, 0)
-		if err := g.send(ctx, n.url, n.key, call{method: http.MethodPost, path: path, tenant: app.TenantName(0), body: body,
-			status: http.StatusAccepted}); err != nil {
+		if err := g.send(ctx, n.url, n.key,
+			call{method: http.MethodPost, path: path, tenant: app.TenantName(0), body: body,
+				status: http.StatusAccepted}); err != nil {
 			return err
 		}
 		began := time.Now()

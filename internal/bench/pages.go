@@ -86,7 +86,8 @@ func (g *rig) benchPages(ctx context.Context, b *Report) error {
 
 // filledNode starts a node on a filled store.
 func (g *rig) filledNode(ctx context.Context) (*node, error) {
-	s := serving{data: g.Filled, shared: g.Filled != "", flags: []string{"--retention=20000h", "--undelete-time=20000h"}}
+	s := serving{data: g.Filled, shared: g.Filled != "",
+		flags: []string{"--retention=20000h", "--undelete-time=20000h"}}
 	keyset := g.keyset
 	switch {
 	case strings.HasPrefix(g.Filled, "postgres"):
@@ -134,12 +135,15 @@ func pagesOf(ctx context.Context, c *client.Client) ([]string, error) {
 	}
 	const t = "/t/default"
 	one, e := hooks.Webhooks[0].ID, events.Events[0]
-	list := []string{t + "/webhooks", t + "/events", t + "/events/" + e.ID, t + "/deliveries/" + gone.Deliveries[0].ID, t + "/live", t + "/types", t + "/access",
-		t + "/events?type=qap.investor.created", t + "/events?object_id=" + e.ObjectID, t + "/events?object_owner_id=" + e.ObjectOwnerID, t + "/events?owner_id=" + e.OwnerID + "&span=720h"}
+	list := []string{t + "/webhooks", t + "/events", t + "/events/" + e.ID, t + "/deliveries/" + gone.Deliveries[0].ID,
+		t + "/live", t + "/types", t + "/access",
+		t + "/events?type=qap.investor.created", t + "/events?object_id=" + e.ObjectID, t + "/events?object_owner_id=" +
+			e.ObjectOwnerID, t + "/events?owner_id=" + e.OwnerID + "&span=720h"}
 	for _, period := range []string{"1h", "24h", "7d", "30d"} {
 		list = append(list, t+"/?period="+period, t+"/webhooks/"+one+"?period="+period)
 	}
-	for _, f := range []string{"", "status=waiting", "status=delivered", "status=exhausted", "status=cancelled", "code=503", "code=404", "code=2xx", "class=timeout",
+	for _, f := range []string{"", "status=waiting", "status=delivered", "status=exhausted", "status=cancelled",
+		"code=503", "code=404", "code=2xx", "class=timeout",
 		"type=qap.investor.created", "span=1h", "span=720h&status=exhausted"} {
 		list = append(list, t+"/deliveries?"+f, t+"/deliveries?webhook="+one+"&"+f)
 	}

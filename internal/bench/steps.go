@@ -101,7 +101,8 @@ func (g *rig) benchHang(ctx context.Context, b *Report) error {
 				return errNoLatencies
 			}
 			if len(some)*10 < len(none)*9 {
-				return fmt.Errorf("healthy webhooks got %d requests while others hang, %d while none does", len(some), len(none))
+				return fmt.Errorf("healthy webhooks got %d requests while others hang, %d while none does",
+					len(some), len(none))
 			}
 			p, q := quantile(none, 0.99), quantile(some, 0.99)
 			b.add("p99 of 16 webhooks, none of 20 hanging", p, "ms")

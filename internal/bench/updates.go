@@ -26,7 +26,8 @@ func (g *rig) benchUpdates(ctx context.Context, b *Report) error {
 		}
 		paths := make([]string, benchInvestors)
 		for i := range paths {
-			x, err := n.client.CreateInvestor(ctx, client.NewInvestor{AdvisorID: advisor.ID, Type: "person", Name: "John Doe"}, "")
+			x, err := n.client.CreateInvestor(ctx,
+				client.NewInvestor{AdvisorID: advisor.ID, Type: "person", Name: "John Doe"}, "")
 			if err != nil {
 				return fmt.Errorf("create an investor: %w", err)
 			}

@@ -77,7 +77,8 @@ func (c *restoreCmd) Run(r *run) error {
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	r.printf("%s has the backup, checked: %d webhooks, %d events. The master key opens its secrets.\n", c.Data, b.Webhooks,
+	r.printf("%s has the backup, checked: %d webhooks, %d events. The master key opens its secrets.\n",
+		c.Data, b.Webhooks,
 		b.Events)
 	r.printf("%d deliveries were not settled then. They are sent after the start, once more where they were delivered since.\n", b.Waiting)
 	return nil

@@ -192,7 +192,8 @@ func (r *run) otherSettings() (unknown, foreign []string) {
 	for _, kv := range r.env {
 		name, _, _ := strings.Cut(kv, "=")
 		switch {
-		case !strings.HasPrefix(name, envPrefix), strings.HasPrefix(name, envPrefix+"TEST_"), slices.Contains(r.knobs, name):
+		case !strings.HasPrefix(name, envPrefix), strings.HasPrefix(name,
+			envPrefix+"TEST_"), slices.Contains(r.knobs, name):
 		case injected.MatchString(name):
 			foreign = append(foreign, name)
 		default:

@@ -56,7 +56,8 @@ func (d *demoCmd) Run(r *run) (err error) {
 
 	cfg := app.Config{
 		Listen: "127.0.0.1:0", Data: filepath.Join(dir, "data"), AdminKey: "qhook-demo-" + rand.Text() + rand.Text(),
-		AllowNetwork: []string{"127.0.0.0/8", "::1/128"}, AllowHTTP: true, Advisory: true, UndeleteTime: 720 * time.Hour,
+		AllowNetwork: []string{"127.0.0.0/8",
+			"::1/128"}, AllowHTTP: true, Advisory: true, UndeleteTime: 720 * time.Hour,
 		Retention: 720 * time.Hour, Concurrency: 32, StopTimeout: 20 * time.Second, LogFormat: "text", LogLevel: "error",
 	}
 	if d.Database != "" {

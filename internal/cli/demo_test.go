@@ -13,7 +13,8 @@ func TestDemoOnPostgres(t *testing.T) {
 	t.Parallel()
 	var out, errs bytes.Buffer
 	url := pgtest.Shared(t).NewDatabase(t)
-	if code := Run(t.Context(), []string{"demo", "--exit", "--database", url}, nil, strings.NewReader(""), &out, &errs); code != 0 {
+	if code := Run(t.Context(), []string{"demo", "--exit", "--database", url}, nil, strings.NewReader(""), &out,
+		&errs); code != 0 {
 		t.Errorf("demo --database = %d, want 0\n%s%s", code, out.String(), errs.String())
 	}
 }

@@ -33,7 +33,8 @@ func TestReadmeWalkThrough(t *testing.T) {
 	}
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "qhook")
-	if out, err := exec.Command("go", "build", "-o", binary, "github.com/quantfolio/qhook/cmd/qhook").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", binary,
+		"github.com/quantfolio/qhook/cmd/qhook").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	api, hook := fmt.Sprint(pgtest.FreePort(t)), fmt.Sprint(pgtest.FreePort(t))
@@ -51,7 +52,8 @@ func TestReadmeWalkThrough(t *testing.T) {
 			script += settled
 		}
 	}
-	script = strings.NewReplacer("go run ./cmd/qhook serve", binary+" serve --listen 127.0.0.1:"+api, "go run ./cmd/qhook", binary,
+	script = strings.NewReplacer("go run ./cmd/qhook serve", binary+" serve --listen 127.0.0.1:"+api,
+		"go run ./cmd/qhook", binary,
 		"127.0.0.1:8080", "127.0.0.1:"+api, "--port 9000", "--port "+hook, "127.0.0.1:9000", "127.0.0.1:"+hook).Replace(script)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -61,7 +63,8 @@ func TestReadmeWalkThrough(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the walk-through failed: %v\n%s", err, out)
 	}
-	for _, want := range []string{`"signing_key":"whsec_`, `"deliveries":1`, `"investor_name": "John Doe"`, `"status":"delivered","attempt_count":1`,
+	for _, want := range []string{`"signing_key":"whsec_`, `"deliveries":1`, `"investor_name": "John Doe"`,
+		`"status":"delivered","attempt_count":1`,
 		`"status":"waiting"`, "#1 qap.investor.created", "#2 qap.investor.created"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the walk-through printed no %s:\n%s", want, out)
@@ -86,7 +89,8 @@ func TestConfigurationTable(t *testing.T) {
 		if f.Name == "help" {
 			continue
 		}
-		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s |\n", f.Name, "QHOOK_"+strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")), f.Default, f.Help)
+		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s |\n", f.Name,
+			"QHOOK_"+strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")), f.Default, f.Help)
 	}
 	path := filepath.Join("..", "..", "docs", "configuration.md")
 	if *update {
@@ -96,7 +100,8 @@ func TestConfigurationTable(t *testing.T) {
 	}
 	got, err := os.ReadFile(path)
 	if err != nil || string(got) != b.String() {
-		t.Errorf("%s is not what serve has (%v); run: go test ./internal/cli -run ConfigurationTable -update", path, err)
+		t.Errorf("%s is not what serve has (%v); run: go test ./internal/cli -run ConfigurationTable -update",
+			path, err)
 	}
 }
 
@@ -107,7 +112,8 @@ func TestPromisesNameTheirTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("grep", "-rhoE", "--include=*_test.go", `^func Test[A-Za-z0-9_]+\(`, filepath.Join("..", "..")).Output()
+	out, err := exec.Command("grep", "-rhoE", "--include=*_test.go", `^func Test[A-Za-z0-9_]+\(`,
+		filepath.Join("..", "..")).Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,8 +52,10 @@ func (k *keysListCmd) Run(r *run) error {
 	w := tabwriter.NewWriter(r.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tROLE\tTENANT\tCREATED\tEXPIRES\tLAST USED\tFROM\tNETWORKS\tMADE BY\tNAME")
 	for _, key := range keys {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", key.ID, key.Role, orDash(key.Tenant), timeOrDash(key.CreatedAt),
-			timeOrDash(key.ExpiresAt), timeOrDash(key.UsedAt), orDash(key.UsedFrom), orDash(strings.Join(key.Networks, ",")),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", key.ID, key.Role, orDash(key.Tenant),
+			timeOrDash(key.CreatedAt),
+			timeOrDash(key.ExpiresAt), timeOrDash(key.UsedAt), orDash(key.UsedFrom), orDash(strings.Join(key.Networks,
+				",")),
 			orDash(key.MadeBy), key.Name)
 	}
 	return w.Flush()
@@ -127,7 +129,8 @@ func (k *keysUpdateCmd) Run(r *run) error {
 	if err != nil {
 		return fmt.Errorf("change API key %s: %w", k.ID, err)
 	}
-	r.printf("changed %s: expires %s, networks %s, name %q\n", key.ID, timeOrDash(key.ExpiresAt), orDash(strings.Join(key.Networks, ",")),
+	r.printf("changed %s: expires %s, networks %s, name %q\n", key.ID, timeOrDash(key.ExpiresAt),
+		orDash(strings.Join(key.Networks, ",")),
 		key.Name)
 	return nil
 }
@@ -175,7 +178,8 @@ func (k *keysLinkCmd) Run(r *run) error {
 	if err != nil {
 		return fmt.Errorf("make a sign-in link: %w", err)
 	}
-	fmt.Fprintf(r.stderr, "This link signs in whoever opens it first, until %s:\n", link.ExpiresAt.UTC().Format(time.RFC3339))
+	fmt.Fprintf(r.stderr, "This link signs in whoever opens it first, until %s:\n",
+		link.ExpiresAt.UTC().Format(time.RFC3339))
 	r.printf("%s%s\n", strings.TrimRight(k.URL, "/"), link.Path)
 	return nil
 }

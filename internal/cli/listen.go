@@ -52,28 +52,30 @@ func (l *listenCmd) Run(r *run) error {
 	r.printf("Listening on http://%s/ (Ctrl-C ends)\n", ln.Addr())
 	out := &inbox.LockedWriter{W: r.stdout}
 	var seen, answered, bad atomic.Int64
-	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		v, err := inbox.Receive(w, req, l.SigningKey...)
-		if err != nil {
-			http.Error(w, "body unreadable or over 1 MiB", http.StatusRequestEntityTooLarge)
-			return
-		}
-		n := seen.Add(1)
-		if v.Checked && v.Verify != nil {
-			bad.Add(1)
-		}
-		status := l.answer(ctx, w, req, n)
-		b := bytes.NewBuffer(inbox.ForTerminal(fmt.Appendf(nil, "%s  #%d %s %s %s → %s\n", v.At.Format("15:04:05.000"), n,
-			v.EventType, v.EventID, v.Verdict(), status)))
-		if !l.Quiet {
-			v.Show(b)
-			b.WriteString("\n")
-		}
-		_, _ = out.Write(b.Bytes())
-		if l.Count > 0 && answered.Add(1) >= int64(l.Count) {
-			cancel()
-		}
-	})}
+	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			v, err := inbox.Receive(w, req, l.SigningKey...)
+			if err != nil {
+				http.Error(w, "body unreadable or over 1 MiB", http.StatusRequestEntityTooLarge)
+				return
+			}
+			n := seen.Add(1)
+			if v.Checked && v.Verify != nil {
+				bad.Add(1)
+			}
+			status := l.answer(ctx, w, req, n)
+			b := bytes.NewBuffer(inbox.ForTerminal(fmt.Appendf(nil, "%s  #%d %s %s %s → %s\n",
+				v.At.Format("15:04:05.000"), n,
+				v.EventType, v.EventID, v.Verdict(), status)))
+			if !l.Quiet {
+				v.Show(b)
+				b.WriteString("\n")
+			}
+			_, _ = out.Write(b.Bytes())
+			if l.Count > 0 && answered.Add(1) >= int64(l.Count) {
+				cancel()
+			}
+		})}
 	if err := inbox.ServeUntil(ctx, srv, ln); err != nil {
 		return err
 	}

@@ -31,7 +31,8 @@ func TestOperatingCommands(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), "bash", "-c", line)
 		cmd.Env = append(os.Environ(), "QHOOK_ADMIN_KEY="+strings.Repeat("k", 32))
 		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), `"id":"default"`) || !strings.Contains(string(out), `"consent":true`) {
+		if err != nil || !strings.Contains(string(out), `"id":"default"`) ||
+			!strings.Contains(string(out), `"consent":true`) {
 			t.Errorf("%s printed %s, %v", line, out, err)
 		}
 	}

@@ -57,7 +57,8 @@ func (c *relayCmd) Run(r *run) error {
 	}
 	log := newLogger(r.stderr, app.Config{LogFormat: c.LogFormat, LogLevel: c.LogLevel})
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	rel, err := relay.New(relay.Config{
 		Source: c.Source, URL: c.URL, Key: c.Key, Poll: c.Poll, Batch: c.Batch, Logger: log, Registerer: registry,
 	})
@@ -74,7 +75,8 @@ func (c *relayCmd) Run(r *run) error {
 	}
 	log.Info("serving metrics", "address", ln.Addr().String())
 	h := srv.HTTPServer(srv.Handler(srv.Config{
-		API: http.NotFoundHandler(), Ready: rel.Ready, Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), Logger: log,
+		API: http.NotFoundHandler(), Ready: rel.Ready, Metrics: promhttp.HandlerFor(registry,
+			promhttp.HandlerOpts{}), Logger: log,
 	}))
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()

@@ -102,10 +102,14 @@ func capture(t *testing.T) map[string]string {
 	c := newCatcher(t)
 	firm := client.New(a.URL(), strings.Repeat("k", 32))
 	base, all := "http://"+c.Addr().String(), []string{"**"}
-	_, err1 := firm.CreateWebhook(t.Context(), client.NewWebhook{URL: base + "/hooks/crm", Method: "POST", EventTypes: all, SigningKey: exampleKey,
-		Auth: &client.Auth{Type: client.AuthBasic, Username: "crm", Password: "example"}, Headers: []client.Header{{Name: "X-Source", Value: "advisory"}}})
-	_, err2 := firm.CreateWebhook(t.Context(), client.NewWebhook{URL: base + "/hooks/ping?source=advisory", Method: "GET", EventTypes: all, SigningKey: exampleKey,
-		Auth: &client.Auth{Type: client.AuthAPIKey, Header: "X-Api-Key", Value: "example"}})
+	_, err1 := firm.CreateWebhook(t.Context(),
+		client.NewWebhook{URL: base + "/hooks/crm", Method: "POST", EventTypes: all, SigningKey: exampleKey,
+			Auth: &client.Auth{Type: client.AuthBasic, Username: "crm",
+				Password: "example"}, Headers: []client.Header{{Name: "X-Source", Value: "advisory"}}})
+	_, err2 := firm.CreateWebhook(t.Context(),
+		client.NewWebhook{URL: base + "/hooks/ping?source=advisory", Method: "GET", EventTypes: all,
+			SigningKey: exampleKey,
+			Auth:       &client.Auth{Type: client.AuthAPIKey, Header: "X-Api-Key", Value: "example"}})
 	ann, err3 := firm.CreateAdvisor(t.Context(), client.NewAdvisor{Name: "Ann"}, "")
 	key, err4 := firm.CreateAPIKey(t.Context(), client.NewAPIKey{Role: client.RoleAdvisor, AdvisorID: ann.ID})
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
@@ -136,27 +140,33 @@ func (c *catcher) story(t *testing.T, firm, advisor *client.Client) map[string]s
 		_, err := firm.UpdateInvestor(ctx, i.ID, "", client.Patch{"investor_name": "John Dorian"})
 		return err
 	})
-	step("qap.investor.advice.created", "An advisor began an advice session, `POST /v1/investors/{id}/advice-sessions`.", func() (err error) {
-		s, err = advisor.CreateAdviceSession(ctx, i.ID, client.NewAdviceSession{Title: "Retirement plan"}, "")
-		return err
-	})
-	step("qap.investor.advice.completed", "The advisor completed it, `POST /v1/advice-sessions/{id}/complete`.", func() error {
-		_, err := advisor.CompleteAdviceSession(ctx, s.ID)
-		return err
-	})
-	step("qap.investor.advice.report.created", "The advisor made a report of it, `POST /v1/advice-sessions/{id}/reports`.", func() error {
-		_, err := advisor.CreateReport(ctx, s.ID, "")
-		return err
-	})
-	step("qap.investor.advice.soft_deleted", "The advisor soft-deleted it, `DELETE /v1/advice-sessions/{id}`.", func() error {
-		return advisor.DeleteAdviceSession(ctx, s.ID, false)
-	})
-	step("qap.investor.advice.deleted", "The firm deleted it permanently, `DELETE /v1/advice-sessions/{id}?permanent=true`.", func() error {
-		return firm.DeleteAdviceSession(ctx, s.ID, true)
-	})
-	step("qap.investor.soft_deleted", "The advisor soft-deleted the investor, `DELETE /v1/investors/{id}`.", func() error {
-		return advisor.DeleteInvestor(ctx, i.ID, false)
-	})
+	step("qap.investor.advice.created",
+		"An advisor began an advice session, `POST /v1/investors/{id}/advice-sessions`.", func() (err error) {
+			s, err = advisor.CreateAdviceSession(ctx, i.ID, client.NewAdviceSession{Title: "Retirement plan"}, "")
+			return err
+		})
+	step("qap.investor.advice.completed", "The advisor completed it, `POST /v1/advice-sessions/{id}/complete`.",
+		func() error {
+			_, err := advisor.CompleteAdviceSession(ctx, s.ID)
+			return err
+		})
+	step("qap.investor.advice.report.created",
+		"The advisor made a report of it, `POST /v1/advice-sessions/{id}/reports`.", func() error {
+			_, err := advisor.CreateReport(ctx, s.ID, "")
+			return err
+		})
+	step("qap.investor.advice.soft_deleted", "The advisor soft-deleted it, `DELETE /v1/advice-sessions/{id}`.",
+		func() error {
+			return advisor.DeleteAdviceSession(ctx, s.ID, false)
+		})
+	step("qap.investor.advice.deleted",
+		"The firm deleted it permanently, `DELETE /v1/advice-sessions/{id}?permanent=true`.", func() error {
+			return firm.DeleteAdviceSession(ctx, s.ID, true)
+		})
+	step("qap.investor.soft_deleted", "The advisor soft-deleted the investor, `DELETE /v1/investors/{id}`.",
+		func() error {
+			return advisor.DeleteInvestor(ctx, i.ID, false)
+		})
 	step("qap.investor.deleted", "The firm deleted the investor permanently, `DELETE /v1/investors/{id}?permanent=true`.", func() error {
 		return firm.DeleteInvestor(ctx, i.ID, true)
 	})
@@ -174,7 +184,8 @@ func (c *catcher) pair(t *testing.T) string {
 			if by[method] != "" {
 				t.Fatalf("a second %s for one change:\n%s", method, raw)
 			}
-			host := regexp.MustCompile(`(?m)^Host: .*$`).ReplaceAllString(strings.ReplaceAll(raw, "\r\n", "\n"), "Host: crm.example.com")
+			host := regexp.MustCompile(`(?m)^Host: .*$`).ReplaceAllString(strings.ReplaceAll(raw, "\r\n", "\n"),
+				"Host: crm.example.com")
 			by[method] = "```http\n" + strings.TrimRight(host, "\n") + "\n```\n"
 		case <-time.After(20 * time.Second):
 			t.Fatalf("only %d of 2 requests arrived", len(by))
@@ -214,7 +225,8 @@ func TestRequestsPage(t *testing.T) {
 	}
 	page, err := os.ReadFile(path)
 	if err != nil || mask(string(page)) != mask(now) {
-		t.Errorf("%s shows other requests than are sent (%v); run: go test ./internal/cli -run RequestsPage -update", path, err)
+		t.Errorf("%s shows other requests than are sent (%v); run: go test ./internal/cli -run RequestsPage -update",
+			path, err)
 	}
 	verified := 0
 	for _, block := range strings.Split(string(page), "```http\n")[1:] {
@@ -231,7 +243,8 @@ func TestRequestsPage(t *testing.T) {
 func verifyRequest(t *testing.T, raw string) {
 	t.Helper()
 	head, body, _ := strings.Cut(raw, "\n\n")
-	req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.ReplaceAll(head, "\n", "\r\n") + "\r\n\r\n")))
+	req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.ReplaceAll(head, "\n", "\r\n") +
+		"\r\n\r\n")))
 	if err != nil {
 		t.Fatalf("no request: %v\n%s", err, raw)
 	}
@@ -242,7 +255,8 @@ func verifyRequest(t *testing.T, raw string) {
 	// The page's command says the same.
 	cmd := exec.Command("sh", "-c", `printf %s "$CONTENT" | openssl dgst -sha256 -hmac '`+exampleKey+`'`)
 	cmd.Env = append(os.Environ(), "CONTENT="+string(content))
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), strings.TrimPrefix(req.Header.Get(signature.HeaderQuantfolio), "sha256=")) {
+	if out, err := cmd.CombinedOutput(); err != nil ||
+		!strings.Contains(string(out), strings.TrimPrefix(req.Header.Get(signature.HeaderQuantfolio), "sha256=")) {
 		t.Errorf("openssl = %s, %v, want the signature of\n%s", out, err, raw)
 	}
 	if err := signature.Verify(exampleKey, content, req.Header.Get(signature.HeaderQuantfolio)); err != nil {
@@ -263,12 +277,13 @@ func verifyRequest(t *testing.T, raw string) {
 // mask replaces what differs each time: IDs by their number on the page, so that which are equal still shows.
 func mask(page string) string {
 	numbers := map[string]string{}
-	page = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`).ReplaceAllStringFunc(page, func(id string) string {
-		if numbers[id] == "" {
-			numbers[id] = fmt.Sprintf("<id %d>", len(numbers)+1)
-		}
-		return numbers[id]
-	})
+	page = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`).ReplaceAllStringFunc(page,
+		func(id string) string {
+			if numbers[id] == "" {
+				numbers[id] = fmt.Sprintf("<id %d>", len(numbers)+1)
+			}
+			return numbers[id]
+		})
 	for _, x := range []struct{ pattern, with string }{
 		{`20\d\d-\d\d-\d\dT\d\d(:|%3A)\d\d(:|%3A)\d\d\.\d{3}Z`, "<time>"},
 		{`sha256=[0-9a-f]{64}`, "<hex>"},

@@ -33,19 +33,23 @@ func TestSecretsFromFiles(t *testing.T) {
 		env  []string
 		want string
 	}{
-		"file":             {[]string{"QHOOK_ADMIN_KEY_FILE=" + short}, "has 8 characters"},
-		"CRLF":             {[]string{"QHOOK_ADMIN_KEY_FILE=" + crlf}, "has 10 characters"},
-		"credential":       {[]string{"CREDENTIALS_DIRECTORY=" + dir}, "has 12 characters"},
-		"file wins":        {[]string{"CREDENTIALS_DIRECTORY=" + dir, "QHOOK_ADMIN_KEY_FILE=" + short}, "has 8 characters"},
-		"both":             {[]string{"QHOOK_ADMIN_KEY=canary", "QHOOK_ADMIN_KEY_FILE=" + short}, "use one of them"},
-		"empty":            {[]string{"QHOOK_ADMIN_KEY_FILE=" + empty}, "is empty"},
-		"not there":        {[]string{"QHOOK_ADMIN_KEY_FILE=" + filepath.Join(dir, "none")}, "no such file"},
-		"too large":        {[]string{"QHOOK_ADMIN_KEY_FILE=" + write("large", strings.Repeat("x", maxSecretFile+1))}, "at most"},
-		"no secret":        {[]string{"QHOOK_LISTEN_FILE=" + short}, "unknown settings"},
-		"database, a file": {[]string{"QHOOK_DATABASE_FILE=" + write("db", "postgres://canary@127.0.0.1:1/x\n")}, "master keyset"},
+		"file":       {[]string{"QHOOK_ADMIN_KEY_FILE=" + short}, "has 8 characters"},
+		"CRLF":       {[]string{"QHOOK_ADMIN_KEY_FILE=" + crlf}, "has 10 characters"},
+		"credential": {[]string{"CREDENTIALS_DIRECTORY=" + dir}, "has 12 characters"},
+		"file wins": {[]string{"CREDENTIALS_DIRECTORY=" + dir, "QHOOK_ADMIN_KEY_FILE=" + short},
+			"has 8 characters"},
+		"both":      {[]string{"QHOOK_ADMIN_KEY=canary", "QHOOK_ADMIN_KEY_FILE=" + short}, "use one of them"},
+		"empty":     {[]string{"QHOOK_ADMIN_KEY_FILE=" + empty}, "is empty"},
+		"not there": {[]string{"QHOOK_ADMIN_KEY_FILE=" + filepath.Join(dir, "none")}, "no such file"},
+		"too large": {[]string{"QHOOK_ADMIN_KEY_FILE=" + write("large", strings.Repeat("x", maxSecretFile+1))},
+			"at most"},
+		"no secret": {[]string{"QHOOK_LISTEN_FILE=" + short}, "unknown settings"},
+		"database, a file": {[]string{"QHOOK_DATABASE_FILE=" + write("db", "postgres://canary@127.0.0.1:1/x\n")},
+			"master keyset"},
 	} {
 		var out bytes.Buffer
-		code := Run(t.Context(), []string{"serve", "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0"}, c.env, strings.NewReader(""), &out, &out)
+		code := Run(t.Context(), []string{"serve", "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0"},
+			c.env, strings.NewReader(""), &out, &out)
 		if code == 0 || !strings.Contains(out.String(), c.want) || strings.Contains(out.String(), "canary") {
 			t.Errorf("%s: exit %d: %s, want one that says %q and no secret", name, code, out.String(), c.want)
 		}
@@ -57,12 +61,14 @@ func TestSecretsFromFiles(t *testing.T) {
 func TestSecretSettingsAreMarked(t *testing.T) {
 	t.Parallel()
 	secret := regexp.MustCompile(`(?i)key$|keyset|password|token|^database(read)?$|proxy|^source$`)
-	for _, of := range []any{app.Config{}, backupCmd{}, restoreCmd{}, copyCmd{}, sharedDatabase{}, listenCmd{}, relayCmd{}, server{}, verifyCmd{}} {
+	for _, of := range []any{app.Config{}, backupCmd{}, restoreCmd{}, copyCmd{}, sharedDatabase{}, listenCmd{},
+		relayCmd{}, server{}, verifyCmd{}} {
 		typ := reflect.TypeOf(of)
 		for i := range typ.NumField() {
 			f := typ.Field(i)
 			_, marked := f.Tag.Lookup("secret")
-			if want := secret.MatchString(f.Name) && f.Type.Kind() != reflect.Bool && f.Name != "TLSKey"; want != marked {
+			if want := secret.MatchString(f.Name) && f.Type.Kind() != reflect.Bool &&
+				f.Name != "TLSKey"; want != marked {
 				t.Errorf("%v.%s is marked as a secret: %t, want %t", typ, f.Name, marked, want)
 			}
 		}
@@ -77,7 +83,8 @@ func TestFirstCredentialsAreInNoLog(t *testing.T) {
 	for range 2 {
 		ctx, cancel := context.WithCancel(t.Context())
 		out := &watched{cancel: cancel, until: listeningLine}
-		if code := Run(ctx, []string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--stop-timeout", "0s"}, nil, strings.NewReader(""), out, out); code != 0 {
+		if code := Run(ctx, []string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--stop-timeout", "0s"}, nil,
+			strings.NewReader(""), out, out); code != 0 {
 			t.Fatalf("exit %d: %s", code, out.String())
 		}
 		path := filepath.Join(data, firstFile)

@@ -44,7 +44,8 @@ const (
 func (s *serveCmd) Run(r *run) error {
 	unknown, foreign := r.otherSettings()
 	if len(unknown) > 0 {
-		return usageError("unknown settings in the environment: " + strings.Join(unknown, ", ") + " (qhook serve --help lists them)")
+		return usageError("unknown settings in the environment: " + strings.Join(unknown, ", ") +
+			" (qhook serve --help lists them)")
 	}
 	log := newLogger(r.stderr, s.Config)
 	if len(foreign) > 0 {
@@ -82,7 +83,8 @@ func (s *serveCmd) Run(r *run) error {
 func (s *serveCmd) showFirst(r *run, log *slog.Logger, a *app.App) error {
 	var b strings.Builder
 	if key := a.FirstAdminKey(); key != "" {
-		fmt.Fprintf(&b, "\n%s%s\n    It is kept nowhere; keep it safe. Use it as: Authorization: Bearer <key>\n\n", keyLine, key)
+		fmt.Fprintf(&b, "\n%s%s\n    It is kept nowhere; keep it safe. Use it as: Authorization: Bearer <key>\n\n",
+			keyLine, key)
 	}
 	if link := a.FirstLink(); link != "" {
 		fmt.Fprintf(&b, "    Dashboard: %s%s\n    This link signs you in once, within 24 hours. Later, sign in with an API key.\n\n",

@@ -63,7 +63,8 @@ func (t *triggerCmd) Run(r *run) error {
 		return usageError("unknown event type " + t.Type + "; there are:" + strings.Join(names, ""))
 	}
 	x := known.Example(time.Now())
-	e := client.Event{ID: t.ID, Type: x.Type, ObjectID: x.ObjectID, ObjectOwnerID: x.ObjectOwnerID, OwnerID: x.OwnerID, Data: x.Data}
+	e := client.Event{ID: t.ID, Type: x.Type, ObjectID: x.ObjectID, ObjectOwnerID: x.ObjectOwnerID, OwnerID: x.OwnerID,
+		Data: x.Data}
 	replace(&e.ObjectID, t.ObjectID)
 	replace(&e.ObjectOwnerID, t.ObjectOwnerID)
 	replace(&e.OwnerID, t.OwnerID)

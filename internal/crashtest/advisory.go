@@ -85,14 +85,17 @@ func compare[T any](findings *[]string, what string, told, listed map[string]T) 
 	for id, t := range told {
 		l, ok := listed[id]
 		if a, b := fmt.Sprintf("%+v", t), fmt.Sprintf("%+v", l); !ok {
-			*findings = append(*findings, fmt.Sprintf("event without row: %s %s is %s by its events and is not listed", what, id, a))
+			*findings = append(*findings,
+				fmt.Sprintf("event without row: %s %s is %s by its events and is not listed", what, id, a))
 		} else if a != b {
-			*findings = append(*findings, fmt.Sprintf("row and events differ: %s %s is %s by its events and is listed as %s", what, id, a, b))
+			*findings = append(*findings,
+				fmt.Sprintf("row and events differ: %s %s is %s by its events and is listed as %s", what, id, a, b))
 		}
 	}
 	for id, l := range listed {
 		if _, ok := told[id]; !ok {
-			*findings = append(*findings, fmt.Sprintf("row without event: %s %s is listed as %+v and is not there by its events", what, id, l))
+			*findings = append(*findings,
+				fmt.Sprintf("row without event: %s %s is listed as %+v and is not there by its events", what, id, l))
 		}
 	}
 }
@@ -107,7 +110,8 @@ func (r *replay) checkAdvisors(listed map[string]string, asked []Asked) {
 		if a.Lost {
 			lost[a.Name] = true
 		} else if made[a.Object] = true; listed[a.Object] != a.Name {
-			r.bad("answered: advisor %s was made with the name %q and is listed with %q", a.Object, a.Name, listed[a.Object])
+			r.bad("answered: advisor %s was made with the name %q and is listed with %q", a.Object, a.Name,
+				listed[a.Object])
 		}
 	}
 	for id, name := range listed {
@@ -130,7 +134,8 @@ func (r *replay) checkAnswers(asked []Asked) {
 		case a.Version > len(h):
 			r.bad("answered: %s %s has version %d, and its events make only %d", a.Kind, a.Object, a.Version, len(h))
 		case a.Kind != InvestorUnchanged && a.Version > 0 && h[a.Version-1] != a.Kind:
-			r.bad("answered: %s %s made version %d, which is %s by its events", a.Kind, a.Object, a.Version, h[a.Version-1])
+			r.bad("answered: %s %s made version %d, which is %s by its events", a.Kind, a.Object, a.Version,
+				h[a.Version-1])
 		case a.Name != "" && r.names[a.Object] != a.Name:
 			r.bad("answered: %s %s has the name %q, and %q by its event", a.Kind, a.Object, a.Name, r.names[a.Object])
 		}
@@ -184,7 +189,8 @@ func (r *replay) checkCounts(asked []Asked) {
 			r.bad("answered: %s %s was answered %d times and has %d events", c.kind, c.of, n.answered, n.happened)
 		}
 		if most := n.answered + n.lost; n.happened > most {
-			r.bad("invented: %s %s has %d events; %d answers, of them %d lost or implied, explain fewer", c.kind, c.of, n.happened, most, n.lost)
+			r.bad("invented: %s %s has %d events; %d answers, of them %d lost or implied, explain fewer", c.kind, c.of,
+				n.happened, most, n.lost)
 		}
 	}
 }
@@ -209,5 +215,6 @@ func (p Platform) String() string {
 	for _, s := range p.Sessions {
 		reports += len(s.Reports)
 	}
-	return fmt.Sprintf("%d advisors, %d investors, %d sessions, %d reports", len(p.Advisors), len(p.Investors), len(p.Sessions), reports)
+	return fmt.Sprintf("%d advisors, %d investors, %d sessions, %d reports", len(p.Advisors), len(p.Investors),
+		len(p.Sessions), reports)
 }

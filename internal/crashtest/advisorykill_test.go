@@ -119,7 +119,8 @@ func (s *storm) compare(t *testing.T, n *node, l *listener, names map[string]str
 	}
 	deliveries := Check(logs, kills, unsettled)
 	listed := n.platform()
-	t.Logf("%d events in %d requests, %d duplicates; %v", len(logs.Record), len(l.events), deliveries.Duplicates, listed)
+	t.Logf("%d events in %d requests, %d duplicates; %v", len(logs.Record), len(l.events),
+		deliveries.Duplicates, listed)
 	report(t, deliveries.Findings)
 	report(t, CheckAdvisory(l.events, listed, s.asked))
 	return listed
@@ -149,9 +150,11 @@ func (n *node) platform() Platform {
 			return c.Investors(ctx, client.InvestorQuery{Deleted: deleted, Cursor: cursor})
 		}) {
 			if _, ok := p.Investors[i.ID]; ok || deleted == i.DeletedAt.IsZero() {
-				n.t.Errorf("investor %s, soft-deleted at %v, is in the list with deleted=%t, or in both", i.ID, i.DeletedAt, deleted)
+				n.t.Errorf("investor %s, soft-deleted at %v, is in the list with deleted=%t, or in both", i.ID,
+					i.DeletedAt, deleted)
 			}
-			p.Investors[i.ID] = Investor{Advisor: i.AdvisorID, Name: i.Name, SoftDeleted: deleted, Version: n.version("/v1/investors/" + i.ID)}
+			p.Investors[i.ID] = Investor{Advisor: i.AdvisorID, Name: i.Name, SoftDeleted: deleted,
+				Version: n.version("/v1/investors/" + i.ID)}
 			if !deleted {
 				n.sessions(p, i.ID, false)
 			}
@@ -170,10 +173,12 @@ func (n *node) sessions(p Platform, investor string, deleted bool) {
 	}) {
 		hidden := p.Investors[investor].SoftDeleted // then all are listed as soft-deleted
 		if _, ok := p.Sessions[x.ID]; ok || !hidden && deleted == x.DeletedAt.IsZero() {
-			n.t.Errorf("session %s, soft-deleted at %v, is in the list with deleted=%t, or in both", x.ID, x.DeletedAt, deleted)
+			n.t.Errorf("session %s, soft-deleted at %v, is in the list with deleted=%t, or in both", x.ID,
+				x.DeletedAt, deleted)
 		}
-		s := Session{Investor: x.InvestorID, Title: x.Title, Completed: x.Status == "completed", SoftDeleted: !x.DeletedAt.IsZero(),
-			Version: n.version("/v1/advice-sessions/" + x.ID)}
+		s := Session{Investor: x.InvestorID, Title: x.Title, Completed: x.Status == "completed",
+			SoftDeleted: !x.DeletedAt.IsZero(),
+			Version:     n.version("/v1/advice-sessions/" + x.ID)}
 		if !deleted {
 			for _, r := range all(n, func(cursor string) (client.Page[client.Report], error) { return c.Reports(ctx, x.ID, cursor) }) {
 				s.Reports = append(s.Reports, r.ID)

@@ -37,7 +37,8 @@ func replayAll(arrived []client.Event) *replay {
 		investors: map[string]Investor{}, sessions: map[string]Session{}, gone: map[string]bool{}, history: map[string][]Kind{},
 		names: map[string]string{}, reports: map[string][]string{}, investorOf: map[string]string{}, owners: map[string][]string{},
 	}
-	events := slices.SortedStableFunc(slices.Values(arrived), func(a, b client.Event) int { return cmp.Compare(a.ID, b.ID) })
+	events := slices.SortedStableFunc(slices.Values(arrived),
+		func(a, b client.Event) int { return cmp.Compare(a.ID, b.ID) })
 	for i, e := range events {
 		if i > 0 && events[i-1].ID == e.ID {
 			if a, b := fmt.Sprintf("%+v", events[i-1]), fmt.Sprintf("%+v", e); a != b {
@@ -49,7 +50,8 @@ func replayAll(arrived []client.Event) *replay {
 	}
 	for _, e := range r.restores {
 		if !slices.Contains(r.owners[e.ObjectID], e.ObjectOwnerID) {
-			r.bad("owner: event %s says that investor %s belongs to %s, who never had it", e.ID, e.ObjectID, e.ObjectOwnerID)
+			r.bad("owner: event %s says that investor %s belongs to %s, who never had it", e.ID, e.ObjectID,
+				e.ObjectOwnerID)
 		}
 	}
 	for id, s := range r.sessions {
@@ -131,7 +133,8 @@ func (r *replay) investor(k Kind, e client.Event, given bool) {
 	case i.SoftDeleted != (k == InvestorRestored) && k != InvestorDeleted:
 		r.bad("order: event %s, %s, does not fit investor %s, soft-deleted: %t", e.ID, k, e.ObjectID, i.SoftDeleted)
 	case e.ObjectOwnerID != i.Advisor && !given:
-		r.bad("owner: event %s, %s, gives investor %s to %s; it belongs to %s", e.ID, k, e.ObjectID, e.ObjectOwnerID, i.Advisor)
+		r.bad("owner: event %s, %s, gives investor %s to %s; it belongs to %s", e.ID, k, e.ObjectID,
+			e.ObjectOwnerID, i.Advisor)
 	}
 	i.Version++
 	i.SoftDeleted = k == InvestorSoftDeleted
@@ -171,7 +174,8 @@ func (r *replay) session(k Kind, e client.Event) {
 	case s.SoftDeleted != (k == SessionRestored) && k != SessionDeleted, s.Completed && k == SessionCompleted:
 		r.bad("order: event %s, %s, does not fit session %s, %+v", e.ID, k, e.ObjectID, s)
 	case e.ObjectOwnerID != s.Investor:
-		r.bad("owner: event %s, %s, gives session %s to %s; it belongs to %s", e.ID, k, e.ObjectID, e.ObjectOwnerID, s.Investor)
+		r.bad("owner: event %s, %s, gives session %s to %s; it belongs to %s", e.ID, k, e.ObjectID,
+			e.ObjectOwnerID, s.Investor)
 	}
 	s.Version++
 	s.SoftDeleted = k == SessionSoftDeleted
@@ -189,7 +193,8 @@ func (r *replay) report(e client.Event, d details) {
 		r.bad("order: event %s makes report %s of session %s, which is not completed", e.ID, d.Report, e.ObjectID)
 	}
 	if e.ObjectOwnerID != r.investorOf[e.ObjectID] {
-		r.bad("owner: event %s, %s, gives session %s to %s; it belongs to %s", e.ID, ReportCreated, e.ObjectID, e.ObjectOwnerID, r.investorOf[e.ObjectID])
+		r.bad("owner: event %s, %s, gives session %s to %s; it belongs to %s", e.ID, ReportCreated, e.ObjectID,
+			e.ObjectOwnerID, r.investorOf[e.ObjectID])
 	}
 	if slices.Contains(r.reports[e.ObjectID], d.Report) {
 		r.bad("order: event %s makes report %s a second time", e.ID, d.Report)

@@ -64,7 +64,8 @@ func Check(l Logs, kills, inFlight int) Report {
 	}
 	for k, e := range l.Record {
 		if e.Status == "delivered" && l.Answered[k] == 0 {
-			bad("false record: event %s to %s is delivered on record and the receiver answered no request for it", k.Event, k.Webhook)
+			bad("false record: event %s to %s is delivered on record and the receiver answered no request for it",
+				k.Event, k.Webhook)
 		}
 		if !owed[k] && !unsure[k.Event] {
 			bad("invented record: event %s to %s is on record and nobody published it", k.Event, k.Webhook)

@@ -69,7 +69,8 @@ func newCluster(t *testing.T, size int, failOne float64) *cluster {
 		through := *u
 		through.Host = p.addr()
 		n := newNode(t, t.TempDir())
-		n.more = []string{"--database", through.String(), "--master-keyset", keys, "--node-name", fmt.Sprintf("node %d", i)}
+		n.more = []string{"--database", through.String(), "--master-keyset", keys, "--node-name",
+			fmt.Sprintf("node %d", i)}
 		c.nodes, c.proxies = append(c.nodes, n), append(c.proxies, p)
 	}
 	return c
@@ -251,7 +252,8 @@ type arrivals struct {
 }
 
 func newArrivals(t *testing.T, failOne float64) *arrivals {
-	a := &arrivals{receiver: receiver{requests: map[Key]int{}, answered: map[Key]int{}, failOne: failOne}, first: map[string]time.Time{}}
+	a := &arrivals{receiver: receiver{requests: map[Key]int{}, answered: map[Key]int{}, failOne: failOne},
+		first: map[string]time.Time{}}
 	a.Server = httptest.NewServer(a)
 	t.Cleanup(func() { a.CloseClientConnections(); a.Close() })
 	return a

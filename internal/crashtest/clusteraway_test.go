@@ -45,7 +45,8 @@ func TestDatabaseAway(t *testing.T) {
 			longest = max(longest, r.took)
 			switch after := r.asked.Sub(gone); {
 			case !client.IsStatus(r.err, http.StatusServiceUnavailable):
-				t.Errorf("node %d: publishing %v after the database went ended with %v, want status 503", i, after.Round(time.Millisecond), r.err)
+				t.Errorf("node %d: publishing %v after the database went ended with %v, want status 503", i,
+					after.Round(time.Millisecond), r.err)
 			case r.took > 11*time.Second:
 				t.Errorf("node %d: 503 came after %v, want within 11 s", i, r.took)
 			case after > 4*time.Second && r.took > time.Second:
@@ -68,7 +69,8 @@ func TestDatabaseAway(t *testing.T) {
 		t.Logf("node %d publishes again %v after the restart", i, time.Since(back).Round(time.Millisecond))
 	}
 	stop()
-	t.Logf("the longest wait for a 503 was %v; %d and %d refusals", longest.Round(time.Millisecond), len(refusals[0]), len(refusals[1]))
+	t.Logf("the longest wait for a 503 was %v; %d and %d refusals", longest.Round(time.Millisecond), len(refusals[0]),
+		len(refusals[1]))
 	// Attempts of the first 1.75 s are recorded when the database is back: no node takes another for dead that it could
 	// not look for.
 	c.check(0, 0)
@@ -156,7 +158,8 @@ func TestTenNodesStartTogether(t *testing.T) {
 // onDatabase makes the node one of a database of its own.
 func (n *node) onDatabase(t *testing.T) *node {
 	t.Helper()
-	n.more = append(n.more, "--database", pgtest.Start(t, pgtest.WithFsync()).NewDatabase(t), "--master-keyset", keyset(t))
+	n.more = append(n.more, "--database", pgtest.Start(t, pgtest.WithFsync()).NewDatabase(t),
+		"--master-keyset", keyset(t))
 	return n
 }
 

@@ -58,7 +58,8 @@ func TestChaos(t *testing.T) {
 	}
 	stop()
 	for i, node := range c.nodes {
-		within(t, 15*time.Second, fmt.Sprintf("node %d is ready after the chaos", i), func() bool { return node.readyz() == 200 })
+		within(t, 15*time.Second, fmt.Sprintf("node %d is ready after the chaos", i),
+			func() bool { return node.readyz() == 200 })
 	}
 	t.Logf("%d disturbances: %v", n, counts)
 	// What a node leaves unrecorded when it is killed: the requests under way, and those answered while a commit ran;

@@ -39,7 +39,8 @@ func TestZombie(t *testing.T) {
 	z.signal(syscall.SIGCONT)
 
 	t.Logf("ready again after %v", within(t, 15*time.Second, "the node serves again", func() bool {
-		return known() == 0 && c.query(`SELECT count(*) FROM nodes WHERE name = 'node 2'`) == 1 && z.readyz() == http.StatusOK
+		return known() == 0 && c.query(`SELECT count(*) FROM nodes WHERE name = 'node 2'`) == 1 &&
+			z.readyz() == http.StatusOK
 	}).Round(time.Millisecond))
 	again := c.query(`SELECT slot FROM nodes WHERE name = 'node 2'`)
 	stop()
@@ -71,7 +72,8 @@ func (c *cluster) checkZombie(slot int, egress *proxy, up time.Time) {
 		}
 		requests[x.event]++
 	}
-	c.t.Logf("it sent %d requests after it went on and before it joined again, %v later", late, joined.Sub(up).Round(time.Millisecond))
+	c.t.Logf("it sent %d requests after it went on and before it joined again, %v later", late,
+		joined.Sub(up).Round(time.Millisecond))
 	if late > 32 {
 		c.t.Errorf("the stopped node sent %d requests after it went on; want at most the 32 that were under way", late)
 	}
@@ -115,7 +117,8 @@ func TestRollingRestart(t *testing.T) {
 		}
 		ended := time.Since(began)
 		n.mustStart()
-		t.Logf("node %d ended in %v and was ready %v after SIGTERM", i, ended.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+		t.Logf("node %d ended in %v and was ready %v after SIGTERM", i, ended.Round(time.Millisecond),
+			time.Since(began).Round(time.Millisecond))
 	}
 	time.Sleep(500 * time.Millisecond)
 	stop()

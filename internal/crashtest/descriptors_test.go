@@ -44,15 +44,17 @@ func TestFewDescriptors(t *testing.T) {
 	port := l.Addr().(*net.TCPAddr).Port
 	for i := range webhooks { // each its own origin
 		_, err := c.CreateWebhook(t.Context(), client.NewWebhook{
-			URL: fmt.Sprintf("http://127.0.%d.%d:%d/", 1+i/200, 1+i%200, port), Method: "POST", EventTypes: []string{"**"},
+			URL: fmt.Sprintf("http://127.0.%d.%d:%d/", 1+i/200, 1+i%200,
+				port), Method: "POST", EventTypes: []string{"**"},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range events {
-		if _, err := c.Publish(t.Context(), client.Event{Type: "qap.investor.created", ObjectID: "i", ObjectOwnerID: "a",
-			OwnerID: "o"}); err != nil {
+		if _, err := c.Publish(t.Context(),
+			client.Event{Type: "qap.investor.created", ObjectID: "i", ObjectOwnerID: "a",
+				OwnerID: "o"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -73,7 +75,8 @@ func TestFewDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(b)) {
-		if strings.HasPrefix(line, "qhook_attempt_failures_total") && !strings.HasSuffix(strings.TrimSpace(line), " 0") {
+		if strings.HasPrefix(line, "qhook_attempt_failures_total") &&
+			!strings.HasSuffix(strings.TrimSpace(line), " 0") {
 			t.Errorf("attempts failed: %s", line)
 		}
 	}

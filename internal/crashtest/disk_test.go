@@ -232,7 +232,8 @@ func underFault(t *testing.T, inject string, ends bool) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		for i := 0; i < 400 && ctx.Err() == nil; i++ {
-			if err := p.once(ctx, n.client(), 1+i%5); err != nil && !client.IsStatus(err, http.StatusInsufficientStorage) {
+			if err := p.once(ctx, n.client(), 1+i%5); err != nil &&
+				!client.IsStatus(err, http.StatusInsufficientStorage) {
 				break
 			} else if err != nil && !ends {
 				break

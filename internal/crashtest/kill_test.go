@@ -37,7 +37,8 @@ func TestKill(t *testing.T) {
 func killUnderLoad(t *testing.T, n *node, kills int) {
 	r := newReceiver(t, 0.1)
 	n.mustStart()
-	names := map[string]string{n.mustWebhook(t.Context(), r.URL+"/post", "POST"): "post", n.mustWebhook(t.Context(), r.URL+"/get", "GET"): "get"}
+	names := map[string]string{n.mustWebhook(t.Context(), r.URL+"/post", "POST"): "post",
+		n.mustWebhook(t.Context(), r.URL+"/get", "GET"): "get"}
 	p := &publisher{hooks: []string{"post", "get"}}
 
 	ctx, stop := context.WithCancel(t.Context())

@@ -128,7 +128,8 @@ func TestCheckerCatchesPlantedBugs(t *testing.T) {
 func runPlanted(t *testing.T, s *sender, commit func(*storetest.Memory, context.Context, *store.Batch) error) Logs {
 	t.Helper()
 	m := storetest.NewMemory()
-	w := &webhook.Webhook{Num: 1, ID: uuid.NewString(), Tenant: "firm", URL: "https://receiver.example/1", Method: webhook.POST,
+	w := &webhook.Webhook{Num: 1, ID: uuid.NewString(), Tenant: "firm", URL: "https://receiver.example/1",
+		Method:     webhook.POST,
 		EventTypes: []string{"**"}, Auth: webhook.Auth{Type: webhook.AuthNone}, Enabled: true, Timeout: time.Second,
 		RetrySchedule: []time.Duration{time.Second}, Version: 1}
 	e := engine.New(engine.Config{Journal: &planted{m, commit}, Sender: s, QueueLength: 2, Concurrency: 1})
@@ -172,14 +173,16 @@ func runPlanted(t *testing.T, s *sender, commit func(*storetest.Memory, context.
 
 func TestCheckBounds(t *testing.T) {
 	k := Key{"e", "1"}
-	l := Logs{Accepted: []Key{k}, Requests: map[Key]int{k: 4}, Answered: map[Key]int{k: 4}, Record: map[Key]Entry{k: {Status: "delivered", Sent: 1}}}
+	l := Logs{Accepted: []Key{k}, Requests: map[Key]int{k: 4}, Answered: map[Key]int{k: 4},
+		Record: map[Key]Entry{k: {Status: "delivered", Sent: 1}}}
 	if r := Check(l, 1, 3); len(r.Findings) != 0 || r.Duplicates != 3 {
 		t.Errorf("Check = %+v, want three explained duplicates", r)
 	}
 	if r := Check(l, 1, 2); len(r.Findings) != 1 {
 		t.Errorf("Check = %+v, want a finding: one kill explains two", r)
 	}
-	if s := fmt.Sprint(Check(Logs{Accepted: []Key{k}}, 0, 0).Findings); !strings.Contains(s, "lost") || !strings.Contains(s, "unknown") {
+	if s := fmt.Sprint(Check(Logs{Accepted: []Key{k}}, 0, 0).Findings); !strings.Contains(s, "lost") ||
+		!strings.Contains(s, "unknown") {
 		t.Errorf("Check of nothing = %s, want lost and unknown", s)
 	}
 }

@@ -49,7 +49,8 @@ func newPointed(t *testing.T, program string, onPostgres bool) *pointed {
 	c.a = newNode(t, t.TempDir())
 	if onPostgres {
 		c.b = newNode(t, t.TempDir())
-		flags = append(flags, "--database", pgtest.Start(t, pgtest.WithFsync()).NewDatabase(t), "--master-keyset", keyset(t),
+		flags = append(flags, "--database", pgtest.Start(t, pgtest.WithFsync()).NewDatabase(t),
+			"--master-keyset", keyset(t),
 			"--database-pool", "4")
 	}
 	for _, n := range c.nodes() {
@@ -128,7 +129,8 @@ func (c *pointed) enable(ctx context.Context, on bool) bool {
 func (c *pointed) check(when string, limit time.Duration) (findings []string) {
 	c.t.Helper()
 	if c.held != "" {
-		within(c.t, 10*time.Second, "the webhook is enabled "+when, func() bool { return c.enable(c.t.Context(), true) })
+		within(c.t, 10*time.Second, "the webhook is enabled "+when,
+			func() bool { return c.enable(c.t.Context(), true) })
 	}
 	got := Check(settle(c.t, c.survivor(), c.p, c.r, c.names, limit), c.kills, pointUnproven*len(c.names))
 	c.t.Logf("%s: %d events answered 202, %d with no answer; %d duplicates, %d requests on no record in %d kills",
@@ -370,7 +372,8 @@ func TestMarkBug(t *testing.T) {
 			return strings.HasPrefix(f, "lost: ") || strings.HasPrefix(f, "unknown: ")
 		})
 		if lost != x.lost || !x.lost && len(findings) > 0 {
-			t.Errorf("%s: something is lost: %t, want %t; findings:\n%s", x.name, lost, x.lost, strings.Join(findings, "\n"))
+			t.Errorf("%s: something is lost: %t, want %t; findings:\n%s", x.name, lost, x.lost,
+				strings.Join(findings, "\n"))
 		}
 	}
 }

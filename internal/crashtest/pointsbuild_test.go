@@ -69,7 +69,8 @@ func buildWith(t *testing.T, edits ...edit) (program string) {
 			changed[path] = string(b)
 		}
 		if n := strings.Count(changed[path], e.old); n != 1 {
-			t.Fatalf("%s has %q %d times, want once: the edit needs the place where this is decided now", e.file, e.old, n)
+			t.Fatalf("%s has %q %d times, want once: the edit needs the place where this is decided now", e.file,
+				e.old, n)
 		}
 		changed[path] = strings.Replace(changed[path], e.old, e.new, 1)
 		overlay.Replace[path] = filepath.Join(dir, filepath.Base(path))

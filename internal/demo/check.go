@@ -99,7 +99,8 @@ func (d *Receiver) summary(types []client.EventType, records []client.Delivery) 
 				mark := "✓"
 				if fault := d.fault(pair, want.facts, record[pair]); fault != "" {
 					mark = "✗"
-					wrong = append(wrong, fmt.Sprintf("%s:%sThe %s of %s %s", want.cause, faultIndent, method, want.Type, fault))
+					wrong = append(wrong,
+						fmt.Sprintf("%s:%sThe %s of %s %s", want.cause, faultIndent, method, want.Type, fault))
 				}
 				fmt.Fprintf(w, "\t%d/%d %s", d.requests(pair), record[pair].Attempts, mark)
 			}
@@ -146,7 +147,8 @@ func (d *Receiver) fault(p pair, want facts, r client.Delivery) string {
 	case s == nil:
 		return "did not arrive. It must say" + d.tell(want.by(p.method), faultIndent)
 	case s.facts != want.by(p.method):
-		return "says" + d.tell(s.facts, faultIndent) + faultIndent + "It must say" + d.tell(want.by(p.method), faultIndent)
+		return "says" + d.tell(s.facts, faultIndent) + faultIndent + "It must say" +
+			d.tell(want.by(p.method), faultIndent)
 	case s.verified != s.requests:
 		return "was not signed or authorised as it must be."
 	case s.accepted != 1:
@@ -154,7 +156,8 @@ func (d *Receiver) fault(p pair, want facts, r client.Delivery) string {
 	case s.changed:
 		return "was retried with other bytes."
 	case r.Status != client.StatusDelivered || r.Attempts != s.requests:
-		return fmt.Sprintf("is on record as %q with %d attempts, and %d requests were seen.", r.Status, r.Attempts, s.requests)
+		return fmt.Sprintf("is on record as %q with %d attempts, and %d requests were seen.", r.Status,
+			r.Attempts, s.requests)
 	}
 	return ""
 }

@@ -37,14 +37,16 @@ func (s *Story) Run(ctx context.Context, base string) (bool, error) {
 
 // register creates the POST and the GET webhook and tells the receiver what to expect.
 func (s *Story) register(ctx context.Context, base string) error {
-	fast := []client.Duration{client.Duration(time.Second), client.Duration(2 * time.Second), client.Duration(4 * time.Second)}
+	fast := []client.Duration{client.Duration(time.Second), client.Duration(2 * time.Second),
+		client.Duration(4 * time.Second)}
 	basic := &client.Auth{Type: client.AuthBasic, Username: "demo", Password: rand.Text()}
 	apiKey := &client.Auth{Type: client.AuthAPIKey, Header: "X-Demo-Key", Value: rand.Text()}
 	post := client.NewWebhook{URL: base + "/post", Method: http.MethodPost, EventTypes: []string{"**"}, Auth: basic,
 		Headers: []client.Header{{Name: "X-Demo-System", Value: "crm"}}, GenerateSigningKey: true,
 		Description: "demo: POST", RetrySchedule: fast}
 	get := client.NewWebhook{URL: base + "/get?source=demo", Method: http.MethodGet,
-		EventTypes: []string{"qap.investor.*", "qap.investor.advice.**"}, Auth: apiKey, SigningKey: signature.GenerateKey(),
+		EventTypes: []string{"qap.investor.*",
+			"qap.investor.advice.**"}, Auth: apiKey, SigningKey: signature.GenerateKey(),
 		Description: "demo: GET", RetrySchedule: fast}
 
 	for _, n := range []client.NewWebhook{post, get} {
@@ -66,7 +68,8 @@ func (s *Story) register(ctx context.Context, base string) error {
 			h.header.Set(n.Auth.Header, n.Auth.Value)
 		}
 		s.rec.register(h)
-		fmt.Fprintf(s.rec.out, "Webhook %s: %s %s\n    for %v, authentication %s, signed.\n", w.ID, w.Method, w.URL, w.EventTypes, n.Auth.Type)
+		fmt.Fprintf(s.rec.out, "Webhook %s: %s %s\n    for %v, authentication %s, signed.\n", w.ID, w.Method, w.URL,
+			w.EventTypes, n.Auth.Type)
 	}
 	return nil
 }

@@ -20,7 +20,8 @@ const testKey = "a key of the demo, typed"
 func newTestReceiver() (*Receiver, *bytes.Buffer) {
 	var out bytes.Buffer
 	rec := NewReceiver(&inbox.LockedWriter{W: &out})
-	rec.register(hook{ID: "post", Method: http.MethodPost, key: testKey, username: "demo", password: "p", header: http.Header{"X-Demo-System": {"crm"}}})
+	rec.register(hook{ID: "post", Method: http.MethodPost, key: testKey, username: "demo", password: "p",
+		header: http.Header{"X-Demo-System": {"crm"}}})
 	rec.register(hook{ID: "get", Method: http.MethodGet, key: testKey, header: http.Header{"X-Demo-Key": {"k"}}})
 	return rec, &out
 }
@@ -36,7 +37,8 @@ func send(rec *Receiver, method, id string, f facts, password, key string) int {
 		r.SetBasicAuth("demo", password)
 		r.Header.Set("X-Demo-System", "crm")
 	} else {
-		content = url.Values{"id": {id}, "type": {f.Type}, "object_id": {f.ObjectID}, "object_owner_id": {f.ObjectOwnerID}, "owner_id": {f.OwnerID}}.Encode()
+		content = url.Values{"id": {id}, "type": {f.Type}, "object_id": {f.ObjectID},
+			"object_owner_id": {f.ObjectOwnerID}, "owner_id": {f.OwnerID}}.Encode()
 		r = httptest.NewRequest(method, "/get?"+content, nil)
 		r.Header.Set("X-Demo-Key", "k")
 	}
@@ -55,7 +57,8 @@ func TestDemoReceiver(t *testing.T) {
 		password, key string
 		want          int
 		complete      bool
-	}{{"p", testKey, 503, false}, {"p", testKey, 204, false}, {"wrong", testKey, 401, false}, {"p", "another key", 401, false}} {
+	}{{"p", testKey, 503, false}, {"p", testKey, 204, false}, {"wrong", testKey, 401, false}, {"p", "another key",
+		401, false}} {
 		if got := send(rec, http.MethodPost, "e1", f, tt.password, tt.key); got != tt.want {
 			t.Errorf("request %d: status = %d, want %d", i, got, tt.want)
 		}
@@ -94,10 +97,12 @@ func TestDemoSummary(t *testing.T) {
 		{"wrong owner in the GET", func(w *world) { w.requests[1].facts.OwnerID = "ben" }, "owner_id ben"},
 		{"wrong object", func(w *world) { w.requests[0].facts.ObjectID = "other" }, "object_id other"},
 		{"wrong object owner", func(w *world) { w.requests[0].facts.ObjectOwnerID = "other" }, "object_owner_id other"},
-		{"wrong type", func(w *world) { w.requests[0].facts.Type = w.requests[2].facts.Type }, "No change explains the POST"},
+		{"wrong type", func(w *world) { w.requests[0].facts.Type = w.requests[2].facts.Type },
+			"No change explains the POST"},
 		{"wrong data", func(w *world) { w.requests[0].facts.Data = `{"n":-1}` }, `data {"n":-1}`},
 		{"missing event", func(w *world) { w.requests = w.requests[2:] }, "did not arrive"},
-		{"missing GET", func(w *world) { w.requests = append(w.requests[:1], w.requests[2:]...) }, "The GET of qap.investor.advice.created did not arrive"},
+		{"missing GET", func(w *world) { w.requests = append(w.requests[:1], w.requests[2:]...) },
+			"The GET of qap.investor.advice.created did not arrive"},
 		{"extra event", func(w *world) {
 			f := w.requests[0].facts
 			w.requests = append(w.requests, sent{http.MethodPost, "e9", "p", f}, sent{http.MethodGet, "e9", "", f})
@@ -114,9 +119,14 @@ func TestDemoSummary(t *testing.T) {
 		{"not delivered on record", func(w *world) { w.records[0].Status = client.StatusWaiting }, `"waiting"`},
 		{"an attempt too many on record", func(w *world) { w.records[0].Attempts++ }, "2 attempts"},
 		{"not on record", func(w *world) { w.records = w.records[1:] }, "17 deliveries are on record"},
-		{"on record and never sent", func(w *world) { w.records = append(w.records, client.Delivery{EventID: "e9"}) }, "19 deliveries are on record"},
+		{"on record and never sent", func(w *world) { w.records = append(w.records, client.Delivery{EventID: "e9"}) },
+			"19 deliveries are on record"},
 		{"no retry", func(w *world) { w.requests = append(w.requests[:6], w.requests[7:]...) }, "accepted 0 times"},
-		{"a type that nothing triggers", func(w *world) { w.types = append(w.types, client.EventType{Type: "qap.new"}) }, "No change triggered qap.new"},
+		{"a type that nothing triggers",
+			func(w *world) {
+				w.types = append(w.types,
+					client.EventType{Type: "qap.new"})
+			}, "No change triggered qap.new"},
 		{"a type that is not listed", func(w *world) { w.types = w.types[1:] }, "does not list"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -142,7 +152,8 @@ func TestDemoSummary(t *testing.T) {
 				send(rec, r.method, r.id, r.facts, r.password, testKey)
 			}
 			out.Reset()
-			if got, want := rec.summary(w.types, w.records), tt.name == "all well"; got != want || !strings.Contains(out.String(), tt.want) {
+			if got, want := rec.summary(w.types, w.records), tt.name == "all well"; got != want ||
+				!strings.Contains(out.String(), tt.want) {
 				t.Errorf("summary = %t, want %t and %q in:\n%s", got, want, tt.want, out)
 			}
 		})

@@ -69,7 +69,8 @@ type Receiver struct {
 
 // NewReceiver makes the receiver of a firm's webhooks, which prints to out.
 func NewReceiver(out *inbox.LockedWriter) *Receiver {
-	return &Receiver{out: out, hooks: map[string]hook{}, names: map[string]string{}, seen: map[pair]*arrival{}, shown: map[string]bool{}}
+	return &Receiver{out: out, hooks: map[string]hook{}, names: map[string]string{}, seen: map[pair]*arrival{},
+		shown: map[string]bool{}}
 }
 
 func (d *Receiver) register(h hook) {
@@ -140,7 +141,8 @@ func (d *Receiver) print(v *inbox.Request, authorised bool, s *arrival, status i
 		auth = "authentication or headers WRONG ✗"
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "    %s  #%d %s %s  %s, %s → %d", v.At.Format("15:04:05.000"), d.total, v.Method, v.EventType, v.Verdict(), auth, status)
+	fmt.Fprintf(&b, "    %s  #%d %s %s  %s, %s → %d", v.At.Format("15:04:05.000"), d.total, v.Method, v.EventType,
+		v.Verdict(), auth, status)
 	if d.shown[v.Method] {
 		b.WriteString(d.tell(s.facts, "\n       ") + "\n")
 	} else {
@@ -169,7 +171,8 @@ func (d *Receiver) tell(f facts, indent string) string {
 		}
 		return end
 	}
-	text := indent + "object_id " + id(f.ObjectID) + ", object_owner_id " + id(f.ObjectOwnerID) + ", owner_id " + id(f.OwnerID)
+	text := indent + "object_id " + id(f.ObjectID) + ", object_owner_id " + id(f.ObjectOwnerID) + ", owner_id " +
+		id(f.OwnerID)
 	if f.Data != "" && f.Data != "{}" {
 		text += indent + "data " + f.Data
 	}

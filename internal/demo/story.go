@@ -48,7 +48,8 @@ func Found(ctx context.Context, url, operatorKey string, rec *Receiver) (*Story,
 		ada: actor{name: "Ada Adler", role: "advisor"}, ben: actor{name: "Ben Berg", role: "advisor"},
 	}
 	rec.names[firm.ID] = firm.Name
-	fmt.Fprintf(rec.out, "The firm %s (ID %s) and its advisors, each with an API key of their own:\n", firm.Name, firm.ID)
+	fmt.Fprintf(rec.out, "The firm %s (ID %s) and its advisors, each with an API key of their own:\n",
+		firm.Name, firm.ID)
 	for _, who := range []*actor{&s.ada, &s.ben} {
 		a, err := s.firm.CreateAdvisor(ctx, client.NewAdvisor{Name: who.name}, "")
 		if err != nil {
@@ -107,11 +108,13 @@ func (s *Story) steps(ctx context.Context) []step {
 			return createdInvestor(northwind), err
 		}},
 		{s.firm, "creates investor Jane Roe, a person, for Ben Berg", func() (_ []expectation, err error) {
-			jane, err = s.firm.CreateInvestor(ctx, client.NewInvestor{AdvisorID: s.ben.id, Type: "person", Name: "Jane Roe"}, "")
+			jane, err = s.firm.CreateInvestor(ctx,
+				client.NewInvestor{AdvisorID: s.ben.id, Type: "person", Name: "Jane Roe"}, "")
 			return createdInvestor(jane), err
 		}},
 		{s.ada, "changes John Doe's email and country", func() (_ []expectation, err error) {
-			*john, err = s.ada.UpdateInvestor(ctx, john.ID, john.ETag, client.Patch{"email": "john@example.com", "country": "NO"})
+			*john, err = s.ada.UpdateInvestor(ctx, john.ID, john.ETag,
+				client.Patch{"email": "john@example.com", "country": "NO"})
 			return updatedInvestor(*john, "email", "country"), err
 		}},
 		{s.ada, "creates advice session Retirement plan with John Doe", func() (_ []expectation, err error) {
@@ -136,20 +139,24 @@ func (s *Story) steps(ctx context.Context) []step {
 			if err == nil && !bytes.HasPrefix(pdf, []byte("%PDF-")) {
 				err = errors.New("the report is no PDF")
 			}
-			return []expectation{sessionEvent("report.created", plan, content{"report_id": report.ID, "content_type": "application/pdf"})}, err
+			return []expectation{sessionEvent("report.created", plan,
+				content{"report_id": report.ID, "content_type": "application/pdf"})}, err
 		}},
 		{s.ada, "soft-deletes Retirement plan", func() ([]expectation, error) {
-			return []expectation{sessionEvent("soft_deleted", plan, nil)}, s.ada.DeleteAdviceSession(ctx, plan.ID, false)
+			return []expectation{sessionEvent("soft_deleted", plan, nil)}, s.ada.DeleteAdviceSession(ctx,
+				plan.ID, false)
 		}},
 		{s.ada, "restores Retirement plan, which updates John Doe", func() (_ []expectation, err error) {
 			plan, err = s.ada.RestoreAdviceSession(ctx, plan.ID)
-			return []expectation{investorEvent("updated", *john, content{"changed": []string{"advice_sessions"}, "advice_session_id": plan.ID})}, err
+			return []expectation{investorEvent("updated", *john,
+				content{"changed": []string{"advice_sessions"}, "advice_session_id": plan.ID})}, err
 		}},
 		{s.ada, "permanently deletes Retirement plan and its report", func() ([]expectation, error) {
 			return []expectation{sessionEvent("deleted", plan, nil)}, s.ada.DeleteAdviceSession(ctx, plan.ID, true)
 		}},
 		{s.ben, "creates advice session Pension fund with Northwind Ltd", func() (_ []expectation, err error) {
-			pension, err = s.ben.CreateAdviceSession(ctx, northwind.ID, client.NewAdviceSession{Title: "Pension fund"}, "")
+			pension, err = s.ben.CreateAdviceSession(ctx, northwind.ID,
+				client.NewAdviceSession{Title: "Pension fund"}, "")
 			return titledSession("created", pension), err
 		}},
 		{s.ben, "creates advice session Cash reserve with Northwind Ltd", func() (_ []expectation, err error) {
@@ -157,14 +164,16 @@ func (s *Story) steps(ctx context.Context) []step {
 			return titledSession("created", cash), err
 		}},
 		{s.ben, "soft-deletes Northwind Ltd", func() ([]expectation, error) {
-			return []expectation{investorEvent("soft_deleted", northwind, nil)}, s.ben.DeleteInvestor(ctx, northwind.ID, false)
+			return []expectation{investorEvent("soft_deleted", northwind, nil)}, s.ben.DeleteInvestor(ctx,
+				northwind.ID, false)
 		}},
 		{s.ben, "restores Northwind Ltd", func() (_ []expectation, err error) {
 			northwind, err = s.ben.RestoreInvestor(ctx, northwind.ID)
 			return updatedInvestor(northwind, "deleted_at"), err
 		}},
 		{s.firm, "gives Northwind Ltd to Ada Adler", func() (_ []expectation, err error) {
-			northwind, err = s.firm.UpdateInvestor(ctx, northwind.ID, northwind.ETag, client.Patch{"advisor_id": s.ada.id})
+			northwind, err = s.firm.UpdateInvestor(ctx, northwind.ID, northwind.ETag,
+				client.Patch{"advisor_id": s.ada.id})
 			return updatedInvestor(northwind, "advisor_id"), err
 		}},
 		{s.firm, "permanently deletes Northwind Ltd and its sessions", func() ([]expectation, error) {

@@ -211,7 +211,8 @@ func receipts(evs []store.Submitted) []Receipt {
 	out := make([]Receipt, len(evs))
 	for i := range evs {
 		s := &evs[i]
-		out[i] = Receipt{ID: s.Event.ID, Type: s.Event.Type, Time: s.Event.Time, Deliveries: len(s.Webhooks), Duplicate: s.Duplicate}
+		out[i] = Receipt{ID: s.Event.ID, Type: s.Event.Type, Time: s.Event.Time, Deliveries: len(s.Webhooks),
+			Duplicate: s.Duplicate}
 		if s.Duplicate {
 			out[i].Time, out[i].Deliveries = s.StoredTime, s.StoredWebhooks
 		}

@@ -325,7 +325,8 @@ func (e *Engine) SetWebhook(w *webhook.Webhook) error {
 }
 
 // Test sends the event to the webhook at once, whether it is enabled or not, outside the journal: it is no delivery.
-func (e *Engine) Test(ctx context.Context, w *webhook.Webhook, ev event.Event) (attempt.Result, attempt.Preview, error) {
+func (e *Engine) Test(ctx context.Context, w *webhook.Webhook, ev event.Event) (
+	attempt.Result, attempt.Preview, error) {
 	t, err := attempt.NewTarget(w)
 	if err != nil {
 		return attempt.Result{}, attempt.Preview{}, fmt.Errorf("prepare webhook %s: %w", w.ID, err)

@@ -34,7 +34,8 @@ type request struct {
 type receiver struct {
 	mu     sync.Mutex
 	seen   []request
-	answer func(ctx context.Context, path string, n int) attempt.Result // n counts the requests of one path and event from 1
+	answer func(ctx context.Context, path string,
+		n int) attempt.Result // n counts the requests of one path and event from 1
 }
 
 func (r *receiver) Send(ctx context.Context, t *attempt.Target, e *event.Event) attempt.Result {
@@ -74,7 +75,8 @@ func (r *receiver) requests(path string) []request {
 var failed = attempt.Result{Verdict: attempt.Failure, Status: 500, Class: attempt.ClassHTTPStatus}
 
 func hook(num int64, path string) *webhook.Webhook {
-	return &webhook.Webhook{Num: num, ID: uuid.NewString(), Tenant: "firm", URL: "https://receiver.example/" + path, Method: webhook.POST,
+	return &webhook.Webhook{Num: num, ID: uuid.NewString(), Tenant: "firm", URL: "https://receiver.example/" + path,
+		Method:     webhook.POST,
 		EventTypes: []string{"**"}, Auth: webhook.Auth{Type: webhook.AuthNone}, Enabled: true, Timeout: 15 * time.Second,
 		RetrySchedule: webhook.DefaultRetrySchedule(), Version: 1}
 }
@@ -177,7 +179,8 @@ func TestRetryAfterIsNeverUndercut(t *testing.T) {
 		m := storetest.NewMemory()
 		r := &receiver{answer: func(_ context.Context, _ string, n int) attempt.Result {
 			if n == 1 {
-				return attempt.Result{Verdict: attempt.Failure, Status: 429, Class: attempt.ClassHTTPStatus, RetryAfter: time.Hour}
+				return attempt.Result{Verdict: attempt.Failure, Status: 429, Class: attempt.ClassHTTPStatus,
+					RetryAfter: time.Hour}
 			}
 			return attempt.Result{Verdict: attempt.Success, Status: 200}
 		}}
@@ -210,7 +213,8 @@ func TestGoneDisablesAndHolds(t *testing.T) {
 			w = &c
 			return e.SetWebhook(w)
 		}
-		e = engine.New(engine.Config{Journal: m, Sender: r, Disable: func(context.Context, int64, string) error { return change(false) }})
+		e = engine.New(engine.Config{Journal: m, Sender: r,
+			Disable: func(context.Context, int64, string) error { return change(false) }})
 		if err := e.Start(t.Context(), []*webhook.Webhook{w}); err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +254,8 @@ func TestHangingWebhookHoldsBackOnlyItself(t *testing.T) {
 			}
 			return attempt.Result{Verdict: attempt.Success, Status: 200}
 		}}
-		e := mustStart(t, engine.Config{Journal: m, Sender: r, QueueLength: 16, Concurrency: 4}, hook(1, "slow"), hook(2, "good"))
+		e := mustStart(t, engine.Config{Journal: m, Sender: r, QueueLength: 16, Concurrency: 4}, hook(1, "slow"),
+			hook(2, "good"))
 		for range 200 {
 			at := time.Now()
 			id := mustAccept(t, e, newEvent())[0].ID
@@ -290,7 +295,8 @@ func TestSpillArrivesOnce(t *testing.T) {
 			delete(want, s.event)
 		}
 		if len(seen) != 300 || len(want) != 0 || len(m.Waiting()) != 0 {
-			t.Errorf("%d requests, %d events missing, %d waiting, want 300, 0, 0", len(seen), len(want), len(m.Waiting()))
+			t.Errorf("%d requests, %d events missing, %d waiting, want 300, 0, 0", len(seen), len(want),
+				len(m.Waiting()))
 		}
 		mustStop(t, e)
 	})
@@ -314,7 +320,8 @@ func TestSameIDAtOnceIsOneEvent(t *testing.T) {
 		other := ev
 		other.ObjectID = "another"
 		var conflict *store.ConflictError
-		if _, err := e.Accept(t.Context(), "firm", []event.Event{other}); !errors.As(err, &conflict) || conflict.ID != ev.ID {
+		if _, err := e.Accept(t.Context(), "firm", []event.Event{other}); !errors.As(err, &conflict) ||
+			conflict.ID != ev.ID {
 			t.Errorf("Accept of other content = %v, want a conflict", err)
 		}
 		time.Sleep(time.Minute)

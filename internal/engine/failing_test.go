@@ -105,7 +105,8 @@ func TestStartSaysWhatFailed(t *testing.T) {
 			}
 			e := engine.New(engine.Config{Journal: newFlaky(method), Sender: &receiver{}})
 			err := e.Start(t.Context(), []*webhook.Webhook{w})
-			if err == nil || errors.Is(err, engine.ErrStopping) || errors.Is(err, errUnreadable) == (method == "a webhook") {
+			if err == nil || errors.Is(err, engine.ErrStopping) ||
+				errors.Is(err, errUnreadable) == (method == "a webhook") {
 				t.Errorf("Start while %s fails = %v", method, err)
 			}
 			_ = e.Stop(ended)
@@ -118,7 +119,8 @@ func TestRecoveryOfMoreThanFits(t *testing.T) {
 	for _, fails := range []string{"Commit", ""} {
 		synctest.Test(t, func(t *testing.T) {
 			j := newFlaky("")
-			first := mustStart(t, engine.Config{Journal: dying{j}, Sender: &receiver{}, QueueLength: 5000}, hook(1, "a"))
+			first := mustStart(t, engine.Config{Journal: dying{j}, Sender: &receiver{}, QueueLength: 5000},
+				hook(1, "a"))
 			evs := make([]event.Event, 100)
 			for range 22 {
 				for i := range evs {
@@ -134,7 +136,8 @@ func TestRecoveryOfMoreThanFits(t *testing.T) {
 			})
 			j.fails.Store(fails)
 			e := engine.New(engine.Config{Journal: j, Sender: count, QueueLength: 100})
-			if err := e.Start(t.Context(), []*webhook.Webhook{hook(1, "a")}); errors.Is(err, errUnreadable) != (fails != "") {
+			if err := e.Start(t.Context(), []*webhook.Webhook{hook(1, "a")}); errors.Is(err,
+				errUnreadable) != (fails != "") {
 				t.Errorf("Start while %q fails = %v", fails, err)
 			}
 			time.Sleep(time.Minute)
@@ -174,7 +177,8 @@ func TestUnreadableForAWhile(t *testing.T) {
 			j.fails.Store("")
 			time.Sleep(10 * time.Second)
 			if n := len(j.Waiting()); n != 0 || len(r.requests("a")) != 20 {
-				t.Errorf("after %s failed: %d deliveries wait, %d requests, want none and 20", method, n, len(r.requests("a")))
+				t.Errorf("after %s failed: %d deliveries wait, %d requests, want none and 20", method, n,
+					len(r.requests("a")))
 			}
 			time.Sleep(4 * time.Minute)
 			if n := j.Events(); n != 0 {
@@ -221,7 +225,8 @@ func TestRetryNowSaysWhatFailed(t *testing.T) {
 		}
 		j.fails.Store("")
 		for key, want := range map[store.DeliveryKey]error{
-			{Webhook: 9, Event: last}: store.ErrNotFound, {Webhook: 1, Event: last + 1}: nil, {Webhook: 1, Event: last}: nil,
+			{Webhook: 9, Event: last}: store.ErrNotFound, {Webhook: 1, Event: last + 1}: nil, {Webhook: 1,
+				Event: last}: nil,
 		} {
 			if err := e.RetryNow(t.Context(), key); !errors.Is(err, want) {
 				t.Errorf("RetryNow(%v) = %v, want %v", key, err, want)
@@ -370,7 +375,8 @@ func TestOfAWebhook(t *testing.T) {
 		w.Enabled = false
 		res, p, err := e.Test(t.Context(), w, newEvent())
 		if err != nil || res.Status != 204 || p.URL != w.URL || len(r.requests("a")) != 1 || m.Events() != 0 {
-			t.Errorf("Test = %+v, %+v, %v, %d requests, %d events on record", res, p, err, len(r.requests("a")), m.Events())
+			t.Errorf("Test = %+v, %+v, %v, %d requests, %d events on record", res, p, err,
+				len(r.requests("a")), m.Events())
 		}
 		w.URL = "://"
 		if _, _, err := e.Test(t.Context(), w, newEvent()); err == nil {

@@ -111,7 +111,8 @@ func TestStopIsBounded(t *testing.T) {
 		name                     string
 		journal, receiver, fatal bool
 	}{{"nothing hangs", false, false, false}, {"the journal", true, false, false}, {"a receiver", false, true, false},
-		{"both", true, true, false}, {"a fatal commit", false, false, true}, {"a fatal commit and a receiver", false, true,
+		{"both", true, true, false}, {"a fatal commit", false, false, true}, {"a fatal commit and a receiver",
+			false, true,
 			true}} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -212,7 +213,8 @@ func TestLackOfOurResourcesIsNoAttempt(t *testing.T) {
 		until := time.Now().Add(time.Hour)
 		r := &receiver{answer: func(context.Context, string, int) attempt.Result {
 			if time.Now().Before(until) {
-				return attempt.Result{Verdict: attempt.Local, Class: attempt.ClassLocal, Err: errors.New("too many open files")}
+				return attempt.Result{Verdict: attempt.Local, Class: attempt.ClassLocal,
+					Err: errors.New("too many open files")}
 			}
 			return attempt.Result{Verdict: attempt.Success, Status: 204}
 		}}
@@ -258,7 +260,8 @@ func TestOutcomesThatWaitAreBounded(t *testing.T) {
 		full := make(chan struct{}) // closed by the test
 		r := &receiver{answer: func(context.Context, string, int) attempt.Result {
 			<-full
-			return attempt.Result{Verdict: attempt.Success, Status: 200, Response: bytes.Repeat([]byte("x"), attempt.MaxKept)}
+			return attempt.Result{Verdict: attempt.Success, Status: 200,
+				Response: bytes.Repeat([]byte("x"), attempt.MaxKept)}
 		}}
 		e := mustStart(t, engine.Config{Journal: m, Sender: r}, hook(1, "a"))
 		for range 2500 {

@@ -184,8 +184,9 @@ type world struct {
 // start starts an engine; one that cannot write what it has to is stopped, and another tries.
 func (w *world) start() {
 	for {
-		e := engine.New(engine.Config{Journal: w.j, Sender: senderFunc(w.answer), QueueLength: w.queue, QueueBytes: 64 << 10,
-			Attempts: 8, Concurrency: 4, LateAfter: 2 * time.Second,
+		e := engine.New(engine.Config{Journal: w.j, Sender: senderFunc(w.answer), QueueLength: w.queue,
+			QueueBytes: 64 << 10,
+			Attempts:   8, Concurrency: 4, LateAfter: 2 * time.Second,
 			Disable: func(_ context.Context, num int64, _ string) error { return w.set(num, false) }})
 		w.mu.Lock()
 		w.e = e
@@ -358,7 +359,8 @@ func (w *world) end() {
 			continue // told above
 		}
 		gone := w.hooks[key.Webhook-1].Deleted()
-		if k := list[len(list)-1].Kind; k != store.Delivered && k != store.Exhausted && (k != store.Cancelled || !gone) {
+		if k := list[len(list)-1].Kind; k != store.Delivered && k != store.Exhausted &&
+			(k != store.Cancelled || !gone) {
 			w.errorf("%+v ended %s", key, k)
 		}
 	}

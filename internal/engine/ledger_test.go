@@ -70,7 +70,8 @@ func TestLedger(t *testing.T) {
 				with := map[*delivery]bool{}
 				for range rapid.IntRange(0, 4).Draw(t, "rows") {
 					if d := pick(); d != nil {
-						rows, with[d] = append(rows, writing{delivery: d}, writing{}, writing{delivery: &delivery{}}), true
+						rows, with[d] = append(rows, writing{delivery: d}, writing{},
+							writing{delivery: &delivery{}}), true
 					}
 				}
 				want := next
@@ -146,7 +147,8 @@ func TestLedgerLetsGo(t *testing.T) {
 			l.settle(o.deliveries[0])
 		}
 		if l.head != c.head || len(l.list) != c.length {
-			t.Errorf("%d of %d settled: head %d of %d, want %d of %d", c.settled, c.entered, l.head, len(l.list), c.head,
+			t.Errorf("%d of %d settled: head %d of %d, want %d of %d", c.settled, c.entered, l.head,
+				len(l.list), c.head,
 				c.length)
 		}
 		want := store.Seq(c.settled + 1)

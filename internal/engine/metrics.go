@@ -38,11 +38,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		return register(r, prometheus.NewHistogram(prometheus.HistogramOpts{Name: "qhook_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(start, factor, n)}))
 	}
 	m := &metrics{
-		accepted:     counter("events_accepted_total", "Events accepted, duplicates included."),
-		spilled:      counter("deliveries_spilled_total", "Deliveries written down at once because they did not fit their queue."),
-		recovered:    counter("deliveries_recovered_total", "Deliveries made again after a start because they were unsettled."),
-		trimmed:      counter("events_removed_total", "Events removed because they were older than the retention."),
-		local:        counter("attempts_local_total", "Attempts that were not made since this machine had no descriptors or memory."),
+		accepted: counter("events_accepted_total", "Events accepted, duplicates included."),
+		spilled: counter("deliveries_spilled_total",
+			"Deliveries written down at once because they did not fit their queue."),
+		recovered: counter("deliveries_recovered_total",
+			"Deliveries made again after a start because they were unsettled."),
+		trimmed: counter("events_removed_total", "Events removed because they were older than the retention."),
+		local: counter("attempts_local_total",
+			"Attempts that were not made since this machine had no descriptors or memory."),
 		upkeep:       gauges("upkeep_timestamp_seconds", "When a periodic job was done last.", "job"),
 		outcomes:     vector("outcomes_total", "What attempts came to.", "outcome"),
 		classes:      vector("attempt_failures_total", "Failed attempts by error class.", "class"),

@@ -16,7 +16,8 @@ func TestPauses(t *testing.T) {
 			paced    int64 // others
 			want     time.Duration
 		}{
-			{1, 10, 0}, {paceAfter - 1, 10, 0}, {paceAfter, 0, paceLeast}, {paceAfter, 4, paceLeast}, {paceAfter, 5, 12 * time.Millisecond},
+			{1, 10, 0}, {paceAfter - 1, 10, 0}, {paceAfter, 0, paceLeast}, {paceAfter, 4, paceLeast}, {paceAfter, 5,
+				12 * time.Millisecond},
 			{paceAfter, 1999, 4 * time.Second}, {paceAfter, 2498, 4998 * time.Millisecond}, {paceAfter, 2499, paceMost},
 			{paceAfter, 2500, paceMost}, {paceAfter, 1_000_000, paceMost},
 		} {
@@ -26,14 +27,17 @@ func TestPauses(t *testing.T) {
 				paced.Store(c.paced)
 				p := pace{failures: c.failures - 1}
 				p.note(false, false, &paced)
-				if slow := c.want > 0; p.failures != c.failures || p.slow() != slow || p.until.IsZero() == slow || paced.Load() > c.paced != slow {
-					t.Fatalf("after %d failures: %d are noted, slow %v, %d paced", c.failures, p.failures, p.slow(), paced.Load())
+				if slow := c.want > 0; p.failures != c.failures || p.slow() != slow || p.until.IsZero() == slow ||
+					paced.Load() > c.paced != slow {
+					t.Fatalf("after %d failures: %d are noted, slow %v, %d paced", c.failures, p.failures, p.slow(),
+						paced.Load())
 				}
 				if c.want > 0 {
 					least, most = min(least, time.Until(p.until)), max(most, time.Until(p.until))
 				}
 			}
-			if want := c.want; want > 0 && (least < want/2 || least > want*6/10 || most >= want*3/2 || most < want*14/10) {
+			if want := c.want; want > 0 &&
+				(least < want/2 || least > want*6/10 || most >= want*3/2 || most < want*14/10) {
 				t.Errorf("with %d others: pauses of %v to %v, want %v give or take half", c.paced, least, most, want)
 			}
 		}

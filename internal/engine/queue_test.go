@@ -66,7 +66,8 @@ func TestReserve(t *testing.T) {
 
 // queuedNot is a delivery that is not in the queue.
 func queuedNot(h *hook, seq store.Seq) *delivery {
-	return &delivery{key: store.DeliveryKey{Webhook: h.num, Event: seq}, tenant: h.tenant, hook: h, event: &event.Event{}}
+	return &delivery{key: store.DeliveryKey{Webhook: h.num, Event: seq}, tenant: h.tenant, hook: h,
+		event: &event.Event{}}
 }
 
 // Deliveries leave the queue in the order in which they came, and what has left is let go of.
@@ -83,7 +84,8 @@ func TestNext(t *testing.T) {
 			}
 		}
 		if h.head != c.head || len(h.queue) != c.length {
-			t.Errorf("%d of %d taken: head %d of %d, want %d of %d", c.taken, c.queued, h.head, len(h.queue), c.head, c.length)
+			t.Errorf("%d of %d taken: head %d of %d, want %d of %d", c.taken, c.queued, h.head, len(h.queue),
+				c.head, c.length)
 		}
 		for _, want := range all[c.taken:] {
 			if d := h.next(); d != want {
@@ -134,7 +136,8 @@ func TestForgetRefills(t *testing.T) {
 	for _, c := range []struct {
 		length, queued int
 		backlog, want  bool
-	}{{8, 6, true, false}, {8, 5, true, true}, {8, 5, false, false}, {8, 1, true, true}, {9, 5, true, true}, {9, 6, true,
+	}{{8, 6, true, false}, {8, 5, true, true}, {8, 5, false, false}, {8, 1, true, true}, {9, 5, true, true}, {9,
+		6, true,
 		false}} {
 		h := quiet(t, Config{QueueLength: c.length})
 		h.e.isReady(h)
@@ -192,7 +195,8 @@ func TestRoom(t *testing.T) {
 // waits makes so many waiting deliveries with data of a size, due a second apart from at on.
 func waits(h *hook, at time.Time, n, size int) (list []store.Due) {
 	for i := range n {
-		d := store.Due{Waiting: store.Waiting{Tenant: h.tenant, Attempts: 1, DueAt: at.Add(time.Duration(i) * time.Second)}}
+		d := store.Due{Waiting: store.Waiting{Tenant: h.tenant, Attempts: 1,
+			DueAt: at.Add(time.Duration(i) * time.Second)}}
 		d.DeliveryKey = store.DeliveryKey{Webhook: h.num, Event: store.Seq(i + 1)}
 		d.Event.Data = make([]byte, size)
 		list = append(list, d)
@@ -240,7 +244,8 @@ func TestTakeWhatWasRead(t *testing.T) {
 					t.Errorf("more = %v, backlog %v, want %v", got, h.backlog, c.more)
 				}
 				if len(h.queue) != c.queued || h.mean != c.mean {
-					t.Errorf("%d are queued, of %d bytes on average, want %d of %d", len(h.queue), h.mean, c.queued, c.mean)
+					t.Errorf("%d are queued, of %d bytes on average, want %d of %d", len(h.queue), h.mean,
+						c.queued, c.mean)
 				}
 				want := now
 				if c.loaded >= 0 {

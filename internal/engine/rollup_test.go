@@ -83,7 +83,8 @@ func TestRollups(t *testing.T) {
 			}
 		}
 		if j.commits > 15 || j.refuse != 0 {
-			t.Errorf("%d commits had numbers in them and %d were not refused, want about one a second, and 0", j.commits, j.refuse)
+			t.Errorf("%d commits had numbers in them and %d were not refused, want about one a second, and 0",
+				j.commits, j.refuse)
 		}
 	})
 }

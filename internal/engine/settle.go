@@ -28,7 +28,8 @@ const jitter = 0.10
 // [0,1). A receiver's Retry-After is never undercut, and neither is the schedule, so that one that always asks for a
 // second does not use the schedule up in a minute. A state that this side has to change first (disabled, for one) never
 // makes a delivery due again at once: what fails for good would go round and round.
-func decide(r attempt.Result, number int, schedule []time.Duration, now time.Time, u float64) (store.OutcomeKind, time.Time) {
+func decide(r attempt.Result, number int, schedule []time.Duration, now time.Time, u float64) (
+	store.OutcomeKind, time.Time) {
 	switch r.Verdict {
 	case attempt.Success:
 		return store.Delivered, time.Time{}
@@ -79,7 +80,8 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 	kind, next := decide(r, number, c.webhook.RetrySchedule, now, rand.Float64())
 	e.metrics.settled(kind, r, now, d)
 	if r.Err != nil {
-		e.log.Debug("attempt failed", "webhook", c.webhook.ID, "event", d.event.ID, "attempt", number, "class", r.Class, "error", r.Err)
+		e.log.Debug("attempt failed", "webhook", c.webhook.ID, "event", d.event.ID, "attempt", number, "class", r.Class,
+			"error", r.Err)
 	}
 	if r.Verdict == attempt.Refused {
 		h.warnOfRefusal(c, r.Err, now)
@@ -149,7 +151,8 @@ func (e *Engine) disable(h *hook, reason string) bool {
 	ctx, cancel := context.WithTimeout(e.attempts, disableTime)
 	defer cancel()
 	if err := e.cfg.Disable(ctx, h.num, reason); err != nil {
-		e.log.Error("a webhook could not be disabled", "webhook", h.conf.Load().webhook.ID, "reason", reason, "error", err)
+		e.log.Error("a webhook could not be disabled", "webhook", h.conf.Load().webhook.ID, "reason", reason,
+			"error", err)
 		return false
 	}
 	return true

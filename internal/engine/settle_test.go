@@ -32,8 +32,10 @@ func TestDecide(t *testing.T) {
 		{"asks for less", asks(time.Second), 2, 0.5, store.Retry, 2 * time.Hour},
 		{"asks for too much", asks(1000 * time.Hour), 1, 0.5, store.Retry, MaxRetryAfter},
 		{"gone", attempt.Result{Verdict: attempt.Gone, Status: 410}, 3, 0.5, store.Retry, goneDelay},
-		{"refused", attempt.Result{Verdict: attempt.Refused, Class: attempt.ClassRefused}, 1, 0.5, store.Retry, 10 * time.Second},
-		{"refused, at last", attempt.Result{Verdict: attempt.Refused, Class: attempt.ClassRefused}, 3, 0.5, store.Exhausted, 0},
+		{"refused", attempt.Result{Verdict: attempt.Refused, Class: attempt.ClassRefused}, 1, 0.5, store.Retry,
+			10 * time.Second},
+		{"refused, at last", attempt.Result{Verdict: attempt.Refused, Class: attempt.ClassRefused}, 3, 0.5,
+			store.Exhausted, 0},
 		{"broken off by a stop", attempt.Result{Class: attempt.ClassCancelled}, 3, 0.5, store.Retry, 0},
 	} {
 		kind, next := decide(c.r, c.number, schedule, now, c.u)

@@ -142,7 +142,8 @@ func TestPartAndOver(t *testing.T) {
 		{"one holds its part exactly", of{a1: 25}, of{a1: 0, a2: 25, b: 37}, of{}},
 		{"and one more", of{a1: 26}, of{a1: 0, a2: 24, b: 37}, of{a1: 2}},
 		{"two of a tenant, which holds what is free", of{a1: 40, a2: 10}, of{a1: 0, a2: 0, b: 25}, of{a1: 40, a2: 10}},
-		{"a tenant holds more than is free: in proportion", of{a1: 40, a2: 20}, of{a1: 0, a2: 0, b: 20}, of{a1: 13, a2: 6}},
+		{"a tenant holds more than is free: in proportion", of{a1: 40, a2: 20}, of{a1: 0, a2: 0, b: 20},
+			of{a1: 13, a2: 6}},
 		{"there is another", of{a1: 10, b: 40}, of{a1: 10, a2: 20, b: 0}, of{b: 35}},
 		{"all is taken", of{a1: 50, b: 50}, of{a1: 0, a2: 0, b: 0}, of{a1: 50, b: 50}},
 	} {
@@ -159,13 +160,15 @@ func TestPartAndOver(t *testing.T) {
 			}
 		}
 		if got := s.over(); !maps.Equal(got, c.over) {
-			t.Errorf("%s: over = %v, want %v", c.name, slices.Collect(maps.Values(got)), slices.Collect(maps.Values(c.over)))
+			t.Errorf("%s: over = %v, want %v", c.name, slices.Collect(maps.Values(got)),
+				slices.Collect(maps.Values(c.over)))
 		}
 		for h, n := range c.has {
 			s.give(h, n)
 		}
 		if s.used != 0 || len(s.hooks)+len(s.tenants) != 0 {
-			t.Errorf("%s: %d are used after all was given back, by %d and %d", c.name, s.used, len(s.hooks), len(s.tenants))
+			t.Errorf("%s: %d are used after all was given back, by %d and %d", c.name, s.used, len(s.hooks),
+				len(s.tenants))
 		}
 	}
 }

@@ -77,7 +77,8 @@ func TestMatch(t *testing.T) {
 func TestTableIsWhatAStartWouldMake(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
-	types, patterns := event.Catalogue(), []string{"**", "qap.investor.*", "qap.investor.advice.*", "qap.investor.created"}
+	types, patterns := event.Catalogue(), []string{"**", "qap.investor.*", "qap.investor.advice.*",
+		"qap.investor.created"}
 	hooks := map[int64]*hook{}
 	tab := newTable(nil)
 	type reading struct {

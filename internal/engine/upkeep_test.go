@@ -126,7 +126,8 @@ func TestAnIdleEngineWritesOnceAMinute(t *testing.T) {
 				}
 			}
 			if marks != 1 || len(list) != commits {
-				t.Errorf("%d commits and %d marks after an event, matched %v, want %d and 1", len(list), marks, matched, commits)
+				t.Errorf("%d commits and %d marks after an event, matched %v, want %d and 1", len(list), marks,
+					matched, commits)
 			}
 			mustStop(t, e)
 		})
@@ -468,8 +469,9 @@ func TestAdopt(t *testing.T) {
 		other := mustStart(t, engine.Config{Journal: j, Sender: r}, hook(1, "a"))
 		time.Sleep(10 * time.Second)
 		ev := newEvent()
-		s := store.Submission{Tenant: "firm", Events: []store.Submitted{{Seq: j.Next(0), Event: ev, Webhooks: []int64{1},
-			Spilled: []int64{1}}}}
+		s := store.Submission{Tenant: "firm",
+			Events: []store.Submitted{{Seq: j.Next(0), Event: ev, Webhooks: []int64{1},
+				Spilled: []int64{1}}}}
 		if err := j.Memory.Commit(t.Context(), &store.Batch{Submissions: []*store.Submission{&s}}); err != nil {
 			t.Fatal(err)
 		}
@@ -498,7 +500,8 @@ func TestStartSaysWhatItFound(t *testing.T) {
 		start := func(j store.Journal) (*engine.Engine, *bytes.Buffer) {
 			var log bytes.Buffer
 			l := slog.New(slog.NewTextHandler(&log, nil))
-			return mustStart(t, engine.Config{Journal: j, Sender: &receiver{}, Logger: l}, hook(1, "a"), hook(2, "b")), &log
+			return mustStart(t, engine.Config{Journal: j, Sender: &receiver{}, Logger: l}, hook(1, "a"),
+				hook(2, "b")), &log
 		}
 		e, log := start(dying{m})
 		if log.Len() > 0 {
@@ -614,7 +617,8 @@ func TestRetriesByHandAreBounded(t *testing.T) {
 				}
 			}
 			if busy != 300-64 || other != 0 { // a quarter of 256: a webhook has half of half
-				t.Errorf("%d of 300 retries of one webhook were told to come later, and %d failed, want %d and none", busy, other,
+				t.Errorf("%d of 300 retries of one webhook were told to come later, and %d failed, want %d and none",
+					busy, other,
 					300-64)
 			}
 		}

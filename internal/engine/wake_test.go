@@ -57,7 +57,8 @@ func TestNobodyWaitsBesideAPlace(t *testing.T) {
 			there := map[*origin]int64{}
 			for _, w := range working {
 				if there[w.o]++; there[w.o] > most || int64(len(working)) > all {
-					t.Fatalf("%d attempts are under way of %d, %d at one target of %d", len(working), all, there[w.o], most)
+					t.Fatalf("%d attempts are under way of %d, %d at one target of %d", len(working), all,
+						there[w.o], most)
 				}
 			}
 			for h, o := range p.waiting {
@@ -77,7 +78,8 @@ func TestNobodyWaitsBesideAPlace(t *testing.T) {
 			p.drop(h, o)
 		}
 		if len(p.waiting) > 0 || p.waits.Load() > 0 || len(p.origins) > 0 || p.share.used > 0 {
-			t.Fatalf("%d webhooks are left in line, %d targets, %d places", len(p.waiting), len(p.origins), p.share.used)
+			t.Fatalf("%d webhooks are left in line, %d targets, %d places", len(p.waiting), len(p.origins),
+				p.share.used)
 		}
 	})
 }

@@ -372,7 +372,8 @@ func (w *writer) run() {
 	defer w.end()
 	for {
 		t := w.take()
-		if len(t.accepts) == 0 && len(t.writes) == 0 && !t.mark && len(w.rolling) == 0 && !w.late && len(w.spills) == 0 {
+		if len(t.accepts) == 0 && len(t.writes) == 0 && !t.mark && len(w.rolling) == 0 && !w.late &&
+			len(w.spills) == 0 {
 			switch {
 			case t.state == writerEnded, t.state == writerClosing && len(w.rollups) == 0:
 				return

@@ -32,7 +32,8 @@ func TestDivideParts(t *testing.T) {
 		{100, []string{"a51!", "b49", "b2"}, []string{"a51!", "b49"}, []string{"b2"}},
 		{100, []string{"a1", "a51!", "b49"}, []string{"a1", "b49"}, []string{"a51!"}},
 		{100, []string{"a51", "a1", "b49"}, []string{"b49"}, []string{"a51", "a1"}},
-		{90, []string{"a30", "b30", "c31", "a1", "b1!", "c1"}, []string{"a30", "b30"}, []string{"c31", "a1", "b1!", "c1"}},
+		{90, []string{"a30", "b30", "c31", "a1", "b1!", "c1"}, []string{"a30", "b30"},
+			[]string{"c31", "a1", "b1!", "c1"}},
 	} {
 		t.Run(fmt.Sprint(c.list), func(t *testing.T) {
 			names := map[*accepted]string{}
@@ -106,7 +107,8 @@ func TestMoves(t *testing.T) {
 	}{
 		{0, 0, true, false}, {0, 0, false, false}, {0, 1, true, true}, {0, 1, false, false},
 		{-time.Second, 0, true, false},
-		{time.Minute - time.Millisecond, 0, false, false}, {time.Minute, 0, false, true}, {2 * time.Minute, 0, false, true},
+		{time.Minute - time.Millisecond, 0, false, false}, {time.Minute, 0, false, true}, {2 * time.Minute, 0,
+			false, true},
 		{time.Minute, 0, true, true},
 	} {
 		w := quiet(t, Config{}).e.writer

@@ -39,22 +39,30 @@ const (
 )
 
 func sessionType(suffix, title, description, schema, example string) Type {
-	return Type{"qap.investor.advice." + suffix, title, description, isSession, ofSession, isOwner, json.RawMessage(schema), json.RawMessage(example)}
+	return Type{"qap.investor.advice." + suffix, title, description, isSession, ofSession, isOwner,
+		json.RawMessage(schema), json.RawMessage(example)}
 }
 
 func investorType(suffix, title, description, schema, example string) Type {
-	return Type{"qap.investor." + suffix, title, description, isInvestor, ofInvestor, isOwner, json.RawMessage(schema), json.RawMessage(example)}
+	return Type{"qap.investor." + suffix, title, description, isInvestor, ofInvestor, isOwner, json.RawMessage(schema),
+		json.RawMessage(example)}
 }
 
 // catalogue is in the order of the product page.
 var catalogue = []Type{
-	sessionType("created", "Advice session created", "A new advice session was created.", sessionSchema, `{"title":"Retirement plan"}`),
-	sessionType("soft_deleted", "Advice session soft-deleted", "An advice session was soft-deleted.", emptySchema, `{}`),
+	sessionType("created", "Advice session created", "A new advice session was created.", sessionSchema,
+		`{"title":"Retirement plan"}`),
+	sessionType("soft_deleted", "Advice session soft-deleted", "An advice session was soft-deleted.",
+		emptySchema, `{}`),
 	sessionType("deleted", "Advice session deleted", "An advice session was permanently deleted.", emptySchema, `{}`),
-	sessionType("completed", "Advice session completed", "An advice session was completed.", sessionSchema, `{"title":"Retirement plan"}`),
-	sessionType("report.created", "Advice report generated", "An advice report was generated.", reportSchema, `{"report_id":"5f0c7a4e-1d2b-4c3a-8e9f-0a1b2c3d4e5f","content_type":"application/pdf"}`),
-	investorType("created", "Investor created", "A new investor was created.", investorSchema, `{"investor_type":"person","investor_name":"John Doe"}`),
-	investorType("updated", "Investor updated", "An investor's information was updated.", updatedSchema, `{"changed":["investor_name"]}`),
+	sessionType("completed", "Advice session completed", "An advice session was completed.", sessionSchema,
+		`{"title":"Retirement plan"}`),
+	sessionType("report.created", "Advice report generated", "An advice report was generated.", reportSchema,
+		`{"report_id":"5f0c7a4e-1d2b-4c3a-8e9f-0a1b2c3d4e5f","content_type":"application/pdf"}`),
+	investorType("created", "Investor created", "A new investor was created.", investorSchema,
+		`{"investor_type":"person","investor_name":"John Doe"}`),
+	investorType("updated", "Investor updated", "An investor's information was updated.", updatedSchema,
+		`{"changed":["investor_name"]}`),
 	investorType("soft_deleted", "Investor soft-deleted", "An investor was soft-deleted.", emptySchema, `{}`),
 	investorType("deleted", "Investor deleted", "An investor was permanently deleted.", emptySchema, `{}`),
 }

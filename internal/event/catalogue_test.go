@@ -20,7 +20,8 @@ func TestCatalogue(t *testing.T) {
 	for i, typ := range Catalogue() {
 		got = append(got, typ.Name)
 		if found, ok := Lookup(typ.Name); !ok || found.Name != typ.Name || Index(typ.Name) != i {
-			t.Errorf("Lookup(%s) = %s, %v and Index %d, want itself and %d", typ.Name, found.Name, ok, Index(typ.Name), i)
+			t.Errorf("Lookup(%s) = %s, %v and Index %d, want itself and %d", typ.Name, found.Name, ok,
+				Index(typ.Name), i)
 		}
 		if near := Nearest(typ.Name); len(near) != 3 || near[0] != typ.Name {
 			t.Errorf("Nearest(%s) = %v, want three, itself first", typ.Name, near)
@@ -36,7 +37,8 @@ func TestCatalogue(t *testing.T) {
 			Additional bool                       `json:"additionalProperties"`
 			Properties map[string]json.RawMessage `json:"properties"`
 		}
-		if err := json.Unmarshal(typ.DataSchema, &schema); err != nil || schema.Type != "object" || !schema.Additional ||
+		if err := json.Unmarshal(typ.DataSchema, &schema); err != nil || schema.Type != "object" ||
+			!schema.Additional ||
 			schema.Schema != "https://json-schema.org/draft/2020-12/schema" {
 			t.Errorf("the schema of %s = %s, %v", typ.Name, typ.DataSchema, err)
 		}

@@ -51,16 +51,17 @@ func TestParseRefuses(t *testing.T) {
 		return strings.Replace(whole, old, new, 1)
 	}
 	for name, c := range map[string]struct{ in, field string }{
-		"nothing":             {"", ""},
-		"no object":           {`[]`, ""},
-		"not JSON":            {`{"id":}`, ""},
-		"two values":          {`{} {}`, ""},
-		"bad UTF-8":           {"{\"type\":\"\xff\"}", ""},
-		"too large":           {`{"data":{"a":"` + strings.Repeat("a", MaxSize) + `"}}`, ""},
-		"id no UUID":          {with("0190a5d2", "0190a5d"), "id"},
-		"id nil":              {with("0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44", uuid.Nil.String()), "id"},
-		"id a number":         {with(`"0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44"`, "1"), "id"},
-		"id braced":           {with("0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44", "{0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44}"), "id"},
+		"nothing":     {"", ""},
+		"no object":   {`[]`, ""},
+		"not JSON":    {`{"id":}`, ""},
+		"two values":  {`{} {}`, ""},
+		"bad UTF-8":   {"{\"type\":\"\xff\"}", ""},
+		"too large":   {`{"data":{"a":"` + strings.Repeat("a", MaxSize) + `"}}`, ""},
+		"id no UUID":  {with("0190a5d2", "0190a5d"), "id"},
+		"id nil":      {with("0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44", uuid.Nil.String()), "id"},
+		"id a number": {with(`"0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44"`, "1"), "id"},
+		"id braced": {with("0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44", "{0190a5d2-7c1e-7f3a-9a52-6f0f7c2b1e44}"),
+			"id"},
 		"type unknown":        {with("qap.investor.created", "qap.investor.create"), "type"},
 		"type missing":        {with(`"type":"qap.investor.created",`, ""), "type"},
 		"object_id empty":     {with(`"i 1"`, `""`), "object_id"},
@@ -87,7 +88,8 @@ func TestParseRefuses(t *testing.T) {
 
 func TestViolationsAreBounded(t *testing.T) {
 	many := "{" + strings.Repeat(`"k":1,`, MaxSize/8) + `"` + strings.Repeat("é", 999) + `":1}`
-	for name, in := range map[string]string{"event": many, "batch": `{"events":[` + many + "," + many + `]}`, "batch itself": many} {
+	for name, in := range map[string]string{"event": many, "batch": `{"events":[` + many + "," + many + `]}`,
+		"batch itself": many} {
 		_, err := Parse([]byte(in))
 		if name != "event" {
 			_, err = ParseBatch([]byte(in))
@@ -130,18 +132,21 @@ func TestParseKeepsNothingOfTheBuffer(t *testing.T) {
 func drawEvent(t *rapid.T) (e Event, data string) {
 	id := rapid.StringOfN(rapid.Rune().Filter(func(r rune) bool { return !unicode.IsControl(r) && r != utf8.RuneError }), 1, 40, MaxIDLen)
 	space := rapid.SampledFrom([]string{"", " ", "\n\t", "\r\n"})
-	token := rapid.SampledFrom([]string{"12345678901234567890.10", "-0", "1E+400", `"\u00e9 \ud83d\ude00"`, `" <&> \\\" "`, `"ü  { [ ,:"`,
+	token := rapid.SampledFrom([]string{"12345678901234567890.10", "-0", "1E+400", `"\u00e9 \ud83d\ude00"`,
+		`" <&> \\\" "`, `"ü  { [ ,:"`,
 		"null", "true", "[]", "{ }", `[1, {"a" : [ ]}]`})
 	data = "{"
 	for i := range rapid.IntRange(0, 5).Draw(t, "members") {
 		if i > 0 {
 			data += ","
 		}
-		data += space.Draw(t, "s") + `"k"` + space.Draw(t, "s") + ":" + space.Draw(t, "s") + token.Draw(t, "token") + space.Draw(t, "s")
+		data += space.Draw(t, "s") + `"k"` + space.Draw(t, "s") + ":" +
+			space.Draw(t, "s") + token.Draw(t, "token") + space.Draw(t, "s")
 	}
 	data += "}"
 	e = Event{
-		ID: uuid.UUID(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id")), Type: rapid.SampledFrom(Catalogue()).Draw(t, "type").Name,
+		ID: uuid.UUID(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id")), Type: rapid.SampledFrom(Catalogue()).Draw(t,
+			"type").Name,
 		ObjectID: id.Draw(t, "object"), ObjectOwnerID: id.Draw(t, "object owner"), OwnerID: id.Draw(t, "owner"),
 		Time: time.UnixMilli(rapid.Int64Range(-62135596799999, 253402300799999).Draw(t, "time")).UTC(),
 	}
@@ -172,7 +177,8 @@ func TestWireFormReadsBack(t *testing.T) {
 		if err != nil || len(q) != len(QueryNames) {
 			t.Fatalf("the query %s has %d names, %v", e.AppendQuery(nil), len(q), err)
 		}
-		for i, want := range []string{e.ID.String(), e.Type, e.ObjectID, e.ObjectOwnerID, e.OwnerID, FormatTime(e.Time)} {
+		for i, want := range []string{e.ID.String(), e.Type, e.ObjectID, e.ObjectOwnerID, e.OwnerID,
+			FormatTime(e.Time)} {
 			if got := q.Get(QueryNames[i]); got != want {
 				t.Fatalf("%s = %q, want %q", QueryNames[i], got, want)
 			}
@@ -212,7 +218,8 @@ func TestPatterns(t *testing.T) {
 			t.Errorf("Resolve(%s) has %d types, %v, want %d", pattern, got, err, want)
 		}
 	}
-	for _, bad := range []string{"", "qap", "qap.investor.*.*.*.*", "qap..created", "qap.inv*.created", "qap.investor.create", "QAP.**", "a b", strings.Repeat("a", 300)} {
+	for _, bad := range []string{"", "qap", "qap.investor.*.*.*.*", "qap..created", "qap.inv*.created",
+		"qap.investor.create", "QAP.**", "a b", strings.Repeat("a", 300)} {
 		if _, err := ParsePattern(bad); err == nil {
 			t.Errorf("ParsePattern(%q) = nil, want an error", bad)
 		}
@@ -282,7 +289,8 @@ func TestWireFormsGolden(t *testing.T) {
 	}
 	want, err := os.ReadFile(path)
 	if err != nil || b.String() != string(want) {
-		t.Errorf("the wire forms are not those of %s (%v); if the change is meant, run with -update\n%s", path, err, b.String())
+		t.Errorf("the wire forms are not those of %s (%v); if the change is meant, run with -update\n%s", path,
+			err, b.String())
 	}
 }
 

@@ -197,7 +197,8 @@ func TestWireFormOfWhatIsEscaped(t *testing.T) {
 	e := Event{Type: "t", ObjectID: "\x00\x1f !", ObjectOwnerID: `"[\]`, Time: time.UnixMilli(0),
 		OwnerID: "~\x7f\u0080ü\u2028"}
 	want := `{"id":"00000000-0000-0000-0000-000000000000","type":"t","object_id":"\u0000\u001f !",` +
-		`"object_owner_id":"\"[\\]","owner_id":"` + "~\x7f\u0080ü\u2028" + `","time":"1970-01-01T00:00:00.000Z","data":{}}`
+		`"object_owner_id":"\"[\\]","owner_id":"` + "~\x7f\u0080ü\u2028" +
+		`","time":"1970-01-01T00:00:00.000Z","data":{}}`
 	if got := string(e.AppendJSON(nil)); got != want {
 		t.Errorf("AppendJSON = %s, want %s", got, want)
 	}

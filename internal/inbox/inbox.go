@@ -43,7 +43,8 @@ func Receive(w http.ResponseWriter, req *http.Request, keys ...string) (Request,
 	if err != nil {
 		return Request{}, err
 	}
-	v := Request{At: time.Now(), Method: req.Method, Path: req.URL.Path, Query: req.URL.RawQuery, Header: req.Header, Body: body}
+	v := Request{At: time.Now(), Method: req.Method, Path: req.URL.Path, Query: req.URL.RawQuery,
+		Header: req.Header, Body: body}
 	v.Signed = req.Header.Get(signature.HeaderQuantfolio) != "" || req.Header.Get(signature.HeaderSignature) != ""
 	if len(keys) > 0 && keys[0] != "" {
 		v.Checked = true

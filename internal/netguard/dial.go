@@ -52,9 +52,10 @@ func (g *Guard) dialOne(ctx context.Context, to netip.AddrPort, left int, plainH
 	if g.cfg.EgressProxy != nil {
 		return g.dialProxy(ctx, to)
 	}
-	d := net.Dialer{KeepAlive: keepAlive, ControlContext: func(_ context.Context, network, address string, _ syscall.RawConn) error {
-		return g.control(network, address, plainHTTP)
-	}}
+	d := net.Dialer{KeepAlive: keepAlive,
+		ControlContext: func(_ context.Context, network, address string, _ syscall.RawConn) error {
+			return g.control(network, address, plainHTTP)
+		}}
 	c, err := d.DialContext(ctx, networkOf(to), to.String())
 	if lacksFamily(ctx, to, err) {
 		return nil, errors.New("this machine has no address of the target's family")
@@ -128,7 +129,8 @@ func (g *Guard) connect(c net.Conn, to netip.AddrPort) (net.Conn, error) {
 			return nil, err
 		}
 	}
-	if f := strings.Fields(status); len(f) < 2 || !strings.HasPrefix(f[0], "HTTP/1.") || len(f[1]) != 3 || f[1][0] != '2' {
+	if f := strings.Fields(status); len(f) < 2 || !strings.HasPrefix(f[0], "HTTP/1.") || len(f[1]) != 3 ||
+		f[1][0] != '2' {
 		return nil, errors.New("it refused")
 	}
 	return c, nil

@@ -179,7 +179,8 @@ func TestEdgesOfNetworks(t *testing.T) {
 		first.Prev(): hintNetwork, first: hintNAT64, last: hintNAT64, last.Next(): hintNetwork,
 	} {
 		var r *RefusedError
-		if err := mustGuard(t, Config{}).Judge(netip.AddrPortFrom(a, 443), false); !errors.As(err, &r) || r.Hint != hint {
+		if err := mustGuard(t, Config{}).Judge(netip.AddrPortFrom(a, 443), false); !errors.As(err, &r) ||
+			r.Hint != hint {
 			t.Errorf("Judge(%v) = %v, want the hint %s", a, err, hint)
 		}
 	}

@@ -115,13 +115,15 @@ func mustPrefixes(list ...string) []netip.Prefix {
 
 var (
 	// Cloud metadata: AWS, GCP and Azure (link-local), ECS and EKS, AWS on IPv6, Alibaba, Azure's wire server.
-	metadata = mustPrefixes("169.254.169.254/32", "169.254.170.2/32", "169.254.170.23/32", "fd00:ec2::/32", "100.100.100.200/32", "168.63.129.16/32")
+	metadata = mustPrefixes("169.254.169.254/32", "169.254.170.2/32", "169.254.170.23/32", "fd00:ec2::/32",
+		"100.100.100.200/32", "168.63.129.16/32")
 	nat64    = netip.MustParsePrefix("64:ff9b::/96")   // RFC 6052
 	nat64own = netip.MustParsePrefix("64:ff9b:1::/48") // RFC 8215
 )
 
 // badPorts are those of the Fetch standard, section 2.9 "port blocking".
-var badPorts = []uint16{0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
+var badPorts = []uint16{0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101,
+	102, 103, 104, 109,
 	110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540,
 	548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566,
 	6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080}
@@ -236,7 +238,8 @@ func (g *Guard) resolve(ctx context.Context, host string, port uint16, plainHTTP
 			return nil, &ResolveError{errors.New("no address")}
 		}
 		if len(addrs) > maxAnswers {
-			return nil, &RefusedError{Reason: fmt.Sprintf("the name has %d addresses, more than %d", len(addrs), maxAnswers)}
+			return nil, &RefusedError{Reason: fmt.Sprintf("the name has %d addresses, more than %d", len(addrs),
+				maxAnswers)}
 		}
 	}
 	out := make([]netip.AddrPort, len(addrs))

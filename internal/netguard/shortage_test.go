@@ -44,7 +44,8 @@ func TestShortage(t *testing.T) {
 	} {
 		g := mustGuard(t, c.cfg)
 		withoutDescriptors(t, func() {
-			if _, _, err := g.Dial(t.Context(), c.host, 8443, false); !Shortage(err) || errors.As(err, new(*RefusedError)) ||
+			if _, _, err := g.Dial(t.Context(), c.host, 8443, false); !Shortage(err) ||
+				errors.As(err, new(*RefusedError)) ||
 				errors.As(err, new(*ResolveError)) {
 				t.Errorf("%s: Dial = %v, want a shortage", c.name, err)
 			}

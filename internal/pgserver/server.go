@@ -87,7 +87,8 @@ func Start(opts ...Option) (*Server, error) {
 	if s.dir, err = makeDir(s.as); err != nil {
 		return nil, err
 	}
-	s.base = &url.URL{Scheme: "postgres", User: url.User("postgres"), Host: "127.0.0.1:" + strconv.Itoa(s.port), RawQuery: "sslmode=disable"}
+	s.base = &url.URL{Scheme: "postgres", User: url.User("postgres"), Host: "127.0.0.1:" + strconv.Itoa(s.port),
+		RawQuery: "sslmode=disable"}
 	if err := s.watch(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.dir))
 	}

@@ -166,7 +166,8 @@ func Refused(err error) *Refusal {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case ok && e.Code == "08P01": // protocol_violation
-		return &Refusal{"what answers there takes no settings of a session (" + e.Message + "), as a pooler does: name the" +
+		return &Refusal{"what answers there takes no settings of a session (" + e.Message +
+			"), as a pooler does: name the" +
 			" PostgreSQL server itself"}
 	case ok && e.Code == "42704": // undefined_object
 		return &Refusal{fmt.Sprintf("%s: the URL misspells it, or PostgreSQL is older than %d", e.Message, Oldest)}

@@ -36,7 +36,8 @@ func patient(t *testing.T) context.Context {
 // run runs SQL as the server's superuser.
 func run(t *testing.T, at, sql string) {
 	t.Helper()
-	conn, err := pgx.Connect(patient(t), at+"&default_transaction_read_only=off&idle_session_timeout=0&statement_timeout=0")
+	conn, err := pgx.Connect(patient(t),
+		at+"&default_transaction_read_only=off&idle_session_timeout=0&statement_timeout=0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +313,8 @@ func TestEncodings(t *testing.T) {
 		var got string
 		if err != nil {
 			t.Errorf("connect to a platform's %s = %v, want nil", encoding, err)
-		} else if err := conn.QueryRow(patient(t), `SELECT $1::text`, `§ \ ' "`).Scan(&got); err != nil || got != `§ \ ' "` {
+		} else if err := conn.QueryRow(patient(t), `SELECT $1::text`, `§ \ ' "`).Scan(&got); err != nil ||
+			got != `§ \ ' "` {
 			t.Errorf("%s: the text came back as %q, %v", encoding, got, err)
 		}
 	}
@@ -336,7 +338,8 @@ func TestReadOnly(t *testing.T) {
 			continue // not reloaded yet
 		}
 		if !conn.IsClosed() || told.Load() != 1 {
-			t.Fatalf("the connection to a read-only server is closed: %t, told %d times; want true and once", conn.IsClosed(),
+			t.Fatalf("the connection to a read-only server is closed: %t, told %d times; want true and once",
+				conn.IsClosed(),
 				told.Load())
 		}
 	}

@@ -88,7 +88,8 @@ func Main(m *testing.M) (code int) {
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	if os.Getenv(external) != "" {
-		t.Skip("this test stops its PostgreSQL, and " + external + " names one that is not ours; unset it to run this test")
+		t.Skip("this test stops its PostgreSQL, and " + external +
+			" names one that is not ours; unset it to run this test")
 	}
 	s, err := start(opts...)
 	must(t, err)

@@ -17,7 +17,8 @@ type Language struct{ ID, Name, File string }
 
 // Languages lists them in the order that they are shown in.
 func Languages() []Language {
-	return []Language{{"go", "Go", "receiver.go"}, {"node", "Node.js", "receiver.mjs"}, {"python", "Python", "receiver.py"},
+	return []Language{{"go", "Go", "receiver.go"}, {"node", "Node.js", "receiver.mjs"},
+		{"python", "Python", "receiver.py"},
 		{"java", "Java", "Receiver.java"}, {"csharp", "C#", "Program.cs"}, {"php", "PHP", "receiver.php"}}
 }
 
@@ -26,7 +27,8 @@ var files embed.FS
 
 // programs are the templates. What comes from a webhook is only ever put in by str or single, as a literal of the
 // language.
-var programs = template.Must(template.New("").Funcs(template.FuncMap{"str": str, "single": single}).ParseFS(files, "code/*"))
+var programs = template.Must(template.New("").Funcs(template.FuncMap{"str": str, "single": single}).ParseFS(files,
+	"code/*"))
 
 // str is a string literal in double quotes of Go, JavaScript, Python, Java and C#: JSON's escapes mean the same in all
 // of them.
@@ -60,7 +62,8 @@ func Code(language string, w *webhook.Webhook) (Language, string, error) {
 			return l, "", fmt.Errorf("the webhook's URL: %w", err)
 		}
 		path, _, _ := strings.Cut(target, "?")
-		s := settings{Path: path, GET: w.Method == webhook.GET, Signed: len(w.SigningKeys) > 0, Basic: w.Auth.Type == webhook.AuthBasic,
+		s := settings{Path: path, GET: w.Method == webhook.GET, Signed: len(w.SigningKeys) > 0,
+			Basic:  w.Auth.Type == webhook.AuthBasic,
 			Bearer: w.Auth.Type == webhook.AuthBearer, Username: w.Auth.Username}
 		if w.Auth.Type == webhook.AuthAPIKey {
 			s.Header = w.Auth.Header

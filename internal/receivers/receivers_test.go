@@ -29,7 +29,8 @@ import (
 // run are the commands that run the programs, after the folder and the file are in place. What there is none of is not
 // run.
 var run = map[string][]string{
-	"go": {"go", "run"}, "node": {"node"}, "python": {"python3"}, "java": {"java"}, "php": {"php", "-S", "127.0.0.1:PORT"},
+	"go": {"go", "run"}, "node": {"node"}, "python": {"python3"}, "java": {"java"}, "php": {"php", "-S",
+		"127.0.0.1:PORT"},
 }
 
 // awkward are a path and a user name that a careless literal would break out of.
@@ -39,7 +40,8 @@ const (
 )
 
 func hook(url string, method webhook.Method, auth webhook.Auth, keys ...string) *webhook.Webhook {
-	w := &webhook.Webhook{ID: "w", Tenant: "t", URL: url, Method: method, EventTypes: []string{"**"}, Auth: auth, Enabled: true, Timeout: 10 * time.Second}
+	w := &webhook.Webhook{ID: "w", Tenant: "t", URL: url, Method: method, EventTypes: []string{"**"}, Auth: auth,
+		Enabled: true, Timeout: 10 * time.Second}
 	for i, k := range keys {
 		w.SigningKeys = append(w.SigningKeys, webhook.SigningKey{ID: "k" + strconv.Itoa(i), Key: webhook.NewSecret(k)})
 	}
@@ -166,7 +168,8 @@ func TestReceivers(t *testing.T) {
 			}
 			for name, w := range map[string]*webhook.Webhook{
 				"POST": hook("", webhook.POST, webhook.Auth{Type: webhook.AuthBearer, Secret: secret}, key, old),
-				"GET":  hook("", webhook.GET, webhook.Auth{Type: webhook.AuthBasic, Username: awkwardName, Secret: secret}, key, old),
+				"GET": hook("", webhook.GET,
+					webhook.Auth{Type: webhook.AuthBasic, Username: awkwardName, Secret: secret}, key, old),
 			} {
 				port := pgtest.FreePort(t)
 				w.URL = fmt.Sprintf("http://127.0.0.1:%d%s", port, awkwardPath)
@@ -253,7 +256,8 @@ func failed(t *testing.T, language, file string, env ...string) string {
 		var out *output
 		t.Run("", func(t *testing.T) { // at its end the program is, and all that it said has come
 			out = start(t, language, file, port, env...)
-			resp, err := http.Post(fmt.Sprintf("http://127.0.0.1:%d/hook", port), "application/json", strings.NewReader("{}"))
+			resp, err := http.Post(fmt.Sprintf("http://127.0.0.1:%d/hook", port), "application/json",
+				strings.NewReader("{}"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -281,7 +285,8 @@ var update = flag.Bool("update", false, "write the programs that are not run to 
 // golden compares a program that is not run with the one that was read by people.
 func golden(t *testing.T, l receivers.Language) {
 	t.Helper()
-	_, code, err := receivers.Code(l.ID, hook("https://example.com/hook", webhook.POST, webhook.Auth{Type: webhook.AuthBearer}, "a key"))
+	_, code, err := receivers.Code(l.ID,
+		hook("https://example.com/hook", webhook.POST, webhook.Auth{Type: webhook.AuthBearer}, "a key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +297,8 @@ func golden(t *testing.T, l receivers.Language) {
 		}
 	}
 	if want, err := os.ReadFile(file); err != nil || string(want) != code {
-		t.Errorf("the program in %s is not %s (%v); read it, then run go test ./internal/receivers -update", l.Name, file, err)
+		t.Errorf("the program in %s is not %s (%v); read it, then run go test ./internal/receivers -update",
+			l.Name, file, err)
 	}
 }
 
@@ -333,8 +339,10 @@ func stale(t *testing.T, w *webhook.Webhook, typ *event.Type, late bool) int {
 func TestNoSecret(t *testing.T) {
 	const canary = "canary-secret-value"
 	for _, l := range receivers.Languages() {
-		for _, auth := range []webhook.Auth{{Type: webhook.AuthNone}, {Type: webhook.AuthBasic, Username: "u", Secret: webhook.NewSecret(canary)},
-			{Type: webhook.AuthBearer, Secret: webhook.NewSecret(canary)}, {Type: webhook.AuthAPIKey, Header: "X-Key", Secret: webhook.NewSecret(canary)}} {
+		for _, auth := range []webhook.Auth{{Type: webhook.AuthNone},
+			{Type: webhook.AuthBasic, Username: "u", Secret: webhook.NewSecret(canary)},
+			{Type: webhook.AuthBearer, Secret: webhook.NewSecret(canary)}, {Type: webhook.AuthAPIKey, Header: "X-Key",
+				Secret: webhook.NewSecret(canary)}} {
 			for _, method := range []webhook.Method{webhook.POST, webhook.GET} {
 				_, code, err := receivers.Code(l.ID, hook("https://example.com/hook", method, auth, canary))
 				if err != nil || strings.Contains(code, canary) || !strings.Contains(code, "/hook") {

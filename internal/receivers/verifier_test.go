@@ -47,21 +47,27 @@ func TestShortVerifier(t *testing.T) {
 				return string(signature.NewSigner(key).AppendStandard(nil, "the-id", now, []byte(content)))
 			}
 			headers := func(signatures string) map[string]string {
-				return map[string]string{"webhook-id": "the-id", "webhook-timestamp": strconv.FormatInt(now, 10), "webhook-signature": signatures}
+				return map[string]string{"webhook-id": "the-id", "webhook-timestamp": strconv.FormatInt(now, 10),
+					"webhook-signature": signatures}
 			}
 			good := signed(key)
 			other := headers(good)
 			other["webhook-id"] = "another"
 			list = append(list,
-				request{content, key, headers(good), now, true}, request{content, key, headers(signed("an older key") + " " + good), now + 300, true},
+				request{content, key, headers(good), now, true}, request{content, key,
+					headers(signed("an older key") + " " + good), now + 300, true},
 				request{content, key, headers("v2,x v1, " + good), now - 300, true},
-				request{content, key, headers(good), now + 301, false}, request{content, key, headers(good), now - 301, false},
-				request{content + " ", key, headers(good), now, false}, request{content, "whsec_AAAA", headers(good), now, false},
+				request{content, key, headers(good), now + 301, false}, request{content, key, headers(good),
+					now - 301, false},
+				request{content + " ", key, headers(good), now, false}, request{content, "whsec_AAAA", headers(good),
+					now, false},
 				request{content, key, other, now, false}, request{content, key, headers("v1,"), now, false},
 				request{content, key, headers(strings.Replace(good, "v1,", "v2,", 1)), now, false},
 				request{content, key, headers(""), now, false}, request{content, key, map[string]string{}, now, false})
-			h := http.Header{"Webhook-Id": {"the-id"}, "Webhook-Timestamp": {strconv.FormatInt(now, 10)}, "Webhook-Signature": {good}}
-			if err := signature.VerifyStandard(key, h, []byte(content), time.Unix(now, 0), signature.DefaultTolerance); err != nil {
+			h := http.Header{"Webhook-Id": {"the-id"}, "Webhook-Timestamp": {strconv.FormatInt(now, 10)},
+				"Webhook-Signature": {good}}
+			if err := signature.VerifyStandard(key, h, []byte(content), time.Unix(now, 0),
+				signature.DefaultTolerance); err != nil {
 				t.Fatalf("what is right is %v", err)
 			}
 		}

@@ -63,13 +63,14 @@ var answers = map[string]http.HandlerFunc{
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	},
-	"half a receipt":              says(202, `{"events":[{"id":"`),
-	"no content":                  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
-	"an empty 202":                says(202, ""),
-	"an empty object":             says(202, "{}"),
-	"an echo":                     echo(200),
-	"an echo with 202":            echo(202),
-	"receipts of others":          says(202, `{"id":"`+otherEvent+`","deliveries":1,"events":[{"id":"`+otherEvent+`","deliveries":1}]}`),
+	"half a receipt":   says(202, `{"events":[{"id":"`),
+	"no content":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
+	"an empty 202":     says(202, ""),
+	"an empty object":  says(202, "{}"),
+	"an echo":          echo(200),
+	"an echo with 202": echo(202),
+	"receipts of others": says(202,
+		`{"id":"`+otherEvent+`","deliveries":1,"events":[{"id":"`+otherEvent+`","deliveries":1}]}`),
 	"a captive portal":            page(200),
 	"a captive portal's 511":      page(511),
 	"a redirect to a login page":  page(302, "Location", "/login"),
@@ -77,16 +78,17 @@ var answers = map[string]http.HandlerFunc{
 	"a redirect to nowhere":       page(301),
 	"a proxy's sign-in":           page(401, "Www-Authenticate", "Basic"),
 	"our wrong key":               problem(401, client.Problem{Detail: "The API key is not known here."}),
-	"our wrong role":              problem(403, client.Problem{Detail: "An API key of the role viewer may not do this."}),
-	"another tenant's key":        problem(404, client.Problem{Detail: "There is no such tenant."}),
-	"another tenant is unknown":   problem(404, client.Problem{Refused: "other"}),
-	"a wrong address":             page(404),
-	"another event in conflict":   problem(409, client.Problem{Refused: otherEvent}),
-	"another program's conflict":  problem(409, client.Problem{Title: "Conflict"}),
-	"another event's rules":       problem(422, client.Problem{Refused: otherEvent}),
-	"another program's rules":     problem(422, client.Problem{Type: "about:blank", Status: 422}),
-	"another program's 400":       says(400, `{"error":"bad request"}`),
-	"a row's name in a 403":       func(w http.ResponseWriter, r *http.Request) { named(w, r, http.StatusForbidden) },
+	"our wrong role": problem(403,
+		client.Problem{Detail: "An API key of the role viewer may not do this."}),
+	"another tenant's key":       problem(404, client.Problem{Detail: "There is no such tenant."}),
+	"another tenant is unknown":  problem(404, client.Problem{Refused: "other"}),
+	"a wrong address":            page(404),
+	"another event in conflict":  problem(409, client.Problem{Refused: otherEvent}),
+	"another program's conflict": problem(409, client.Problem{Title: "Conflict"}),
+	"another event's rules":      problem(422, client.Problem{Refused: otherEvent}),
+	"another program's rules":    problem(422, client.Problem{Type: "about:blank", Status: 422}),
+	"another program's 400":      says(400, `{"error":"bad request"}`),
+	"a row's name in a 403":      func(w http.ResponseWriter, r *http.Request) { named(w, r, http.StatusForbidden) },
 	"a row's name in a 500": func(w http.ResponseWriter, r *http.Request) {
 		named(w, r,
 			http.StatusInternalServerError)
@@ -137,7 +139,8 @@ func rowsWait(t *testing.T, name string, src *source, a *api, rows int) {
 	var log lockedBuffer
 	r := runRelay(t, relay.Config{Source: src.url, URL: a.URL, Key: "k", Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	defer r.stop()
-	eventually(t, name+": it was tried twice", func() bool { return r.metric(t, "qhook_relay_errors_total", "api") >= 2 })
+	eventually(t, name+": it was tried twice",
+		func() bool { return r.metric(t, "qhook_relay_errors_total", "api") >= 2 })
 	if n := src.unsent(); n != rows {
 		t.Errorf("%s: %d of %d rows wait, want all", name, n, rows)
 	}
@@ -145,7 +148,8 @@ func rowsWait(t *testing.T, name string, src *source, a *api, rows int) {
 		t.Errorf("%s: the relay does not say that rows wait", name)
 	}
 	a.answer(nil)
-	eventually(t, name+": the rows are moved", func() bool { return src.count("SELECT count(*) FROM qhook_outbox") == 0 })
+	eventually(t, name+": the rows are moved",
+		func() bool { return src.count("SELECT count(*) FROM qhook_outbox") == 0 })
 	eventually(t, name+": it says so", func() bool { return strings.Contains(log.String(), "what was wrong is over") })
 	if n := strings.Count(log.String(), "level=WARN"); n != 1 {
 		t.Errorf("%s: the log says %d times what is wrong, want once:\n%s", name, n, log.String())
@@ -171,7 +175,8 @@ func TestNobodyWhoAnswers(t *testing.T) {
 		"no host": "http://no-such-host.invalid", "no URL": "http://[",
 	} {
 		r := runRelay(t, relay.Config{Source: src.url, URL: url, Key: "k"})
-		eventually(t, name+": it was tried twice", func() bool { return r.metric(t, "qhook_relay_errors_total", "api") >= 2 })
+		eventually(t, name+": it was tried twice",
+			func() bool { return r.metric(t, "qhook_relay_errors_total", "api") >= 2 })
 		if n := src.unsent(); n != 2 {
 			t.Errorf("%s: %d rows wait, want 2", name, n)
 		}
@@ -249,7 +254,8 @@ func TestALockedRowHoldsBackNoOther(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			src, a := newSource(t, pgtest.Shared(t)), newAPI(t)
-			src.insert("default", created("1", 1), created("locked", 1), created("3", 1), created("bad", 1), created("5", 1))
+			src.insert("default", created("1", 1), created("locked", 1), created("3", 1), created("bad", 1),
+				created("5", 1))
 			other, err := pgx.Connect(t.Context(), src.url)
 			if err != nil {
 				t.Fatal(err)
@@ -265,15 +271,18 @@ func TestALockedRowHoldsBackNoOther(t *testing.T) {
 				}
 			}
 			r := runRelay(t, relay.Config{Source: src.url, URL: a.URL, Key: "k", Poll: 20 * time.Millisecond})
-			eventually(t, "the others are moved", func() bool { return a.objects() == "1 locked 3 5" && src.unsent() == 2 })
+			eventually(t, "the others are moved",
+				func() bool { return a.objects() == "1 locked 3 5" && src.unsent() == 2 })
 			src.insert("default", created("6", 1))
-			eventually(t, "a later one is moved", func() bool { return a.objects() == "1 locked 3 5 6" && src.unsent() == 2 })
+			eventually(t, "a later one is moved",
+				func() bool { return a.objects() == "1 locked 3 5 6" && src.unsent() == 2 })
 			if err := tx.Commit(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			eventually(t, "the locked ones are done with", func() bool { return src.unsent() == 0 })
 			aside := src.count("SELECT count(*) FROM qhook_outbox WHERE object_id = 'bad'")
-			if all := src.count("SELECT count(*) FROM qhook_outbox"); all != aside || (aside == 1) == (name == "delete") {
+			if all := src.count("SELECT count(*) FROM qhook_outbox"); all != aside ||
+				(aside == 1) == (name == "delete") {
 				t.Errorf("%d rows are set aside, %d of them the refused one", all, aside)
 			}
 			if n := r.metric(t, "qhook_relay_errors_total", "source"); n != 0 {

@@ -39,7 +39,8 @@ type passage struct {
 }
 
 func newPassage(t *testing.T, to string, every int64) *passage {
-	p := &passage{to: to, http: &http.Client{Transport: &http.Transport{}}, held: make(chan chan bool), every: every, ended: make(chan struct{})}
+	p := &passage{to: to, http: &http.Client{Transport: &http.Transport{}}, held: make(chan chan bool), every: every,
+		ended: make(chan struct{})}
 	p.Server = httptest.NewServer(p)
 	t.Cleanup(func() {
 		close(p.ended)
@@ -56,7 +57,8 @@ func (p *passage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Not ended by the relay's end: what it sent arrives.
-	req, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), r.Method, p.to+r.URL.Path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), r.Method, p.to+r.URL.Path,
+		bytes.NewReader(body))
 	if err != nil {
 		panic(err)
 	}
@@ -129,7 +131,8 @@ func (w *writer) session(ctx context.Context, n int) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	var done int // also what was committed without our hearing of it
-	if err := conn.QueryRow(ctx, "SELECT coalesce(max(n), 0) FROM owed WHERE writer = $1", w.name).Scan(&done); err != nil {
+	if err := conn.QueryRow(ctx, "SELECT coalesce(max(n), 0) FROM owed WHERE writer = $1",
+		w.name).Scan(&done); err != nil {
 		return err
 	}
 	again := time.NewTicker(5 * time.Millisecond)
@@ -156,7 +159,8 @@ func (w *writer) session(ctx context.Context, n int) error {
 		back := errors.New("rolled back")
 		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			for i, e := range events {
-				if _, err := tx.Exec(ctx, "INSERT INTO owed (writer, n, id) VALUES ($1, $2, $3)", w.name, done+i+1, e.ID); err != nil {
+				if _, err := tx.Exec(ctx, "INSERT INTO owed (writer, n, id) VALUES ($1, $2, $3)", w.name, done+i+1,
+					e.ID); err != nil {
 					return err
 				}
 			}
@@ -187,7 +191,8 @@ func TestCrashes(t *testing.T) {
 	src, srv := newSource(t, pg), newServer(t)
 	src.exec("CREATE TABLE owed (writer text, n int, id uuid, PRIMARY KEY (writer, n))")
 	pass := newPassage(t, srv.url, 100)
-	rel := newProcess(t, []string{"QHOOK_SOURCE=" + src.url, "QHOOK_KEY=" + adminKey}, "relay", "--url", pass.URL, "--batch", "40", "--poll", "200ms")
+	rel := newProcess(t, []string{"QHOOK_SOURCE=" + src.url, "QHOOK_KEY=" + adminKey}, "relay", "--url", pass.URL,
+		"--batch", "40", "--poll", "200ms")
 	rel.start()
 
 	const writers, each = 4, 250
@@ -220,7 +225,8 @@ func TestCrashes(t *testing.T) {
 	serverBack := func() {
 		t.Helper()
 		seen := pass.refused.Load()
-		eventually(t, "the relay has tried twice without the server", func() bool { return pass.refused.Load() >= seen+2 })
+		eventually(t, "the relay has tried twice without the server",
+			func() bool { return pass.refused.Load() >= seen+2 })
 		srv.start()
 	}
 	fault("the database is killed", true, func() { pg.Kill(t); pg.Restart(t) })
@@ -228,7 +234,8 @@ func TestCrashes(t *testing.T) {
 	fault("the server is killed", true, func() { srv.end(syscall.SIGKILL) })
 	serverBack()
 	fault("the answer is lost", false, func() {})
-	fault("the database is killed, the relay too", true, func() { pg.Kill(t); rel.end(syscall.SIGKILL); rel.start(); pg.Restart(t) })
+	fault("the database is killed, the relay too", true,
+		func() { pg.Kill(t); rel.end(syscall.SIGKILL); rel.start(); pg.Restart(t) })
 	fault("the server is stopped", true, func() { srv.end(syscall.SIGTERM) })
 	serverBack()
 	fault("the relay is stopped", true, func() {
@@ -247,7 +254,8 @@ func TestCrashes(t *testing.T) {
 	rows, _ := src.conn.Query(t.Context(), "SELECT id::text, writer, n FROM owed")
 	var id, name string
 	var n int
-	if _, err := pgx.ForEachRow(rows, []any{&id, &name, &n}, func() error { owed[id] = fmt.Sprint(name, " ", n); return nil }); err != nil {
+	if _, err := pgx.ForEachRow(rows, []any{&id, &name, &n},
+		func() error { owed[id] = fmt.Sprint(name, " ", n); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if len(owed) < writers*each {
@@ -271,5 +279,6 @@ func TestCrashes(t *testing.T) {
 	if n := src.count("SELECT count(*) FROM qhook_outbox"); n > 0 {
 		t.Errorf("%d rows were set aside, want 0", n)
 	}
-	t.Logf("%d events accepted, %d sent, %d requests not answered", len(events), pass.events.Load(), pass.refused.Load())
+	t.Logf("%d events accepted, %d sent, %d requests not answered", len(events), pass.events.Load(),
+		pass.refused.Load())
 }

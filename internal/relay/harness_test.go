@@ -102,7 +102,8 @@ func newProcess(t *testing.T, env []string, args ...string) *process {
 func (p *process) start() {
 	p.t.Helper()
 	p.cmd = exec.Command(os.Args[0], p.args...)
-	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "QHOOK_") }), append(p.env, asQhook+"=1")...)
+	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "QHOOK_") }),
+		append(p.env, asQhook+"=1")...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.logs, &p.logs
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
@@ -225,7 +226,8 @@ func (s *source) insert(tenant string, events ...client.Event) {
 }
 
 func created(object string, n int) client.Event {
-	return client.Event{Type: "qap.investor.created", ObjectID: object, ObjectOwnerID: "a", OwnerID: "f", Data: fmt.Appendf(nil, `{"n":%d}`, n)}
+	return client.Event{Type: "qap.investor.created", ObjectID: object, ObjectOwnerID: "a", OwnerID: "f",
+		Data: fmt.Appendf(nil, `{"n":%d}`, n)}
 }
 
 // numbers checks that the events of every object have ascending numbers, and counts them.

@@ -27,10 +27,13 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
-		backlog:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "qhook_relay_backlog_rows", Help: "Rows that wait in the outbox: an estimate, never too low."}),
-		setAside: prometheus.NewGauge(prometheus.GaugeOpts{Name: "qhook_relay_set_aside_rows", Help: "Rows whose event the server refused."}),
-		moved:    prometheus.NewCounter(prometheus.CounterOpts{Name: "qhook_relay_moved_total", Help: "Rows moved to the server."}),
-		errors:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "qhook_relay_errors_total", Help: "Failures, by the side that failed."}, []string{"side"}),
+		backlog: prometheus.NewGauge(prometheus.GaugeOpts{Name: "qhook_relay_backlog_rows",
+			Help: "Rows that wait in the outbox: an estimate, never too low."}),
+		setAside: prometheus.NewGauge(prometheus.GaugeOpts{Name: "qhook_relay_set_aside_rows",
+			Help: "Rows whose event the server refused."}),
+		moved: prometheus.NewCounter(prometheus.CounterOpts{Name: "qhook_relay_moved_total",
+			Help: "Rows moved to the server."}),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "qhook_relay_errors_total", Help: "Failures, by the side that failed."}, []string{"side"}),
 	}
 	m.trouble = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "qhook_relay_waiting", Help: "1 while rows wait for this side to work again.",

@@ -45,7 +45,8 @@ func (r *Relay) read(ctx context.Context, conn *pgx.Conn, passed []int64) ([]row
 		var data string
 		var age float64
 		e := &w.event
-		if err := found.Scan(&w.seq, &age, &w.tenant, &e.ID, &e.Type, &e.ObjectID, &e.ObjectOwnerID, &e.OwnerID, &e.Time.Time, &data); err != nil {
+		if err := found.Scan(&w.seq, &age, &w.tenant, &e.ID, &e.Type, &e.ObjectID, &e.ObjectOwnerID, &e.OwnerID,
+			&e.Time.Time, &data); err != nil {
 			return nil, fmt.Errorf("read rows: %w", err)
 		}
 		if len(rows) == 0 {
@@ -219,7 +220,8 @@ func (r *Relay) setAside(ctx context.Context, conn *pgx.Conn, w row, refusal err
 		return r.locked(ctx, conn, []int64{w.seq})
 	}
 	r.metrics.due = true
-	r.log.Error("an event was refused and is set aside", "seq", w.seq, "event", w.event.ID, "tenant", w.tenant, "error", reason)
+	r.log.Error("an event was refused and is set aside", "seq", w.seq, "event", w.event.ID, "tenant", w.tenant,
+		"error", reason)
 	return nil, nil
 }
 

@@ -82,7 +82,8 @@ func redirected(next *http.Request, _ []*http.Request) error {
 
 // client acts for a tenant; the clients share their connections.
 func (r *Relay) client(tenant string) *client.Client {
-	return client.New(r.cfg.URL, r.cfg.Key, client.WithHTTPClient(r.http), client.WithTenant(tenant), client.WithUserAgent("qhook-relay"))
+	return client.New(r.cfg.URL, r.cfg.Key, client.WithHTTPClient(r.http), client.WithTenant(tenant),
+		client.WithUserAgent("qhook-relay"))
 }
 
 // Ready is nil while rows are moved, or while another relay moves them and this one waits for its end.
@@ -123,7 +124,8 @@ func (r *Relay) failed(side string, err error) {
 	r.metrics.failed(side)
 	if kind := side + ": " + kindOf(err); kind != r.said {
 		r.said = kind
-		r.log.Warn("rows wait, all of them and in their order; it is tried again", "side", side, "error", cut(err.Error()))
+		r.log.Warn("rows wait, all of them and in their order; it is tried again", "side", side,
+			"error", cut(err.Error()))
 	}
 }
 

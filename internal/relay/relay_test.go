@@ -407,7 +407,8 @@ func TestOneOfTwoWorks(t *testing.T) {
 // TestErrorsHideThePassword takes a source that cannot be read, one where nobody listens, and one that has no outbox.
 func TestErrorsHideThePassword(t *testing.T) {
 	t.Parallel()
-	for _, source := range []string{"", "postgres://me:hid@den@127.0.0.1:port/db", "host=127.0.0.1 password=hidden port=x", "postgres://me:hidden@127.0.0.1/db?sslmode=no"} {
+	for _, source := range []string{"", "postgres://me:hid@den@127.0.0.1:port/db",
+		"host=127.0.0.1 password=hidden port=x", "postgres://me:hidden@127.0.0.1/db?sslmode=no"} {
 		if _, err := relay.New(relay.Config{Source: source}); err == nil || strings.Contains(err.Error(), "hid") || strings.Contains(err.Error(), "den@") {
 			t.Errorf("New with source %q = %v, want an error without its password", source, err)
 		}
@@ -433,12 +434,15 @@ func TestLimitsOfTheConfig(t *testing.T) {
 		poll  time.Duration
 		want  string // of the error; empty: taken
 	}{
-		{-1, 0, "between 1 and 1000"}, {0, 0, ""}, {1, 0, ""}, {999, 0, ""}, {1000, 0, ""}, {1001, 0, "between 1 and 1000"},
+		{-1, 0, "between 1 and 1000"}, {0, 0, ""}, {1, 0, ""}, {999, 0, ""}, {1000, 0, ""}, {1001, 0,
+			"between 1 and 1000"},
 		{0, -1, "at least 1ms"}, {0, time.Millisecond - 1, "at least 1ms"}, {0, time.Millisecond, ""}, {0,
 			time.Millisecond + 1, ""},
 	} {
-		cfg := relay.Config{Source: "postgres://127.0.0.1/x", URL: "http://127.0.0.1", Key: "k", Batch: c.batch, Poll: c.poll}
-		if _, err := relay.New(cfg); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+		cfg := relay.Config{Source: "postgres://127.0.0.1/x", URL: "http://127.0.0.1", Key: "k", Batch: c.batch,
+			Poll: c.poll}
+		if _, err := relay.New(cfg); (err == nil) != (c.want == "") || err != nil &&
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("New with a batch of %d and a poll of %v = %v, want %q", c.batch, c.poll, err, c.want)
 		}
 	}

@@ -60,7 +60,8 @@ func TestAnOddSource(t *testing.T) {
 	t.Parallel()
 	src, srv := newSource(t, pgtest.Shared(t)), newServer(t)
 	name := src.conn.Config().Database
-	for _, oddity := range []string{"client_encoding = 'LATIN1'", "datestyle = 'SQL, DMY'", "timezone = 'Asia/Kathmandu'",
+	for _, oddity := range []string{"client_encoding = 'LATIN1'", "datestyle = 'SQL, DMY'",
+		"timezone = 'Asia/Kathmandu'",
 		"statement_timeout = 1",
 		"search_path = nowhere", "standard_conforming_strings = off", "default_transaction_isolation = serializable",
 		"default_transaction_read_only = on", "idle_session_timeout = 1", "bytea_output = escape"} {

@@ -77,11 +77,15 @@ func TestStartingAndClosing(t *testing.T) {
 	t.Parallel()
 	var serving, closing atomic.Bool
 	h := Handler(Config{
-		API: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }), Serving: serving.Load, Closing: closing.Load,
+		API: http.HandlerFunc(func(w http.ResponseWriter,
+			_ *http.Request) {
+			w.WriteHeader(http.StatusNoContent)
+		}), Serving: serving.Load, Closing: closing.Load,
 	})
 	for path, want := range map[string]int{"/livez": 200, "/readyz": 200, "/v1/events": 503, "/": 503} {
 		w := call(h, "GET", path)
-		if w.Code != want || (want == 503) != (w.Header().Get("Retry-After") == "1") || w.Header().Get("Connection") != "" {
+		if w.Code != want || (want == 503) != (w.Header().Get("Retry-After") == "1") ||
+			w.Header().Get("Connection") != "" {
 			t.Errorf("GET %s while starting = %d %v, want %d", path, w.Code, w.Header(), want)
 		}
 	}
@@ -120,7 +124,8 @@ func TestReadyIsBounded(t *testing.T) {
 			t.Errorf("/readyz took %v, want at most a second", took)
 		}
 		if w := call(h, "GET", "/readyz"); w.Code != http.StatusServiceUnavailable || asked.Load() != 1 {
-			t.Errorf("/readyz again = %d after %d questions, want 503 after 1: they must not pile up", w.Code, asked.Load())
+			t.Errorf("/readyz again = %d after %d questions, want 503 after 1: they must not pile up", w.Code,
+				asked.Load())
 		}
 		close(back)
 		synctest.Wait()

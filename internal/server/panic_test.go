@@ -51,19 +51,27 @@ func TestPanics(t *testing.T) {
 			}
 			panic("detail")
 		}, true, false},
-		"after early hints": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); panic("detail") }, true,
+		"after early hints": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); panic("detail") },
+			true,
 			false},
-		"after the header": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200); panic("detail") }, false,
+		"after the header": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200); panic("detail") },
+			false,
 			false},
 		"after a flush": {func(w http.ResponseWriter, _ *http.Request) {
 			_ = http.NewResponseController(w).Flush()
 			panic("detail")
 		}, false, false},
-		"after a small part": {func(w http.ResponseWriter, _ *http.Request) { part(w, 10); panic("detail") }, false, false},
-		"after a large part": {func(w http.ResponseWriter, _ *http.Request) { part(w, 100<<10); panic("detail") }, false,
+		"after a small part": {func(w http.ResponseWriter, _ *http.Request) { part(w, 10); panic("detail") },
+			false, false},
+		"after a large part": {func(w http.ResponseWriter, _ *http.Request) { part(w, 100<<10); panic("detail") },
+			false,
 			false},
 		"to abort": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false, true},
-		"to abort after some": {func(w http.ResponseWriter, _ *http.Request) { part(w, 10); panic(http.ErrAbortHandler) },
+		"to abort after some": {func(w http.ResponseWriter,
+			_ *http.Request) {
+			part(w, 10)
+			panic(http.ErrAbortHandler)
+		},
 			false, true},
 	} {
 		for _, compressed := range []bool{false, true} {
@@ -85,8 +93,10 @@ func TestPanics(t *testing.T) {
 			case !whole && err == nil:
 				t.Errorf("%s (compressed %v): the answer %s %q is whole, want it cut", name, compressed, resp.Status, b)
 			case whole && (err != nil || json.Unmarshal(b, &p) != nil || p.Status != 500 || resp.StatusCode != 500 ||
-				bytes.Contains(b, []byte(`"detail":"detail"`)) || resp.Header.Get("Etag")+resp.Header.Get("Set-Cookie") != ""):
-				t.Errorf("%s (compressed %v): %v %q, want a 500 problem with a fixed sentence", name, compressed, err, b)
+				bytes.Contains(b, []byte(`"detail":"detail"`)) ||
+				resp.Header.Get("Etag")+resp.Header.Get("Set-Cookie") != ""):
+				t.Errorf("%s (compressed %v): %v %q, want a 500 problem with a fixed sentence", name, compressed,
+					err, b)
 			}
 			if got := strings.Contains(log.String(), `"msg":"panic"`); got == tt.silent {
 				t.Errorf("%s (compressed %v): the log is %q", name, compressed, log.String())

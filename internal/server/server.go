@@ -160,7 +160,8 @@ func Recovered(log *slog.Logger, next http.Handler) http.Handler {
 			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(http.ErrAbortHandler)
 			}
-			log.ErrorContext(r.Context(), "panic", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			log.ErrorContext(r.Context(), "panic", "method", r.Method, "path", r.URL.Path, "panic", p,
+				"stack", string(debug.Stack()))
 			if c.status != 0 {
 				panic(http.ErrAbortHandler)
 			}
@@ -182,8 +183,10 @@ func logged(log *slog.Logger, next http.Handler) http.Handler {
 		}
 		begin, c := time.Now(), &counted{ResponseWriter: w}
 		defer func() {
-			log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("method", r.Method), slog.String("path", r.URL.Path),
-				slog.Int("status", c.status), slog.Int64("bytes", c.bytes), slog.Duration("duration", time.Since(begin)))
+			log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("method", r.Method),
+				slog.String("path", r.URL.Path),
+				slog.Int("status", c.status), slog.Int64("bytes", c.bytes), slog.Duration("duration",
+					time.Since(begin)))
 		}()
 		next.ServeHTTP(c, r)
 	})

@@ -28,8 +28,10 @@ func TestHandlerRoutes(t *testing.T) {
 	answer := func(s string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, s) })
 	}
-	h := Handler(Config{API: answer("api"), Metrics: answer("metrics"), Ready: func(context.Context) error { return nil }})
-	for path, want := range map[string]string{"/livez": "ok\n", "/readyz": "ready\n", "/metrics": "metrics", "/v1/events": "api", "/": "api"} {
+	h := Handler(Config{API: answer("api"), Metrics: answer("metrics"),
+		Ready: func(context.Context) error { return nil }})
+	for path, want := range map[string]string{"/livez": "ok\n", "/readyz": "ready\n", "/metrics": "metrics",
+		"/v1/events": "api", "/": "api"} {
 		w := call(h, "GET", path)
 		if w.Code != 200 || w.Body.String() != want {
 			t.Errorf("GET %s = %d %q, want 200 %q", path, w.Code, w.Body, want)
@@ -43,7 +45,8 @@ func TestHandlerRoutes(t *testing.T) {
 			t.Errorf("GET %s: policy %q, want default-src 'none'", path, got)
 		}
 	}
-	if w := call(h, "POST", "/livez"); w.Code != 405 || w.Header().Get("Content-Type") != "application/problem+json" || w.Header().Get("Allow") != "GET, HEAD" {
+	if w := call(h, "POST", "/livez"); w.Code != 405 || w.Header().Get("Content-Type") != "application/problem+json" ||
+		w.Header().Get("Allow") != "GET, HEAD" {
 		t.Errorf("POST /livez = %d %v, want a 405 problem", w.Code, w.Header())
 	}
 	if w := call(Handler(Config{API: answer("api")}), "GET", "/metrics"); w.Body.String() != "api" {
@@ -53,10 +56,13 @@ func TestHandlerRoutes(t *testing.T) {
 
 func TestReadyFails(t *testing.T) {
 	t.Parallel()
-	h := Handler(Config{API: http.NotFoundHandler(), Ready: func(context.Context) error { return errors.New("canary-detail") }})
+	h := Handler(Config{API: http.NotFoundHandler(),
+		Ready: func(context.Context) error { return errors.New("canary-detail") }})
 	w := call(h, "GET", "/readyz")
-	if w.Code != 503 || strings.Contains(w.Body.String(), "canary") || w.Header().Get("Content-Type") != "application/problem+json" {
-		t.Errorf("/readyz = %d %s %q, want a 503 problem without detail", w.Code, w.Header().Get("Content-Type"), w.Body)
+	if w.Code != 503 || strings.Contains(w.Body.String(), "canary") ||
+		w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Errorf("/readyz = %d %s %q, want a 503 problem without detail", w.Code,
+			w.Header().Get("Content-Type"), w.Body)
 	}
 }
 
@@ -68,7 +74,8 @@ func TestAccessLogHasNoSecrets(t *testing.T) {
 		Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	call(h, "POST", "/v1/events?token=canary-query")
-	if got := log.String(); strings.Contains(got, "canary") || !strings.Contains(got, `"status":418`) || !strings.Contains(got, `"path":"/v1/events"`) {
+	if got := log.String(); strings.Contains(got, "canary") || !strings.Contains(got, `"status":418`) ||
+		!strings.Contains(got, `"path":"/v1/events"`) {
 		t.Errorf("log = %s, want path and status, and no secret", got)
 	}
 }
@@ -76,7 +83,8 @@ func TestAccessLogHasNoSecrets(t *testing.T) {
 func TestHTTPServerEndsSlowClients(t *testing.T) {
 	t.Parallel()
 	s := HTTPServer(http.NotFoundHandler())
-	if s.ReadHeaderTimeout <= 0 || s.ReadTimeout <= 0 || s.IdleTimeout <= 0 || s.WriteTimeout <= 0 || s.MaxHeaderBytes <= 0 {
+	if s.ReadHeaderTimeout <= 0 || s.ReadTimeout <= 0 || s.IdleTimeout <= 0 || s.WriteTimeout <= 0 ||
+		s.MaxHeaderBytes <= 0 {
 		t.Fatalf("HTTPServer has no limit somewhere: %+v", s)
 	}
 	s.ReadHeaderTimeout = 20 * time.Millisecond

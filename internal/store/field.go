@@ -59,7 +59,8 @@ func (f Fields[R]) Targets(r *R, wrap func(*time.Time) any) []any {
 
 // Insert is an INSERT of the row into the table, and its values; hold gives the placeholder of the n-th value, from 1
 // on.
-func (f Fields[R]) Insert(table string, r *R, hold func(n int) string, when func(time.Time) any) (query string, args []any) {
+func (f Fields[R]) Insert(table string, r *R, hold func(n int) string, when func(time.Time) any) (
+	query string, args []any) {
 	var names, holds []string
 	for i := range f {
 		if f[i].Use != Made {
@@ -68,11 +69,13 @@ func (f Fields[R]) Insert(table string, r *R, hold func(n int) string, when func
 			holds = append(holds, hold(len(args)))
 		}
 	}
-	return "INSERT INTO " + table + " (" + strings.Join(names, ", ") + ") VALUES (" + strings.Join(holds, ", ") + ")", args
+	return "INSERT INTO " + table + " (" + strings.Join(names, ", ") + ") VALUES (" +
+		strings.Join(holds, ", ") + ")", args
 }
 
 // Update is the UPDATE of the row in the table, without its WHERE, and its values; likewise.
-func (f Fields[R]) Update(table string, r *R, hold func(n int) string, when func(time.Time) any) (query string, args []any) {
+func (f Fields[R]) Update(table string, r *R, hold func(n int) string, when func(time.Time) any) (
+	query string, args []any) {
 	var sets []string
 	for i := range f {
 		switch f[i].Use {

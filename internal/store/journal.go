@@ -165,10 +165,12 @@ type Journal interface {
 	Commit(ctx context.Context, b *Batch) error
 	// Due takes the webhook's waiting deliveries due at from or later and at to or before, earliest first, up to limit.
 	// Those in skip are passed over (they are under way already) and do not count. What one node took no other gets.
-	Due(ctx context.Context, tenant string, webhook int64, from, to time.Time, limit int, skip map[Seq]struct{}) ([]Due, error)
+	Due(ctx context.Context, tenant string, webhook int64, from, to time.Time, limit int,
+		skip map[Seq]struct{}) ([]Due, error)
 	// NextDue tells when the earliest of the webhook's waiting deliveries is due that is due at from or later, not in
 	// skip and not another node's; false: there is none.
-	NextDue(ctx context.Context, tenant string, webhook int64, from time.Time, skip map[Seq]struct{}) (time.Time, bool, error)
+	NextDue(ctx context.Context, tenant string, webhook int64, from time.Time, skip map[Seq]struct{}) (time.Time,
+		bool, error)
 	// Backlogs lists the webhooks with waiting deliveries that no other node has in memory, and when the earliest is
 	// due; its cost goes with their number, not with the webhooks'.
 	Backlogs(ctx context.Context) ([]Backlog, error)

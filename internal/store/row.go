@@ -84,7 +84,8 @@ type Opener struct {
 
 // NewOpener makes an opener of what the ring sealed.
 func NewOpener(ring *webhook.Keyring) *Opener {
-	return &Opener{ring, map[string][]string{}, map[string][]time.Duration{}, map[string]authRow{}, map[string][]keyRow{}}
+	return &Opener{ring, map[string][]string{}, map[string][]time.Duration{}, map[string]authRow{},
+		map[string][]keyRow{}}
 }
 
 // decoded is the value of a JSON text, which is read unless it is known.

@@ -20,7 +20,8 @@ func TestOpenerSharesTexts(t *testing.T) {
 	}
 	newHook := func(id, secret string, types ...string) *webhook.Webhook {
 		return &webhook.Webhook{Tenant: "a", ID: id, EventTypes: types, RetrySchedule: webhook.DefaultRetrySchedule(),
-			Auth:        webhook.Auth{Type: webhook.AuthBasic, Username: "u", Secret: webhook.NewSecret("auth " + secret)},
+			Auth: webhook.Auth{Type: webhook.AuthBasic, Username: "u",
+				Secret: webhook.NewSecret("auth " + secret)},
 			Headers:     []webhook.Header{{Name: "X-One", Value: webhook.NewSecret("header " + secret)}},
 			SigningKeys: []webhook.SigningKey{{ID: "k1", Key: webhook.NewSecret("key " + secret)}}}
 	}

@@ -10,11 +10,14 @@ import (
 func TestCounts(t *testing.T) {
 	accepted := store.SeqAt(time.UnixMilli(1_700_000_000_000))
 	outcome := func(kind store.OutcomeKind, after, took time.Duration) *store.Outcome {
-		return &store.Outcome{DeliveryKey: store.DeliveryKey{Event: accepted}, Kind: kind, At: accepted.Time().Add(after), Duration: took}
+		return &store.Outcome{DeliveryKey: store.DeliveryKey{Event: accepted}, Kind: kind,
+			At: accepted.Time().Add(after), Duration: took}
 	}
 	var c store.Counts
-	for _, o := range []*store.Outcome{outcome(store.Delivered, 0, time.Millisecond), outcome(store.Delivered, time.Second, 1500*time.Millisecond),
-		outcome(store.Delivered, 48*time.Hour, 0), outcome(store.Retry, 0, 0), outcome(store.Exhausted, 0, 0), outcome(store.Cancelled, 0, 0)} {
+	for _, o := range []*store.Outcome{outcome(store.Delivered, 0, time.Millisecond),
+		outcome(store.Delivered, time.Second, 1500*time.Millisecond),
+		outcome(store.Delivered, 48*time.Hour, 0), outcome(store.Retry, 0, 0), outcome(store.Exhausted, 0,
+			0), outcome(store.Cancelled, 0, 0)} {
 		c.Add(o)
 	}
 	want := store.Counts{Delivered: 3, Retried: 1, Exhausted: 1, Cancelled: 1}

@@ -10,7 +10,8 @@ import (
 func TestTimings(t *testing.T) {
 	ms := time.Millisecond
 	for _, want := range []store.Timings{
-		{}, {FirstByte: 3 * ms}, {DNS: ms}, {DNS: 5 * time.Microsecond, Connect: 2 * ms, TLS: 300 * ms, FirstByte: 12 * time.Second},
+		{}, {FirstByte: 3 * ms}, {DNS: ms}, {DNS: 5 * time.Microsecond, Connect: 2 * ms, TLS: 300 * ms,
+			FirstByte: 12 * time.Second},
 	} {
 		b := want.Append(nil)
 		if got := store.ParseTimings(b); got != want {

@@ -84,7 +84,8 @@ func (w *Webhook) checkSchedule(v *event.Violations) {
 	var total time.Duration
 	for i, d := range w.RetrySchedule {
 		if d < time.Second || d > MaxRetryDelay {
-			v.Add(fmt.Sprintf("retry_schedule[%d]", i), fmt.Sprintf("must be from 1s to %s", strings.TrimSuffix(MaxRetryDelay.String(), "0m0s")))
+			v.Add(fmt.Sprintf("retry_schedule[%d]", i),
+				fmt.Sprintf("must be from 1s to %s", strings.TrimSuffix(MaxRetryDelay.String(), "0m0s")))
 		}
 		total += d
 	}
@@ -102,7 +103,8 @@ func (a *Auth) check(v *event.Violations) {
 	switch a.Type {
 	case AuthNone:
 	case AuthBasic: // RFC 7617, section 2
-		if a.Username == "" || len(a.Username) > MaxHeaderName || strings.Contains(a.Username, ":") || !plain(a.Username) {
+		if a.Username == "" || len(a.Username) > MaxHeaderName || strings.Contains(a.Username, ":") ||
+			!plain(a.Username) {
 			v.Add("auth.username", fmt.Sprintf("must have 1 to %d bytes, without colons and control characters", MaxHeaderName))
 		}
 		if s := a.Secret.Reveal(); len(s) > MaxHeaderValue/2 || !plain(s) {

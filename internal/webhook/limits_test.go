@@ -47,7 +47,8 @@ func TestLimits(t *testing.T) {
 		{"signing_key", 1, MaxSigningKey, func(w *Webhook, n int64) {
 			w.SigningKeys = []SigningKey{{ID: "k", Key: NewSecret("good")}, {ID: "l", Key: NewSecret(text(n))}}
 		}},
-		{"event_types", 1, MaxPatterns, func(w *Webhook, n int64) { w.EventTypes = slices.Repeat([]string{"**"}, int(n)) }},
+		{"event_types", 1, MaxPatterns,
+			func(w *Webhook, n int64) { w.EventTypes = slices.Repeat([]string{"**"}, int(n)) }},
 		{"timeout", int64(MinTimeout), int64(MaxTimeout), func(w *Webhook, n int64) { w.Timeout = time.Duration(n) }},
 		{"retry_schedule", 0, MaxRetries, func(w *Webhook, n int64) {
 			w.RetrySchedule = slices.Repeat([]time.Duration{time.Second}, int(n))
@@ -58,7 +59,8 @@ func TestLimits(t *testing.T) {
 		{"retry_schedule", 0, int64(MaxRetryTotal), func(w *Webhook, n int64) {
 			w.RetrySchedule = append(slices.Clip(month), time.Duration(n)-29*day-day/2)
 		}},
-		{"auth.username", 1, MaxHeaderName, func(w *Webhook, n int64) { auth(Auth{Type: AuthBasic, Username: text(n)})(w) }},
+		{"auth.username", 1, MaxHeaderName,
+			func(w *Webhook, n int64) { auth(Auth{Type: AuthBasic, Username: text(n)})(w) }},
 		{"auth.password", 0, most, func(w *Webhook, n int64) {
 			auth(Auth{Type: AuthBasic, Username: "u", Secret: NewSecret(text(n))})(w)
 		}},
@@ -75,7 +77,8 @@ func TestLimits(t *testing.T) {
 		{"headers", 0, MaxHeaderBytes, func(w *Webhook, n int64) {
 			w.Headers = append(many(7, MaxHeaderBytes/8), Header{"Y", NewSecret(text(n - MaxHeaderBytes/8*7 - 1))})
 		}},
-		{"headers[0].name", 1, MaxHeaderName, func(w *Webhook, n int64) { w.Headers = []Header{{text(n), NewSecret("v")}} }},
+		{"headers[0].name", 1, MaxHeaderName,
+			func(w *Webhook, n int64) { w.Headers = []Header{{text(n), NewSecret("v")}} }},
 		{"headers[0].value", 1, MaxHeaderValue, func(w *Webhook, n int64) {
 			w.Headers = []Header{{"X-A", NewSecret(text(n))}}
 		}},

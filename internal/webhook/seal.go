@@ -73,7 +73,8 @@ func LoadOrCreateKeyring(path string) (*Keyring, error) {
 	if k, err = NewKeyring(); err != nil {
 		return nil, err
 	}
-	if err := writeKeyFile(path, k.h, os.Link); errors.Is(err, os.ErrExist) { // another process was faster: its keys count
+	if err := writeKeyFile(path, k.h, os.Link); errors.Is(err,
+		os.ErrExist) { // another process was faster: its keys count
 		return loadKeyring(path)
 	} else if err != nil {
 		return nil, err
@@ -205,7 +206,8 @@ func (k *Keyring) Open(b []byte, tenant, webhookID, column string) (Secret, erro
 	}
 	p, err := k.current().Decrypt(b, place(tenant, webhookID, column))
 	if err != nil {
-		return Secret{}, fmt.Errorf("open %s of webhook %s: the master key is not the one that sealed it", column, webhookID)
+		return Secret{}, fmt.Errorf("open %s of webhook %s: the master key is not the one that sealed it",
+			column, webhookID)
 	}
 	return NewSecret(string(p)), nil
 }

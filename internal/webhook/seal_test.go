@@ -150,7 +150,8 @@ func TestSealedPlacesAreUnambiguous(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range [][3]string{{"a", "bc", "d"}, {"abc", "", "d"}, {"ab", "cd", ""}, {"", "abc", "d"}, {"c", "ab", "d"}, {"ab", "c", "D"}} {
+	for _, p := range [][3]string{{"a", "bc", "d"}, {"abc", "", "d"}, {"ab", "cd", ""}, {"", "abc", "d"},
+		{"c", "ab", "d"}, {"ab", "c", "D"}} {
 		if _, err := k.Open(b, p[0], p[1], p[2]); err == nil {
 			t.Errorf("what was sealed for ab, c, d opens at %q", p)
 		}

@@ -143,7 +143,8 @@ func normalizeHost(authority, scheme string) (string, error) {
 	return host + port, nil
 }
 
-var names = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(true), idna.BidiRule(), idna.VerifyDNSLength(false))
+var names = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(true), idna.BidiRule(),
+	idna.VerifyDNSLength(false))
 
 func normalizeName(host string) (string, error) {
 	if host == "" {
@@ -164,7 +165,8 @@ func normalizeName(host string) (string, error) {
 			return "", errors.New("has a host that is not a domain name or an address")
 		}
 		ascii = mapped
-	} else if !isASCII(host) || strings.Trim(ascii, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" || strings.HasPrefix(ascii, "xn--") || strings.Contains(ascii, ".xn--") {
+	} else if !isASCII(host) || strings.Trim(ascii, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" ||
+		strings.HasPrefix(ascii, "xn--") || strings.Contains(ascii, ".xn--") {
 		return "", errors.New("has a host that is not a domain name or an address")
 	}
 	labels := strings.Split(strings.TrimSuffix(ascii, "."), ".")

@@ -42,15 +42,18 @@ func TestNormalizeURL(t *testing.T) {
 		"https://example.com/\r\nX: y", "https://example.com/\x00", "https://example.com\\@evil.example/", "https://example.com/\x7f",
 		"https://example.com/ü", "https://１２７.０.０.１/", "https://ⓛocalhost/", "https://127.1/", "https://2130706433/", "https://0x7f000001/",
 		"https://127.0.0.0x1/", "https://0177.0.0.1/", "https://127.0.0.01/", "https://1.2.3.4.5/", "https://[fe80::1%25eth0]/", "https://[127.0.0.1]/",
-		"https://[::ffff:127.0.0.1]/", "https://[::1/", "https://[::1]x/", "https://" + strings.Repeat("a", 64) + ".example/",
-		"https://" + strings.Repeat("a.", 127) + "example/", "https://a..b/", "https://example.com/#x", "https://example.com/" + strings.Repeat("x", MaxURL),
+		"https://[::ffff:127.0.0.1]/", "https://[::1/", "https://[::1]x/", "https://" + strings.Repeat("a", 64) +
+			".example/",
+		"https://" + strings.Repeat("a.", 127) +
+			"example/", "https://a..b/", "https://example.com/#x", "https://example.com/" + strings.Repeat("x", MaxURL),
 		"https://ex%61mple.com/", "https://example.com%2f/", "https://-a.example/", "https://a-.example/", "https://a.-b/", "https://b.a-/",
 	} {
 		if got, err := NormalizeURL(bad, POST); err == nil {
 			t.Errorf("NormalizeURL(%q) = %q, want an error", bad, got)
 		}
 	}
-	for _, bad := range []string{"?id=1", "?a=1&type=x", "?%69d=1", "?owner_id", "?a=%zz", "?a=1;b=2", "?time=", "?object_id=&x", "?object_owner_id=1"} {
+	for _, bad := range []string{"?id=1", "?a=1&type=x", "?%69d=1", "?owner_id", "?a=%zz", "?a=1;b=2", "?time=",
+		"?object_id=&x", "?object_owner_id=1"} {
 		if got, err := NormalizeURL("https://example.com/"+bad, GET); err == nil {
 			t.Errorf("NormalizeURL(%q, GET) = %q, want an error", bad, got)
 		}
@@ -82,7 +85,8 @@ func TestCheckHeader(t *testing.T) {
 	if n, _ := CheckHeader("authorization", "v", true); n == nil {
 		t.Error("CheckHeader(authorization) beside an authentication = nil, want an error")
 	}
-	for _, value := range []string{"", " a", "a ", "\ta", "a\r\nb", "a\x00", "ä", "\x7f", strings.Repeat("x", MaxHeaderValue+1)} {
+	for _, value := range []string{"", " a", "a ", "\ta", "a\r\nb", "a\x00", "ä", "\x7f",
+		strings.Repeat("x", MaxHeaderValue+1)} {
 		if _, v := CheckHeader("X-A", value, false); v == nil {
 			t.Errorf("CheckHeader(X-A: %q) = nil, want an error", value)
 		}
@@ -90,7 +94,8 @@ func TestCheckHeader(t *testing.T) {
 }
 
 func valid() *Webhook {
-	return &Webhook{ID: "w", Tenant: "t", URL: "https://example.com/", Method: POST, EventTypes: []string{"**"}, Auth: Auth{Type: AuthNone},
+	return &Webhook{ID: "w", Tenant: "t", URL: "https://example.com/", Method: POST, EventTypes: []string{"**"},
+		Auth:    Auth{Type: AuthNone},
 		Timeout: DefaultTimeout, RetrySchedule: DefaultRetrySchedule()}
 }
 
@@ -100,16 +105,22 @@ func TestCheckNamesEachField(t *testing.T) {
 	}
 	long := make([]Header, MaxHeaders+1)
 	for field, change := range map[string]func(*Webhook){
-		"method":           func(w *Webhook) { w.Method = "PUT" },
-		"url":              func(w *Webhook) { w.URL = "x" },
-		"event_types":      func(w *Webhook) { w.EventTypes = nil },
-		"event_types[1]":   func(w *Webhook) { w.EventTypes = []string{"**", "nothing.*"} },
-		"owner_id":         func(w *Webhook) { w.OwnerID = "a\nb" },
-		"auth.type":        func(w *Webhook) { w.Auth.Type = "digest" },
-		"auth.username":    func(w *Webhook) { w.Auth = Auth{Type: AuthBasic, Username: "a:b"} },
-		"auth.password":    func(w *Webhook) { w.Auth = Auth{Type: AuthBasic, Username: "a", Secret: NewSecret("x\n")} },
-		"auth.token":       func(w *Webhook) { w.Auth = Auth{Type: AuthBearer, Secret: NewSecret("a b")} },
-		"auth.header":      func(w *Webhook) { w.Auth = Auth{Type: AuthAPIKey, Header: "Host", Secret: NewSecret("a")} },
+		"method":         func(w *Webhook) { w.Method = "PUT" },
+		"url":            func(w *Webhook) { w.URL = "x" },
+		"event_types":    func(w *Webhook) { w.EventTypes = nil },
+		"event_types[1]": func(w *Webhook) { w.EventTypes = []string{"**", "nothing.*"} },
+		"owner_id":       func(w *Webhook) { w.OwnerID = "a\nb" },
+		"auth.type":      func(w *Webhook) { w.Auth.Type = "digest" },
+		"auth.username":  func(w *Webhook) { w.Auth = Auth{Type: AuthBasic, Username: "a:b"} },
+		"auth.password": func(w *Webhook) {
+			w.Auth = Auth{Type: AuthBasic, Username: "a",
+				Secret: NewSecret("x\n")}
+		},
+		"auth.token": func(w *Webhook) { w.Auth = Auth{Type: AuthBearer, Secret: NewSecret("a b")} },
+		"auth.header": func(w *Webhook) {
+			w.Auth = Auth{Type: AuthAPIKey, Header: "Host",
+				Secret: NewSecret("a")}
+		},
 		"auth.value":       func(w *Webhook) { w.Auth = Auth{Type: AuthAPIKey, Header: "X-Key"} },
 		"headers":          func(w *Webhook) { w.Headers = long },
 		"headers[1].name":  func(w *Webhook) { w.Headers = []Header{{"X-A", NewSecret("1")}, {"x-a", NewSecret("2")}} },
@@ -145,7 +156,8 @@ func TestRotation(t *testing.T) {
 		after time.Duration
 		one   string
 		all   int
-	}{{0, "old", 2}, {59 * time.Minute, "old", 2}, {time.Hour, "new", 2}, {24 * time.Hour, "new", 2}, {25 * time.Hour, "new", 1}} {
+	}{{0, "old", 2}, {59 * time.Minute, "old", 2}, {time.Hour, "new", 2}, {24 * time.Hour, "new", 2}, {25 * time.Hour,
+		"new", 1}} {
 		one, all := w.KeysAt(now.Add(c.after))
 		if one.Key.Reveal() != c.one || len(all) != c.all {
 			t.Errorf("KeysAt(+%v) = %s and %d keys, want %s and %d", c.after, one.Key.Reveal(), len(all), c.one, c.all)
@@ -164,7 +176,8 @@ func TestSecretCannotBePrinted(t *testing.T) {
 	h := Header{"X-A", s}
 	var b bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%o"} {
-		for _, x := range []any{s, &s, h, &h, []Secret{s}, map[string]Secret{"a": s}, Webhook{Auth: Auth{Secret: s}, Headers: []Header{h}}} {
+		for _, x := range []any{s, &s, h, &h, []Secret{s}, map[string]Secret{"a": s},
+			Webhook{Auth: Auth{Secret: s}, Headers: []Header{h}}} {
 			fmt.Fprintf(&b, verb, x)
 		}
 	}
@@ -241,7 +254,8 @@ func FuzzURL(f *testing.F) {
 		}
 		u, err := url.Parse(got)
 		o, path, serr := SplitURL(got)
-		if err != nil || serr != nil || u.Host != o.Host || u.Hostname() != o.Name || u.User != nil || !strings.HasSuffix(got, path) {
+		if err != nil || serr != nil || u.Host != o.Host || u.Hostname() != o.Name || u.User != nil ||
+			!strings.HasSuffix(got, path) {
 			t.Fatalf("%q: url.Parse has host %q (%v), SplitURL %+v (%v)", got, u.Host, err, o, serr)
 		}
 	})
@@ -253,7 +267,8 @@ func FuzzHeader(f *testing.F) {
 		if n, v := CheckHeader(name, value, false); n != nil || v != nil {
 			return
 		}
-		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("POST / HTTP/1.1\r\nHost: h\r\n" + name + ": " + value + "\r\n\r\n")))
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("POST / HTTP/1.1\r\nHost: h\r\n" + name + ": " +
+			value + "\r\n\r\n")))
 		if err != nil || len(r.Header) != 1 || r.Header.Get(name) != value {
 			t.Fatalf("CheckHeader takes %q: %q, which is read back as %v, %v", name, value, r.Header, err)
 		}

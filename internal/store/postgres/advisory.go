@@ -26,7 +26,8 @@ const (
 // scanObject fills an object from the first seven columns, and rest from those after them.
 func scanObject(row pgx.CollectableRow, o *store.Object, rest ...any) error {
 	var deleted *time.Time
-	err := row.Scan(append([]any{&o.Num, &o.Tenant, &o.ID, &o.Version, &o.CreatedAt, &o.UpdatedAt, &deleted}, rest...)...)
+	err := row.Scan(append([]any{&o.Num, &o.Tenant, &o.ID, &o.Version, &o.CreatedAt, &o.UpdatedAt, &deleted},
+		rest...)...)
 	o.CreatedAt, o.UpdatedAt, o.DeletedAt = floor(o.CreatedAt), floor(o.UpdatedAt), orZero(deleted)
 	return err
 }
@@ -43,7 +44,8 @@ func scanInvestor(row pgx.CollectableRow) (i store.Investor, err error) {
 
 func scanSession(row pgx.CollectableRow) (s store.AdviceSession, err error) {
 	var completed *time.Time
-	err = scanObject(row, &s.Object, &s.InvestorID, &s.Title, &s.Objective, &s.RiskProfile, &s.HorizonYears, &s.Recommendation, &completed)
+	err = scanObject(row, &s.Object, &s.InvestorID, &s.Title, &s.Objective, &s.RiskProfile, &s.HorizonYears,
+		&s.Recommendation, &completed)
 	s.CompletedAt = orZero(completed)
 	return s, err
 }
@@ -69,7 +71,8 @@ func (db *DB) ListAdvisors(ctx context.Context, tenant string, after int64, limi
 }
 
 // ListInvestors lists the tenant's investors; see store.Advisory.
-func (db *DB) ListInvestors(ctx context.Context, tenant string, f store.InvestorFilter, after int64, limit int) ([]store.Investor, error) {
+func (db *DB) ListInvestors(ctx context.Context, tenant string, f store.InvestorFilter, after int64, limit int) (
+	[]store.Investor, error) {
 	query, args := investorColumns, []any{tenant, after, limit}
 	and := func(condition, v string) {
 		if v != "" {
@@ -84,7 +87,8 @@ func (db *DB) ListInvestors(ctx context.Context, tenant string, f store.Investor
 }
 
 // ListSessions lists an investor's advice sessions; see store.Advisory.
-func (db *DB) ListSessions(ctx context.Context, tenant string, f store.SessionFilter, after int64, limit int) ([]store.AdviceSession, error) {
+func (db *DB) ListSessions(ctx context.Context, tenant string, f store.SessionFilter, after int64, limit int) (
+	[]store.AdviceSession, error) {
 	query := sessionColumns + ` AND investor = $4` + presence(f.Presence)
 	if f.Completed != nil && *f.Completed {
 		query += ` AND completed_at IS NOT NULL`
@@ -108,10 +112,11 @@ func presence(p store.Presence) string {
 // SessionVersions lists ID and Version of an investor's advice sessions; see store.Advisory. A change will expect them,
 // so no replica will do.
 func (db *DB) SessionVersions(ctx context.Context, tenant, investor string, limit int) ([]store.Object, error) {
-	return collect(ctx, db.pool, "versions of advice sessions", func(row pgx.CollectableRow) (o store.Object, err error) {
-		err = row.Scan(&o.ID, &o.Version)
-		return o, err
-	}, `SELECT id, version FROM advice_sessions WHERE tenant = $1 AND investor = $2 ORDER BY num LIMIT $3`, tenant, investor, limit)
+	return collect(ctx, db.pool, "versions of advice sessions",
+		func(row pgx.CollectableRow) (o store.Object, err error) {
+			err = row.Scan(&o.ID, &o.Version)
+			return o, err
+		}, `SELECT id, version FROM advice_sessions WHERE tenant = $1 AND investor = $2 ORDER BY num LIMIT $3`, tenant, investor, limit)
 }
 
 func scanReport(row pgx.CollectableRow) (r store.Report, err error) {
@@ -175,7 +180,8 @@ func (db *DB) AddIdempotencyKey(ctx context.Context, tenant string, k store.Idem
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { // two statements: one would still see what it deletes
-		_, err := tx.Exec(ctx, `DELETE FROM idempotency_keys WHERE created_at < $1`, k.CreatedAt.Add(-store.IdempotencyLife))
+		_, err := tx.Exec(ctx, `DELETE FROM idempotency_keys WHERE created_at < $1`,
+			k.CreatedAt.Add(-store.IdempotencyLife))
 		if err != nil {
 			return err
 		}

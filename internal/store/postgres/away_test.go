@@ -194,7 +194,8 @@ func TestNoFreeConnection(t *testing.T) {
 	run(t, admin, "ALTER ROLE "+role+" CONNECTION LIMIT 0")
 	soon, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond)
 	defer cancel()
-	if _, err := Open(soon, Config{URL: at, Keyring: mustRing(t)}); code(err) != tooManyConnections || soon.Err() == nil {
+	if _, err := Open(soon, Config{URL: at, Keyring: mustRing(t)}); code(err) != tooManyConnections ||
+		soon.Err() == nil {
 		t.Errorf("Open = %v, want that there is no connection, when ctx ends", err)
 	}
 	var log notes

@@ -37,7 +37,9 @@ func BenchmarkOutcomes(b *testing.B) {
 				for b.Loop() {
 					list := make([]store.Outcome, size)
 					for i := range list {
-						list[i] = store.Outcome{Tenant: "a", DeliveryKey: store.DeliveryKey{Webhook: 1, Event: store.Seq(seq)}, Attempt: 1, Kind: store.Delivered,
+						list[i] = store.Outcome{Tenant: "a",
+							DeliveryKey: store.DeliveryKey{Webhook: 1,
+								Event: store.Seq(seq)}, Attempt: 1, Kind: store.Delivered,
 							At: time.Now(), Duration: time.Millisecond, Sent: true, Status: 200, Response: []byte("ok")}
 						seq++
 					}
@@ -64,11 +66,14 @@ func writeOutcomes(ctx context.Context, conn *pgx.Conn, way string, list []store
 		if _, err := tx.Exec(ctx, benchFence); err != nil {
 			return err
 		}
-		_, err := tx.CopyFrom(ctx, pgx.Identifier{"outcomes"}, []string{"tenant", "webhook", "event", "attempt", "kind", "at", "duration", "sent", "status",
-			"next_at", "class", "key_id", "response", "timings"}, pgx.CopyFromSlice(len(list), func(i int) ([]any, error) {
-			o := &list[i]
-			return []any{o.Tenant, o.Webhook, int64(o.Event), int32(o.Attempt), string(o.Kind), o.At, int64(o.Duration), o.Sent, int32(o.Status), nil, nil, nil, o.Response, nil}, nil
-		}))
+		_, err := tx.CopyFrom(ctx, pgx.Identifier{"outcomes"},
+			[]string{"tenant", "webhook", "event", "attempt", "kind", "at", "duration", "sent", "status",
+				"next_at", "class", "key_id", "response", "timings"}, pgx.CopyFromSlice(len(list), func(i int) ([]any,
+				error) {
+				o := &list[i]
+				return []any{o.Tenant, o.Webhook, int64(o.Event), int32(o.Attempt), string(o.Kind), o.At, int64(o.Duration),
+					o.Sent, int32(o.Status), nil, nil, nil, o.Response, nil}, nil
+			}))
 		return err
 	})
 }

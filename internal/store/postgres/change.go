@@ -223,7 +223,8 @@ func (x *changing) queueCounts(batch *pgx.Batch) {
 		}
 	}
 	if c.Report != nil {
-		batch.Queue(`SELECT count(*) FROM reports WHERE tenant = $1 AND id = $2`, x.Tenant, c.Report.ID).QueryRow(want(0))
+		batch.Queue(`SELECT count(*) FROM reports WHERE tenant = $1 AND id = $2`, x.Tenant,
+			c.Report.ID).QueryRow(want(0))
 	}
 	if c.Key != nil {
 		batch.Queue(`SELECT count(*) FROM idempotency_keys WHERE tenant = $1 AND caller = $2 AND key = $3`,

@@ -85,7 +85,8 @@ func (l *link) closed() bool { return l.conn == nil || l.conn.IsClosed() }
 // journalPlans are the settings that the journal's statements are planned with. Planning a look-up by a few IDs anew,
 // for all partitions, takes ten times as long as the look-up. A bitmap, or an index that does not give the order, of a
 // table with few live rows reads all dead ones too, and beside a long transaction there are many.
-var journalPlans = map[string]string{"plan_cache_mode": "force_generic_plan", "enable_bitmapscan": "off", "enable_sort": "off"}
+var journalPlans = map[string]string{"plan_cache_mode": "force_generic_plan", "enable_bitmapscan": "off",
+	"enable_sort": "off"}
 
 // open makes sure that there is a connection.
 func (l *link) open(ctx context.Context, url string) error {
@@ -412,10 +413,12 @@ func queueEvents(n *node, list []*store.Submission, batch *pgx.Batch) {
 			if e.Duplicate {
 				continue
 			}
-			tenant, seq, id, given = append(tenant, s.Tenant), append(seq, int64(e.Seq)), append(id, e.Event.ID), append(given, e.IDGiven)
+			tenant, seq, id, given = append(tenant, s.Tenant), append(seq, int64(e.Seq)), append(id,
+				e.Event.ID), append(given, e.IDGiven)
 			kind, object = append(kind, e.Event.Type), append(object, e.Event.ObjectID)
 			objectOwner, owner = append(objectOwner, e.Event.ObjectOwnerID), append(owner, e.Event.OwnerID)
-			at, webhooks, data = append(at, e.Event.Time), append(webhooks, array(e.Webhooks)), append(data, string(e.Event.Data))
+			at, webhooks, data = append(at, e.Event.Time), append(webhooks, array(e.Webhooks)), append(data,
+				string(e.Event.Data))
 			if e.IDGiven {
 				idTenant, ids, idSeq = append(idTenant, s.Tenant), append(ids, e.Event.ID), append(idSeq, int64(e.Seq))
 			}
@@ -466,5 +469,6 @@ func queueOutcomes(list []store.Outcome, batch *pgx.Batch) {
 			timings[i] = o.Timings.Append(make([]byte, 0, 12))
 		}
 	}
-	batch.Queue(insertOutcomes, tenant, webhook, ev, attempt, kind, at, duration, sent, status, next, class, key, response, timings)
+	batch.Queue(insertOutcomes, tenant, webhook, ev, attempt, kind, at, duration, sent, status, next, class, key,
+		response, timings)
 }

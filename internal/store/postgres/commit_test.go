@@ -136,7 +136,8 @@ func TestCut(t *testing.T) {
 		case 0, 1:
 			b.Submissions = []*store.Submission{sent(last, round%4 == 0, 1)}
 		case 2:
-			b.Outcomes = []store.Outcome{{Tenant: "a", DeliveryKey: store.DeliveryKey{Webhook: 1, Event: last}, Attempt: 1,
+			b.Outcomes = []store.Outcome{{Tenant: "a",
+				DeliveryKey: store.DeliveryKey{Webhook: 1, Event: last}, Attempt: 1,
 				Kind: store.Delivered, At: last.Time()}}
 		case 3:
 			b.Rollups = []store.Rollup{{Tenant: "a", Webhook: 1, At: last.Time(), Counts: store.Counts{Delivered: 1}}}
@@ -213,7 +214,8 @@ func TestSameIDsAtOnce(t *testing.T) {
 		group.Wait()
 		agree(t, round, batches[:], ids)
 	}
-	if got := number(t, dbs[0], `SELECT count(*) FROM events`)*10000 + number(t, dbs[0], `SELECT count(*) FROM event_ids`); got != rounds*size*10001 {
+	if got := number(t, dbs[0], `SELECT count(*) FROM events`)*10000 + number(t, dbs[0],
+		`SELECT count(*) FROM event_ids`); got != rounds*size*10001 {
 		t.Errorf("events and event_ids are %d, want %d", got, rounds*size*10001)
 	}
 }
@@ -235,7 +237,8 @@ func agree(t *testing.T, round int, batches []store.Batch, ids []uuid.UUID) {
 		var conflict *store.ConflictError
 		same := bytes.Equal(wrote.Events[0].Event.Data, found.Events[0].Event.Data)
 		f := &found.Events[0]
-		if wrote.Err != nil || wrote.Events[0].Duplicate || same && (!f.Duplicate || !f.StoredTime.Equal(wrote.Events[0].Event.Time)) ||
+		if wrote.Err != nil || wrote.Events[0].Duplicate || same &&
+			(!f.Duplicate || !f.StoredTime.Equal(wrote.Events[0].Event.Time)) ||
 			same == errors.As(found.Err, &conflict) {
 			t.Fatalf("round %d: Commit of %s by two = %v, %v, duplicate %t, %t; want one of them a repetition (same content: %t)",
 				round, id, wrote.Err, found.Err, wrote.Events[0].Duplicate, f.Duplicate, same)

@@ -33,7 +33,8 @@ func (db *DB) connect(ctx context.Context) error {
 	}
 	l := &lists{primary: pool, log: db.log}
 	if db.cfg.ReadURL != "" {
-		if l.replica, err = newPool(ctx, db.cfg.ReadURL, db.cfg.Pool, pgsession.Options{Name: name, Read: true}); err != nil {
+		if l.replica, err = newPool(ctx, db.cfg.ReadURL, db.cfg.Pool,
+			pgsession.Options{Name: name, Read: true}); err != nil {
 			pool.Close()
 			return fmt.Errorf("where lists are read: %w", err)
 		}

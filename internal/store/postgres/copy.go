@@ -92,7 +92,8 @@ func source(t *store.Table) string {
 	for _, c := range rollupCounts {
 		sums = append(sums, "sum("+c+")::bigint AS "+c)
 	}
-	return "(SELECT tenant, webhook, span, start, " + strings.Join(sums, ", ") + " FROM rollups GROUP BY tenant, webhook, span, start) AS r"
+	return "(SELECT tenant, webhook, span, start, " + strings.Join(sums, ", ") +
+		" FROM rollups GROUP BY tenant, webhook, span, start) AS r"
 }
 
 // Count tells how many rows the table has.
@@ -159,7 +160,8 @@ func selectRows(t *store.Table, in store.Scope, after store.Row, limit int64) (q
 }
 
 // Rows reads rows; see store.Dump.
-func (d *dump) Rows(ctx context.Context, t *store.Table, in store.Scope, after store.Row, limit int64) iter.Seq2[store.Row, error] {
+func (d *dump) Rows(ctx context.Context, t *store.Table, in store.Scope, after store.Row,
+	limit int64) iter.Seq2[store.Row, error] {
 	return func(yield func(store.Row, error) bool) {
 		query, args, err := selectRows(t, in, after, limit)
 		if err != nil {

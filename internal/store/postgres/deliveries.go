@@ -140,7 +140,8 @@ func find(tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit
 	if before.Event == 0 {
 		before = store.DeliveryKey{Event: high, Webhook: math.MaxInt64}
 	}
-	q.args = []any{tenant, f.Webhook, int64(low), int64(min(high, before.Event)), int64(min(high, before.Event-1)), before.Webhook, limit}
+	q.args = []any{tenant, f.Webhook, int64(low), int64(min(high, before.Event)), int64(min(high, before.Event-1)),
+		before.Webhook, limit}
 	switch one := f.Webhook != 0; {
 	case f.Status == "" && one:
 		q.query = findAllOfOne
@@ -212,7 +213,8 @@ func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.Deliver
 		if err := q.mark(ctx, tx); err != nil {
 			return err
 		}
-		if found, err = collect(ctx, tx, "find them", scanState, q.query+states, q.args...); err != nil || len(found) == 0 {
+		if found, err = collect(ctx, tx, "find them", scanState, q.query+states, q.args...); err != nil ||
+			len(found) == 0 {
 			return err
 		}
 		webhooks, events := make([]int64, len(found)), make([]int64, len(found))
@@ -237,7 +239,8 @@ func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.Deliver
 }
 
 // Delivery finds one delivery with its event and outcomes; see store.Records.
-func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey) (r store.DeliveryRecord, e store.EventRecord, list []store.Outcome, err error) {
+func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey) (
+	r store.DeliveryRecord, e store.EventRecord, list []store.Outcome, err error) {
 	what := fmt.Sprintf("delivery of event %d to webhook %d", key.Event, key.Webhook)
 	r.DeliveryKey = key
 	var due *time.Time

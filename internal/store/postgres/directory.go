@@ -52,7 +52,8 @@ func scanAPIKey(row pgx.CollectableRow) (k store.APIKey, err error) {
 	var hash []byte
 	var expiresAt, endsAt, usedAt *time.Time
 	var signedInFor int64
-	err = row.Scan(&k.ID, &k.Tenant, &k.Role, &k.Advisor, &k.Name, &hash, &k.CreatedAt, &k.Kind, &k.Parent, &k.Webhook, &expiresAt,
+	err = row.Scan(&k.ID, &k.Tenant, &k.Role, &k.Advisor, &k.Name, &hash, &k.CreatedAt, &k.Kind, &k.Parent,
+		&k.Webhook, &expiresAt,
 		&signedInFor, &endsAt, &k.Maker, &k.Networks, &usedAt, &k.UsedFrom)
 	k.CreatedAt, k.SignedInFor = floor(k.CreatedAt), time.Duration(signedInFor)*time.Millisecond
 	k.UsedAt = orZero(usedAt)
@@ -122,7 +123,8 @@ func (db *DB) APIKeyByID(ctx context.Context, id string) (store.APIKey, error) {
 
 // CountAPIKeys counts the tenant's keys; see store.Directory.
 func (db *DB) CountAPIKeys(ctx context.Context, tenant string, kind store.KeyKind) (int, error) {
-	return one(ctx, db.pool, "count API keys", pgx.RowTo[int], `SELECT count(*) FROM api_keys WHERE `+ofTenant+` AND kind = $2`,
+	return one(ctx, db.pool, "count API keys", pgx.RowTo[int],
+		`SELECT count(*) FROM api_keys WHERE `+ofTenant+` AND kind = $2`,
 		tenant, string(kind))
 }
 

@@ -41,7 +41,8 @@ func Doctor(ctx context.Context, url string, pool int) ([]Finding, error) {
 		return c.list, err
 	}
 	defer func() { _ = c.conn.Close(context.WithoutCancel(ctx)) }()
-	c.add(time.Since(asked) < 100*time.Millisecond, "Put the nodes nearer to the database: every commit waits for it.", "a connection took %v", time.Since(asked).Round(time.Millisecond))
+	c.add(time.Since(asked) < 100*time.Millisecond, "Put the nodes nearer to the database: every commit waits for it.",
+		"a connection took %v", time.Since(asked).Round(time.Millisecond))
 	for _, look := range []func(context.Context) error{c.server, c.settings, c.session,
 		func(ctx context.Context) error { return c.connections(ctx, pool) },
 		c.clock, c.oldest, c.slots, func(ctx context.Context) error { return c.schema(ctx, url) }} {
@@ -115,7 +116,8 @@ func (c *checkup) connections(ctx context.Context, pool int) error {
 	var most, used int
 	err := c.conn.QueryRow(ctx, `SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
 		(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')`).Scan(&most, &used)
-	c.add(most-used >= pool+3, "Raise max_connections, or lower database-pool.", "%d of %d connections are used; a node uses up to %d", used, most, pool+3)
+	c.add(most-used >= pool+3, "Raise max_connections, or lower database-pool.",
+		"%d of %d connections are used; a node uses up to %d", used, most, pool+3)
 	return err
 }
 
@@ -136,16 +138,19 @@ func (c *checkup) schema(ctx context.Context, url string) error {
 	}
 	defer db.Close()
 	var there bool
-	if err := c.conn.QueryRow(ctx, `SELECT to_regclass('goose_db_version') IS NOT NULL`).Scan(&there); err != nil || !there {
+	if err := c.conn.QueryRow(ctx, `SELECT to_regclass('goose_db_version') IS NOT NULL`).Scan(&there); err != nil ||
+		!there {
 		c.add(false, "Run qhook migrate, or start a node.", "the database has no schema yet")
 		return err
 	}
 	current, target, err := p.GetVersions(ctx)
 	switch {
 	case current < target:
-		c.add(false, "Run qhook migrate, or start a node of this version.", "the schema is %d, this program's is %d", current, target)
+		c.add(false, "Run qhook migrate, or start a node of this version.", "the schema is %d, this program's is %d",
+			current, target)
 	case current > target:
-		c.add(false, "Use the newer version of qhook that made it.", "the schema is %d, this program knows up to %d", current, target)
+		c.add(false, "Use the newer version of qhook that made it.", "the schema is %d, this program knows up to %d",
+			current, target)
 	default:
 		c.add(true, "", "the schema is %d, as it should be", current)
 	}

@@ -62,7 +62,8 @@ func TestDoctor(t *testing.T) {
 			if err := db.CreateTenant(patient(t), store.Tenant{ID: "a", Name: "A", CreatedAt: time.Now()}); err != nil {
 				t.Fatal(err)
 			}
-			w := &webhook.Webhook{Tenant: "a", ID: "w", URL: "https://example.com", Method: "POST", EventTypes: []string{"*"}, Enabled: true,
+			w := &webhook.Webhook{Tenant: "a", ID: "w", URL: "https://example.com", Method: "POST",
+				EventTypes: []string{"*"}, Enabled: true,
 				Timeout: time.Second, CreatedAt: time.Now(), UpdatedAt: time.Now()}
 			if err := db.CreateWebhook(patient(t), w); err != nil {
 				t.Fatal(err)

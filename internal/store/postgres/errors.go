@@ -52,7 +52,8 @@ func verdict(err error) error {
 func lost(err error) bool {
 	var network net.Error
 	var connecting *pgconn.ConnectError
-	return errors.As(err, &connecting) || errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+	return errors.As(err, &connecting) || errors.As(err, &network) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
 }
 
@@ -61,7 +62,8 @@ func wrap(err error, op string) error {
 	if err == nil {
 		return nil
 	}
-	for _, known := range []error{store.ErrNotFound, store.ErrExists, store.ErrVersion, store.ErrFenced, store.ErrFull, store.ErrAway} {
+	for _, known := range []error{store.ErrNotFound, store.ErrExists, store.ErrVersion, store.ErrFenced, store.ErrFull,
+		store.ErrAway} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("%s: %w", op, err)
 		}

@@ -71,7 +71,8 @@ func startStandby(t *testing.T, of *url.URL) (port int) {
 	port = pgtest.FreePort(t)
 	var log strings.Builder
 	cmd := exec.Command("/bin/sh", "-c", follow, "sh", bin, of.Port(), fmt.Sprint(port))
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC", "PWD=" + dir}, &log, &log
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC",
+		"PWD=" + dir}, &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if os.Getuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: as.Uid, Gid: as.Gid}
@@ -94,7 +95,8 @@ func startStandby(t *testing.T, of *url.URL) (port int) {
 		}
 	})
 	eventually(t, "the standby follows", func() bool {
-		n, err := ask[int](t, of.String(), `SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND application_name = 'walreceiver'`)
+		n, err := ask[int](t, of.String(),
+			`SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND application_name = 'walreceiver'`)
 		return err == nil && n == 1
 	})
 	conn, err := pgx.Connect(patient(t), of.String())
@@ -272,7 +274,8 @@ func TestLateItself(t *testing.T) {
 		}
 		gone, err := a.beat(patient(t), n, &h)
 		if h.close(); err != nil || (len(gone) == 0) != late {
-			t.Errorf("beat (late itself: %t) = %d gone, %v, want it to say so only when it was in time", late, len(gone), err)
+			t.Errorf("beat (late itself: %t) = %d gone, %v, want it to say so only when it was in time", late,
+				len(gone), err)
 		}
 	}
 }

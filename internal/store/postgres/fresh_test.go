@@ -60,8 +60,9 @@ func TestListsOfAFreshDatabase(t *testing.T) {
 	if err := db.CreateTenant(patient(t), store.Tenant{ID: "a"}); err != nil {
 		t.Fatal(err)
 	}
-	w := &webhook.Webhook{ID: uuid.NewString(), Tenant: "a", URL: "https://example.com/", Method: webhook.POST, EventTypes: []string{"**"},
-		Timeout: time.Second}
+	w := &webhook.Webhook{ID: uuid.NewString(), Tenant: "a", URL: "https://example.com/", Method: webhook.POST,
+		EventTypes: []string{"**"},
+		Timeout:    time.Second}
 	if err := db.CreateWebhook(patient(t), w); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,8 @@ func TestListsOfAFreshDatabase(t *testing.T) {
 			last = db.Next(last)
 			b.Submissions = append(b.Submissions, sent(last, false, w.Num))
 			key := store.DeliveryKey{Webhook: w.Num, Event: last}
-			o := store.Outcome{Tenant: "a", DeliveryKey: key, Attempt: 1, At: time.Now(), Status: 200, Kind: store.Delivered}
+			o := store.Outcome{Tenant: "a", DeliveryKey: key, Attempt: 1, At: time.Now(), Status: 200,
+				Kind: store.Delivered}
 			switch k % 10 {
 			case 0:
 				o.Kind = store.Exhausted
@@ -99,7 +101,8 @@ func TestListsOfAFreshDatabase(t *testing.T) {
 		}
 		for name, f := range map[string]store.DeliveryFilter{
 			"all": {}, "of one": {Webhook: w.Num}, "waiting": {Status: store.StatusWaiting}, "delivered": {Status: store.StatusDelivered},
-			"delivered of one": {Status: store.StatusDelivered, Webhook: w.Num}, "given up": {Status: store.StatusExhausted},
+			"delivered of one": {Status: store.StatusDelivered,
+				Webhook: w.Num}, "given up": {Status: store.StatusExhausted},
 		} {
 			q, err := find("a", f, store.DeliveryKey{}, 200, time.Now())
 			if err != nil {

@@ -114,7 +114,8 @@ func TestIdleTransaction(t *testing.T) {
 	for name, after := range tell() {
 		t.Logf("%s: %d pages, %d later", name, before[name], after)
 		if after > before[name]+20 {
-			t.Errorf("%s touches %d pages after an hour, %d before; want no more than a few above", name, after, before[name])
+			t.Errorf("%s touches %d pages after an hour, %d before; want no more than a few above", name, after,
+				before[name])
 		}
 	}
 }

@@ -77,7 +77,8 @@ func TestAnswerLost(t *testing.T) {
 	}
 	n := die(db) // its beats would get between
 	var last store.Seq
-	advisor := &store.Advisor{Object: store.Object{Tenant: "a", ID: "adv", CreatedAt: time.Now(), UpdatedAt: time.Now()},
+	advisor := &store.Advisor{Object: store.Object{Tenant: "a", ID: "adv", CreatedAt: time.Now(),
+		UpdatedAt: time.Now()},
 		Name: "A"}
 	change := func() *store.Submission {
 		advisor.Version++
@@ -92,14 +93,18 @@ func TestAnswerLost(t *testing.T) {
 		batch func() *store.Batch
 		adds  []int64 // to the tally
 	}{
-		"an event": {func() *store.Batch { return &store.Batch{Submissions: []*store.Submission{sent(last, false, 1)}} },
+		"an event": {func() *store.Batch {
+			return &store.Batch{Submissions: []*store.Submission{sent(last,
+				false, 1)}}
+		},
 			[]int64{1, 0, 0, 0, 0, 0}},
 		"a given event": {func() *store.Batch {
 			return &store.Batch{Submissions: []*store.Submission{sent(last, true, 1)}}
 		}, []int64{1, 1, 0, 0, 0, 0}},
 		"an outcome and numbers": {func() *store.Batch {
 			return &store.Batch{
-				Outcomes: []store.Outcome{{Tenant: "a", DeliveryKey: store.DeliveryKey{Webhook: 1, Event: last}, Attempt: 1,
+				Outcomes: []store.Outcome{{Tenant: "a",
+					DeliveryKey: store.DeliveryKey{Webhook: 1, Event: last}, Attempt: 1,
 					Kind: store.Delivered, At: last.Time(), Duration: 1}},
 				Rollups: []store.Rollup{{Tenant: "a", Webhook: 1, At: last.Time(), Counts: store.Counts{Delivered: 1}}},
 			}

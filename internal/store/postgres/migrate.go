@@ -39,7 +39,8 @@ func migrate(ctx context.Context, url string, log *slog.Logger) error {
 		return refused(err, "read the schema's version")
 	}
 	if current > target {
-		return fmt.Errorf("the database has schema %d, this program knows up to %d: it was used by a newer version", current,
+		return fmt.Errorf("the database has schema %d, this program knows up to %d: it was used by a newer version",
+			current,
 			target)
 	}
 	if current == target {

@@ -366,7 +366,8 @@ func (db *DB) takeOver(ctx context.Context, id uuid.UUID, beat int64) (rows int6
 		if err != nil {
 			return err
 		}
-		if err := tx.QueryRow(ctx, `DELETE FROM marks WHERE node = $1 RETURNING recover_from`, id).Scan(&from); err != nil {
+		if err := tx.QueryRow(ctx, `DELETE FROM marks WHERE node = $1 RETURNING recover_from`,
+			id).Scan(&from); err != nil {
 			return err
 		}
 		var freed, written pgconn.CommandTag

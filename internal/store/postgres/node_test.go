@@ -151,7 +151,8 @@ func TestDueIsShared(t *testing.T) {
 		skip[seq] = struct{}{}
 	}
 	back := mustDue(t, dbs[1], rows, skip)
-	if got, want := int64(len(back)), rows-number(t, dbs[1], `SELECT count(*) FROM waiting WHERE node = $1`, dbs[2].node.Load().id)-int64(len(skip)); got != want {
+	if got, want := int64(len(back)), rows-number(t, dbs[1], `SELECT count(*) FROM waiting WHERE node = $1`,
+		dbs[2].node.Load().id)-int64(len(skip)); got != want {
 		t.Errorf("Due after takeOver gave %d rows, want %d", got, want)
 	}
 }
@@ -188,7 +189,8 @@ func TestFenced(t *testing.T) {
 	if got := len(mustDue(t, a, 10, nil)); got != 0 {
 		t.Errorf("Due of a fenced node gave %d, want 0", got)
 	}
-	if got := number(t, b, `SELECT count(*) FROM events`)*10 + number(t, b, `SELECT count(*) FROM waiting WHERE node IS NULL`); got != 55 {
+	if got := number(t, b, `SELECT count(*) FROM events`)*10 + number(t, b,
+		`SELECT count(*) FROM waiting WHERE node IS NULL`); got != 55 {
 		t.Errorf("events and free rows are %d, want 55", got)
 	}
 	eventually(t, "Lease is ErrFenced", func() bool { return errors.Is(a.Lease(patient(t)), store.ErrFenced) })

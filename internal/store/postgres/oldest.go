@@ -57,11 +57,13 @@ type rower interface {
 
 func oldest(ctx context.Context, q rower) (o Oldest, err error) {
 	var seconds float64
-	if err := q.QueryRow(ctx, selectTransaction).Scan(&seconds, &o.Holder); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+	if err := q.QueryRow(ctx, selectTransaction).Scan(&seconds, &o.Holder); err != nil &&
+		!errors.Is(err, pgx.ErrNoRows) {
 		return o, err
 	}
 	o.Transaction = time.Duration(seconds * float64(time.Second))
-	if err := q.QueryRow(ctx, selectSnapshot).Scan(&o.Snapshot, &o.Keeper); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+	if err := q.QueryRow(ctx, selectSnapshot).Scan(&o.Snapshot, &o.Keeper); err != nil &&
+		!errors.Is(err, pgx.ErrNoRows) {
 		return o, err
 	}
 	return o, q.QueryRow(ctx, selectSeesAll).Scan(&o.All)
@@ -90,8 +92,9 @@ func (c *checkup) judge(o Oldest) {
 	if o.Keeper != "" {
 		keeper = o.Keeper
 	}
-	c.add(o.Transaction < longTransaction, "While it is open no dead row is removed, and everything gets slower: end it (pg_terminate_backend, ROLLBACK "+
-		"PREPARED), and set idle_in_transaction_session_timeout for whoever leaves it open.",
+	c.add(o.Transaction < longTransaction,
+		"While it is open no dead row is removed, and everything gets slower: end it (pg_terminate_backend, ROLLBACK "+
+			"PREPARED), and set idle_in_transaction_session_timeout for whoever leaves it open.",
 		"the oldest transaction is open for %v: %s", o.Transaction.Round(time.Second), holder)
 	c.add(o.Snapshot < farSnapshot, "No row that died since is removed: end the process; drop a slot that nobody reads (pg_drop_replication_slot); end "+
 		"the long queries of a standby, or switch its hot_standby_feedback off.",

@@ -37,7 +37,8 @@ func TestOldest(t *testing.T) {
 			"(canary), idle in transaction"},
 		{`BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'one'`, `ROLLBACK PREPARED 'one'`,
 			"prepared transaction 'one'", "prepared transaction 'one'"},
-		{`SELECT pg_create_logical_replication_slot('unread', 'test_decoding')`, `SELECT pg_drop_replication_slot('unread')`,
+		{`SELECT pg_create_logical_replication_slot('unread', 'test_decoding')`,
+			`SELECT pg_drop_replication_slot('unread')`,
 			"", "slot unread (of the catalogue)"},
 	} {
 		conn := open(t)
@@ -46,7 +47,8 @@ func TestOldest(t *testing.T) {
 		}
 		eventually(t, "the holder is named: "+c.begin, func() bool {
 			o, err := db.Oldest(patient(t))
-			return err == nil && strings.Contains(o.Holder, c.holder) && strings.Contains(o.Keeper, c.keeper) && o.All &&
+			return err == nil && strings.Contains(o.Holder, c.holder) &&
+				strings.Contains(o.Keeper, c.keeper) && o.All &&
 				(o.Transaction > 0 || c.holder == "")
 		})
 		if c.holder == "" {

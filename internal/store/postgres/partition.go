@@ -43,7 +43,8 @@ func (db *DB) makeDay(ctx context.Context, from time.Time) error {
 		return err
 	}
 	return pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1), set_config('lock_timeout', '2s', true)`, partitionLock); err != nil {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1), set_config('lock_timeout', '2s', true)`,
+			partitionLock); err != nil {
 			return err
 		}
 		for i, name := range names {
@@ -89,7 +90,8 @@ const waitsIn = `SELECT EXISTS (SELECT 1 FROM marks WHERE recover_from < $2)
 func (db *DB) dropDay(ctx context.Context, from time.Time) (events int, err error) {
 	suffix := from.Format("_20060102")
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1), set_config('lock_timeout', '2s', true)`, partitionLock); err != nil {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1), set_config('lock_timeout', '2s', true)`,
+			partitionLock); err != nil {
 			return err
 		}
 		var waits bool

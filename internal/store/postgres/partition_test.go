@@ -18,7 +18,8 @@ import (
 // days lists the partitions of days.
 func days(t *testing.T, db *DB) []string {
 	t.Helper()
-	rows, _ := db.pool.Query(patient(t), `SELECT relname::text FROM pg_class WHERE relname ~ '^(events|outcomes)_[0-9]+$' AND relkind = 'r' ORDER BY relname`)
+	rows, _ := db.pool.Query(patient(t),
+		`SELECT relname::text FROM pg_class WHERE relname ~ '^(events|outcomes)_[0-9]+$' AND relkind = 'r' ORDER BY relname`)
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +96,8 @@ func TestDaysAreDropped(t *testing.T) {
 	}
 	key := func(i int) store.DeliveryKey { return store.DeliveryKey{Webhook: 1, Event: seqs[i]} }
 	done := func(i int) store.Outcome {
-		return store.Outcome{Tenant: "a", DeliveryKey: key(i), Attempt: 1, Kind: store.Delivered, At: seqs[i].Time(), Stored: i == 2}
+		return store.Outcome{Tenant: "a", DeliveryKey: key(i), Attempt: 1, Kind: store.Delivered, At: seqs[i].Time(),
+			Stored: i == 2}
 	}
 	b.Outcomes = []store.Outcome{done(0), done(1)}
 	b.Wait = []store.Waiting{{Tenant: "a", DeliveryKey: key(2), DueAt: seqs[2].Time()}}
@@ -123,14 +125,16 @@ func TestDaysAreDropped(t *testing.T) {
 	trim()
 	eventually(t, "all but the day in which something waits are dropped", func() bool { return kept() == 4 })
 	eventually(t, "the round ends", func() bool { return !db.retiring.Load() })
-	if got := number(t, db, `SELECT count(*) FROM events`)*100 + number(t, db, `SELECT count(*) FROM outcomes`)*10 + number(t, db, `SELECT count(*) FROM event_ids`); got != 101 {
+	if got := number(t, db, `SELECT count(*) FROM events`)*100 + number(t, db,
+		`SELECT count(*) FROM outcomes`)*10 + number(t, db, `SELECT count(*) FROM event_ids`); got != 101 {
 		t.Errorf("events, outcomes, event_ids are %d, want 101", got)
 	}
 	again, last := sent(db.Next(0), true, 1), sent(db.Next(0)+1, true, 1)
 	again.Events[0].Event.ID, last.Events[0].Event.ID = subs[0].Events[0].Event.ID, subs[2].Events[0].Event.ID
 	mustCommit(t, db, &store.Batch{Submissions: []*store.Submission{again, last}, Outcomes: []store.Outcome{done(2)}})
 	if again.Events[0].Duplicate || again.Err != nil || !last.Events[0].Duplicate {
-		t.Errorf("Commit of the dropped and the kept ID: duplicate %t, %t, want false, true", again.Events[0].Duplicate, last.Events[0].Duplicate)
+		t.Errorf("Commit of the dropped and the kept ID: duplicate %t, %t, want false, true", again.Events[0].Duplicate,
+			last.Events[0].Duplicate)
 	}
 	trim()
 	eventually(t, "the last day is dropped", func() bool { return kept() == 0 })
@@ -144,7 +148,8 @@ func TestTrimOutside(t *testing.T) {
 	var b store.Batch
 	for i := range store.Seq(9) {
 		b.Submissions = append(b.Submissions, sent(old+i, true, 1))
-		o := store.Outcome{Tenant: "a", DeliveryKey: store.DeliveryKey{Webhook: 1, Event: old + i}, Attempt: 1, Kind: store.Delivered, At: old.Time()}
+		o := store.Outcome{Tenant: "a", DeliveryKey: store.DeliveryKey{Webhook: 1, Event: old + i}, Attempt: 1,
+			Kind: store.Delivered, At: old.Time()}
 		switch i % 3 {
 		case 0:
 			b.Outcomes = append(b.Outcomes, o)
@@ -178,7 +183,8 @@ func TestWatch(t *testing.T) {
 	if err := a.CreateTenant(patient(t), store.Tenant{ID: "a", Name: "A", CreatedAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	w := &webhook.Webhook{Tenant: "a", ID: "w", URL: "https://example.com", Method: "POST", EventTypes: []string{"*"}, Enabled: true,
+	w := &webhook.Webhook{Tenant: "a", ID: "w", URL: "https://example.com", Method: "POST", EventTypes: []string{"*"},
+		Enabled: true,
 		Timeout: time.Second, CreatedAt: time.Now(), UpdatedAt: time.Now()}
 	if err := a.CreateWebhook(patient(t), w); err != nil {
 		t.Fatal(err)

@@ -31,11 +31,13 @@ func TestPlans(t *testing.T) {
 		want  string // the index
 		sorts string // what may be sorted
 	}{
-		"event by ID":  {selectEvent, []any{"a", uuid.New(), int64(low), int64(high)}, "_tenant_id_idx", ""},
-		"events":       {listEvents + newest, list, "_pkey", ""},
-		"object":       {listEvents + ` AND e.object_id = $5` + newest, with(list, "x"), "_tenant_object_id_seq_idx", ""},
-		"object owner": {listEvents + ` AND e.object_owner_id = $5` + newest, with(list, "x"), "_tenant_object_owner_id_seq_idx", ""},
-		"owner":        {listEvents + ` AND e.owner_id = $5` + newest, with(list, "x"), "_tenant_owner_id_seq_idx", ""},
+		"event by ID": {selectEvent, []any{"a", uuid.New(), int64(low), int64(high)}, "_tenant_id_idx", ""},
+		"events":      {listEvents + newest, list, "_pkey", ""},
+		"object": {listEvents + ` AND e.object_id = $5` + newest, with(list, "x"),
+			"_tenant_object_id_seq_idx", ""},
+		"object owner": {listEvents + ` AND e.object_owner_id = $5` + newest, with(list, "x"),
+			"_tenant_object_owner_id_seq_idx", ""},
+		"owner": {listEvents + ` AND e.owner_id = $5` + newest, with(list, "x"), "_tenant_owner_id_seq_idx", ""},
 
 		// A page is sorted, and the webhooks of an event.
 		"all":           {findAll + states, page, "_pkey", "num DESC"},
@@ -71,8 +73,10 @@ func TestPlans(t *testing.T) {
 		}
 		for i, line := range plan {
 			sorts := strings.Contains(line, "Sort  (") && (c.sorts == "" || !strings.Contains(plan[i+1], c.sorts))
-			if sorts || strings.Contains(line, "Seq Scan on events") || strings.Contains(line, "Seq Scan on outcomes") || strings.Contains(line, "Seq Scan on waiting") {
-				t.Errorf("%s: plan has %s %s", name, strings.TrimSpace(line), strings.TrimSpace(plan[min(i+1, len(plan)-1)]))
+			if sorts || strings.Contains(line, "Seq Scan on events") ||
+				strings.Contains(line, "Seq Scan on outcomes") || strings.Contains(line, "Seq Scan on waiting") {
+				t.Errorf("%s: plan has %s %s", name, strings.TrimSpace(line),
+					strings.TrimSpace(plan[min(i+1, len(plan)-1)]))
 			}
 		}
 	}
@@ -84,7 +88,8 @@ func TestEventByMadeID(t *testing.T) {
 	ctx := context.Background()
 	db := mustOpen(t, pgtest.Shared(t).NewDatabase(t), mustRing(t))
 	old := uuid.MustParse("018f4cd0-0000-7000-8000-000000000001") // of May 2024
-	for id, at := range map[uuid.UUID]time.Time{uuid.Must(uuid.NewV7()): time.Now(), old: time.UnixMilli(0x018f4cd00000)} {
+	for id, at := range map[uuid.UUID]time.Time{uuid.Must(uuid.NewV7()): time.Now(),
+		old: time.UnixMilli(0x018f4cd00000)} {
 		s := &store.Submission{Tenant: "a", Events: []store.Submitted{{Seq: store.SeqAt(at)}}}
 		s.Events[0].Event.ID, s.Events[0].Event.Data = id, []byte("{}")
 		if err := db.Commit(ctx, &store.Batch{Submissions: []*store.Submission{s}}); err != nil {

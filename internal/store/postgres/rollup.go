@@ -52,7 +52,8 @@ func queueRollups(n *node, list []store.Rollup, batch *pgx.Batch) {
 	for i := range list {
 		r := &list[i]
 		for span, length := range []time.Duration{store.PerMinute: time.Minute, store.PerHour: time.Hour} {
-			args := []any{r.Tenant, r.Webhook, int16(span), r.At.Truncate(length), n.slot, r.Delivered, r.Retried, r.Exhausted, r.Cancelled}
+			args := []any{r.Tenant, r.Webhook, int16(span), r.At.Truncate(length), n.slot, r.Delivered, r.Retried,
+				r.Exhausted, r.Cancelled}
 			for _, h := range r.Latency {
 				args = append(args, h)
 			}

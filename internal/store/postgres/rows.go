@@ -15,7 +15,8 @@ type querier interface {
 }
 
 // collect runs a query of a request and collects what scan makes of its rows.
-func collect[T any](ctx context.Context, q querier, what string, scan pgx.RowToFunc[T], query string, args ...any) ([]T, error) {
+func collect[T any](ctx context.Context, q querier, what string, scan pgx.RowToFunc[T], query string, args ...any) (
+	[]T, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	return collectAll(ctx, q, what, scan, query, args...)
@@ -36,7 +37,8 @@ func collectAll[T any](ctx context.Context, q querier, what string, scan pgx.Row
 }
 
 // one runs a query of a request and returns what scan makes of its row. Errors: store.ErrNotFound.
-func one[T any](ctx context.Context, q querier, what string, scan pgx.RowToFunc[T], query string, args ...any) (T, error) {
+func one[T any](ctx context.Context, q querier, what string, scan pgx.RowToFunc[T], query string, args ...any) (
+	T, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	rows, _ := q.Query(ctx, query, args...) // CollectOneRow says what is wrong

@@ -31,7 +31,8 @@ var oddities = []string{
 
 // texts are of every plane of Unicode, and of what SQL, arrays, COPY and JSON have a meaning for.
 func texts() []string {
-	list := []string{`it's "quoted" \ and \\n {a,b} (1) $1 ;-- /* */ :x ?`, "tab\tnew\nline\r", `\x41`, `NULL`, `{NULL}`,
+	list := []string{`it's "quoted" \ and \\n {a,b} (1) $1 ;-- /* */ :x ?`, "tab\tnew\nline\r", `\x41`,
+		`NULL`, `{NULL}`,
 		`\N`, `\.`,
 		"\u00e9\u0301 \u202e \ufeff \u0001 \u007f \u0080", ` leading and trailing `}
 	var planes strings.Builder
@@ -102,11 +103,13 @@ func TestTextGoesInAndComesOut(t *testing.T) {
 		seqs = append(seqs, last)
 		s := sent(last, i%2 == 0, w.Num)
 		e := &s.Events[0].Event
-		e.Type, e.ObjectID, e.OwnerID, e.Data = "qap.x", text, text, []byte(`{"a":"`+strings.NewReplacer(`\`, `\\`, `"`, `\"`,
+		e.Type, e.ObjectID, e.OwnerID, e.Data = "qap.x", text, text, []byte(`{"a":"`+strings.NewReplacer(`\`, `\\`,
+			`"`, `\"`,
 			"\t", `\t`, "\n", `\n`,
 			"\r", `\r`, "\x01", `\u0001`).Replace(text)+`","n":1.10}`)
 		mustCommit(t, db, &store.Batch{Submissions: []*store.Submission{s}, Outcomes: []store.Outcome{{Tenant: "a",
-			DeliveryKey: store.DeliveryKey{Webhook: w.Num, Event: last}, Attempt: 1, Kind: store.Delivered, At: last.Time(), Sent: true,
+			DeliveryKey: store.DeliveryKey{Webhook: w.Num,
+				Event: last}, Attempt: 1, Kind: store.Delivered, At: last.Time(), Sent: true,
 			Status: 200, Response: []byte("\x00\xff\\" + text)}}})
 		// The same again is told by what was read.
 		again := sent(db.Next(last), true, w.Num)
@@ -125,7 +128,8 @@ func TestTextGoesInAndComesOut(t *testing.T) {
 		}
 		for i, text := range texts() {
 			e := list[len(list)-1-i]
-			if e.Event.ObjectID != text || e.Event.OwnerID != text || !strings.HasSuffix(string(e.Event.Data), `,"n":1.10}`) ||
+			if e.Event.ObjectID != text || e.Event.OwnerID != text ||
+				!strings.HasSuffix(string(e.Event.Data), `,"n":1.10}`) ||
 				!e.Event.Time.Equal(seqs[i].Time()) {
 				t.Errorf("%s: %q came out as %q, %s, %v", what, text, e.Event.ObjectID, e.Event.Data, e.Event.Time)
 			}
@@ -162,7 +166,8 @@ func TestTextGoesInAndComesOut(t *testing.T) {
 // mustRead fails unless another program, which says what it needs itself, reads the same texts of the events.
 func mustRead(t *testing.T, at string, want []string) {
 	t.Helper()
-	conn, err := pgx.Connect(patient(t), at+"&client_encoding=UTF8&search_path=public&statement_timeout=0&idle_session_timeout=0")
+	conn, err := pgx.Connect(patient(t),
+		at+"&client_encoding=UTF8&search_path=public&statement_timeout=0&idle_session_timeout=0")
 	if err != nil {
 		t.Fatal(err)
 	}

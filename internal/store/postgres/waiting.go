@@ -94,7 +94,8 @@ func queueWaiting(n *node, ops []store.RowOp, batch *pgx.Batch) {
 	for i := range ops {
 		op := &ops[i]
 		if op.Delete {
-			goneTenant, goneWebhook, goneEvent = append(goneTenant, op.Tenant), append(goneWebhook, op.Webhook), append(goneEvent, int64(op.Event))
+			goneTenant, goneWebhook, goneEvent = append(goneTenant, op.Tenant), append(goneWebhook,
+				op.Webhook), append(goneEvent, int64(op.Event))
 			continue
 		}
 		tenant, webhook, ev = append(tenant, op.Tenant), append(webhook, op.Webhook), append(ev, int64(op.Event))
@@ -137,7 +138,8 @@ func (db *DB) Due(ctx context.Context, tenant string, webhook int64, from, to ti
 	defer cancel()
 	var list []store.Due
 	var d store.Due
-	rows, _ := db.pool.Query(ctx, takeDue, tenant, webhook, bound(from), bound(to), n.id, keys(skip), limit) // ForEachRow says what is wrong
+	rows, _ := db.pool.Query(ctx, takeDue, tenant, webhook, bound(from), bound(to), n.id, keys(skip),
+		limit) // ForEachRow says what is wrong
 	_, err := pgx.ForEachRow(rows, append([]any{&d.DeliveryKey.Event, &d.Attempts, &d.DueAt}, eventColumns(&d.Event)...), func() error {
 		x := d
 		x.Webhook, x.Tenant, x.DueAt = webhook, tenant, d.DueAt.UTC()
@@ -162,7 +164,8 @@ func own(e *event.Event) {
 }
 
 // NextDue tells when the earliest waiting delivery is due; see store.Journal.
-func (db *DB) NextDue(ctx context.Context, tenant string, webhook int64, from time.Time, skip map[store.Seq]struct{}) (time.Time, bool, error) {
+func (db *DB) NextDue(ctx context.Context, tenant string, webhook int64, from time.Time, skip map[store.Seq]struct{}) (
+	time.Time, bool, error) {
 	n := db.node.Load()
 	if n == nil {
 		return time.Time{}, false, errNotJoined
@@ -228,7 +231,8 @@ func (db *DB) RecoverFrom(ctx context.Context) (seq store.Seq, err error) {
 
 // Unsettled lists this node's events with unsettled deliveries; see store.Journal. Those of other nodes become waiting
 // deliveries when the nodes leave or die.
-func (db *DB) Unsettled(ctx context.Context, from store.Seq, limit int) (found []store.Unsettled, next store.Seq, err error) {
+func (db *DB) Unsettled(ctx context.Context, from store.Seq, limit int) (
+	found []store.Unsettled, next store.Seq, err error) {
 	n := db.node.Load()
 	if n == nil {
 		return nil, 0, errNotJoined
@@ -236,16 +240,17 @@ func (db *DB) Unsettled(ctx context.Context, from store.Seq, limit int) (found [
 	looked, last := 0, store.Seq(0)
 	var u store.Unsettled
 	rows, _ := db.pool.Query(ctx, selectUnsettled, int64(from), n.slot, limit) // ForEachRow says what is wrong
-	_, err = pgx.ForEachRow(rows, append([]any{&u.Seq, &u.Tenant, &u.Webhooks}, eventColumns(&u.Event)...), func() error {
-		looked, last = looked+1, u.Seq
-		if len(u.Webhooks) > 0 {
-			x := u
-			x.Webhooks = slices.Clone(u.Webhooks)
-			own(&x.Event)
-			found = append(found, x)
-		}
-		return nil
-	})
+	_, err = pgx.ForEachRow(rows, append([]any{&u.Seq, &u.Tenant, &u.Webhooks}, eventColumns(&u.Event)...),
+		func() error {
+			looked, last = looked+1, u.Seq
+			if len(u.Webhooks) > 0 {
+				x := u
+				x.Webhooks = slices.Clone(u.Webhooks)
+				own(&x.Event)
+				found = append(found, x)
+			}
+			return nil
+		})
 	if err != nil {
 		return nil, 0, wrap(err, "unsettled events")
 	}

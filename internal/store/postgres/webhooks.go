@@ -88,7 +88,8 @@ func (db *DB) ListWebhooks(ctx context.Context, tenant string, after int64, limi
 func (db *DB) AllWebhooks(ctx context.Context) ([]*webhook.Webhook, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()
-	return collectAll(ctx, db.pool, "all webhooks", db.scanWebhook(), `SELECT `+webhookColumns+` FROM webhooks ORDER BY num`)
+	return collectAll(ctx, db.pool, "all webhooks", db.scanWebhook(),
+		`SELECT `+webhookColumns+` FROM webhooks ORDER BY num`)
 }
 
 // loadTime bounds what no request waits for, such as the reading of all webhooks.

@@ -86,7 +86,8 @@ func (db *DB) SessionByID(ctx context.Context, tenant, id string) (store.AdviceS
 }
 
 // list runs a query that ends in its rows' order and collects what scan makes of them.
-func list[T any](ctx context.Context, db *DB, what string, scan func(func(...any) error) (T, error), query string, args ...any) ([]T, error) {
+func list[T any](ctx context.Context, db *DB, what string, scan func(func(...any) error) (
+	T, error), query string, args ...any) ([]T, error) {
 	var found []T
 	rows, err := db.rdb.QueryContext(ctx, query, args...)
 	err = each(rows, err, func() error {
@@ -108,7 +109,8 @@ func (db *DB) ListAdvisors(ctx context.Context, tenant string, after int64, limi
 }
 
 // ListInvestors lists the tenant's investors; see store.Advisory.
-func (db *DB) ListInvestors(ctx context.Context, tenant string, f store.InvestorFilter, after int64, limit int) ([]store.Investor, error) {
+func (db *DB) ListInvestors(ctx context.Context, tenant string, f store.InvestorFilter, after int64, limit int) (
+	[]store.Investor, error) {
 	query, args := investorColumns+` WHERE tenant = ?`, []any{tenant}
 	if f.AdvisorID != "" {
 		query, args = query+` AND advisor = ?`, append(args, f.AdvisorID)
@@ -123,7 +125,8 @@ func (db *DB) ListInvestors(ctx context.Context, tenant string, f store.Investor
 }
 
 // ListSessions lists an investor's advice sessions; see store.Advisory.
-func (db *DB) ListSessions(ctx context.Context, tenant string, f store.SessionFilter, after int64, limit int) ([]store.AdviceSession, error) {
+func (db *DB) ListSessions(ctx context.Context, tenant string, f store.SessionFilter, after int64, limit int) (
+	[]store.AdviceSession, error) {
 	query := sessionColumns + ` WHERE tenant = ? AND investor = ?` + presence(f.Presence)
 	if f.Completed != nil && *f.Completed {
 		query += ` AND completed_at IS NOT NULL`
@@ -216,7 +219,8 @@ func (db *DB) AddIdempotencyKey(ctx context.Context, tenant string, k store.Idem
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, insertKey, tenant, k.Caller, k.Key, k.Request[:], k.ObjectID, k.CreatedAt.UnixMilli())
+		_, err = tx.ExecContext(ctx, insertKey, tenant, k.Caller, k.Key, k.Request[:], k.ObjectID,
+			k.CreatedAt.UnixMilli())
 		return constraint(err)
 	})
 }

@@ -133,7 +133,8 @@ func inspect(ctx context.Context, path string, pages int) (b Backed, err error) 
 		return b, wrap(err, "read the copy")
 	}
 	if b.Size == 0 || size*count != b.Size || pages != 0 && int64(pages) != count {
-		return b, fmt.Errorf("the file has %d bytes, and should have %d pages of %d: it is not whole", b.Size, count, size)
+		return b, fmt.Errorf("the file has %d bytes, and should have %d pages of %d: it is not whole", b.Size,
+			count, size)
 	}
 	var verdict string
 	if err := db.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&verdict); err != nil || verdict != "ok" {
@@ -202,7 +203,8 @@ func Restore(ctx context.Context, from string, cfg Config) (b Backed, err error)
 		return b, err
 	}
 	if _, err = db.AllWebhooks(ctx); err != nil {
-		err = fmt.Errorf("the master key does not open the secrets of the backup; take the one that the server had: %w", err)
+		err = fmt.Errorf("the master key does not open the secrets of the backup; take the one that the server had: %w",
+			err)
 	}
 	if err = errors.Join(err, db.Close()); err != nil {
 		return b, err

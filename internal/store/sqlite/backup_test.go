@@ -28,7 +28,8 @@ func TestBackup(t *testing.T) {
 			case i == 0:
 				b.Wait = append(b.Wait, store.Waiting{DeliveryKey: key, DueAt: time.Now()})
 			case i > 1:
-				b.Outcomes = append(b.Outcomes, store.Outcome{DeliveryKey: key, Attempt: 1, Kind: store.Delivered, At: time.Now()})
+				b.Outcomes = append(b.Outcomes,
+					store.Outcome{DeliveryKey: key, Attempt: 1, Kind: store.Delivered, At: time.Now()})
 			}
 		}
 		if err := db.Commit(ctx, b); err != nil {
@@ -56,7 +57,8 @@ func TestBackup(t *testing.T) {
 		}
 	}
 	if err != nil || b.Events < 400 || b.Events%20 != 0 || b.Waiting != b.Events/10 || b.Webhooks != 1 {
-		t.Fatalf("Backup beside %d commits = %+v, %v, want whole commits of 20 events, of which 2 wait", commits, b, err)
+		t.Fatalf("Backup beside %d commits = %+v, %v, want whole commits of 20 events, of which 2 wait", commits,
+			b, err)
 	}
 	t.Logf("%+v, beside %d commits", b, commits)
 	if info, err := os.Stat(to); err != nil || info.Mode().Perm() != 0o600 || info.Size() != b.Size {

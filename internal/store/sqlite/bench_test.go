@@ -51,7 +51,8 @@ func benchEvents(seq *store.Seq, given bool) []*store.Submission {
 			Seq: *seq, IDGiven: given, Webhooks: []int64{1, 2, 3},
 			Event: event.Event{
 				ID: id, Type: "qap.investor.advice.created", ObjectID: uuid.NewString(),
-				ObjectOwnerID: fmt.Sprintf("investor-%08d", rand.IntN(200_000)), OwnerID: fmt.Sprintf("advisor-%06d", rand.IntN(500)),
+				ObjectOwnerID: fmt.Sprintf("investor-%08d", rand.IntN(200_000)), OwnerID: fmt.Sprintf("advisor-%06d",
+					rand.IntN(500)),
 				Time: time.UnixMilli(1_700_000_000_000), Data: benchData,
 			},
 		}}}

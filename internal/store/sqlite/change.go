@@ -139,13 +139,15 @@ func (x *changes) write(tenant string, c *store.Change) error {
 		}
 	}
 	if i := c.Investor; i != nil {
-		if err := put(&i.Object, x.insertInvestor, x.updateInvestor, i.Type, i.Name, i.Email, i.Country, i.Reference, i.Version,
+		if err := put(&i.Object, x.insertInvestor, x.updateInvestor, i.Type, i.Name, i.Email, i.Country,
+			i.Reference, i.Version,
 			i.CreatedAt.UnixMilli(), i.UpdatedAt.UnixMilli(), nullable(i.DeletedAt), i.AdvisorID, tenant, i.ID); err != nil {
 			return err
 		}
 	}
 	if s := c.Session; s != nil {
-		if err := put(&s.Object, x.insertSession, x.updateSession, s.Title, s.Objective, s.RiskProfile, int64(s.HorizonYears),
+		if err := put(&s.Object, x.insertSession, x.updateSession, s.Title, s.Objective, s.RiskProfile,
+			int64(s.HorizonYears),
 			s.Recommendation, s.Version, s.CreatedAt.UnixMilli(), s.UpdatedAt.UnixMilli(), nullable(s.CompletedAt),
 			nullable(s.DeletedAt), s.InvestorID, tenant, s.ID); err != nil {
 			return err

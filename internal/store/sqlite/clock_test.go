@@ -48,13 +48,15 @@ func TestClockThatIsSet(t *testing.T) {
 			}
 			listed := func(db *sqlite.DB, want int) {
 				t.Helper()
-				list, err := db.ListEvents(t.Context(), "a", store.EventFilter{Until: time.Now().Add(time.Minute)}, 0, 10)
+				list, err := db.ListEvents(t.Context(), "a", store.EventFilter{Until: time.Now().Add(time.Minute)},
+					0, 10)
 				if err != nil || len(list) != want {
 					t.Errorf("%d events until what is not past, %v, want %d", len(list), err, want)
 				}
 			}
 			db := open(func() time.Duration { return set })
-			if err := db.CreateTenant(t.Context(), store.Tenant{ID: "a", Name: "a", CreatedAt: time.Now()}); err != nil {
+			if err := db.CreateTenant(t.Context(),
+				store.Tenant{ID: "a", Name: "a", CreatedAt: time.Now()}); err != nil {
 				t.Fatal(err)
 			}
 			accept(db)

@@ -42,7 +42,8 @@ func (db *DB) Dump(ctx context.Context) (store.Dump, error) {
 	if err != nil {
 		return nil, wrap(err, "open for a copy")
 	}
-	for _, query := range []string{"PRAGMA query_only(0)", createUnwritten, fillUnwritten, createWaitingAll, "PRAGMA query_only(1)"} {
+	for _, query := range []string{"PRAGMA query_only(0)", createUnwritten, fillUnwritten, createWaitingAll,
+		"PRAGMA query_only(1)"} {
 		if _, err := conn.ExecContext(ctx, query); err != nil {
 			return nil, wrap(err, "find what has to be delivered")
 		}
@@ -114,7 +115,8 @@ func names(columns []store.Column) []string {
 }
 
 // Rows reads rows; see store.Dump.
-func (d *dump) Rows(ctx context.Context, t *store.Table, in store.Scope, after store.Row, limit int64) iter.Seq2[store.Row, error] {
+func (d *dump) Rows(ctx context.Context, t *store.Table, in store.Scope, after store.Row,
+	limit int64) iter.Seq2[store.Row, error] {
 	return func(yield func(store.Row, error) bool) {
 		query, args := selectRows(t, in, after, limit)
 		rows, err := d.conn.QueryContext(ctx, query, args...)
@@ -154,7 +156,8 @@ func (d *dump) Put(ctx context.Context, t *store.Table, rows []store.Row) error 
 		skip = t.Index("tenant")
 		columns = slices.Delete(columns, skip, skip+1)
 	}
-	insert := "INSERT INTO " + t.Name + " (" + strings.Join(columns, ", ") + ") VALUES (?" + strings.Repeat(", ?", len(columns)-1) + ")"
+	insert := "INSERT INTO " + t.Name + " (" + strings.Join(columns, ", ") + ") VALUES (?" +
+		strings.Repeat(", ?", len(columns)-1) + ")"
 	err := d.db.change(ctx, "write "+t.Name, func(tx *sql.Tx) error {
 		stmt, err := tx.PrepareContext(ctx, insert)
 		if err != nil {

@@ -150,7 +150,8 @@ func (db *DB) migrate(ctx context.Context) error {
 		return fmt.Errorf("read the schema's version: %w", err)
 	}
 	if current > target {
-		return fmt.Errorf("the database has schema %d, this program knows up to %d: it was used by a newer version", current, target)
+		return fmt.Errorf("the database has schema %d, this program knows up to %d: it was used by a newer version",
+			current, target)
 	}
 	done, err := p.Up(ctx)
 	if err != nil {

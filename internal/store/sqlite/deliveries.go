@@ -223,7 +223,8 @@ func (q *deliveries) webhooks(ctx context.Context) error {
 }
 
 // webhook finds one webhook's deliveries that are on record.
-func (q *deliveries) webhook(ctx context.Context, num int64, low, high store.Seq, found map[store.DeliveryKey]struct{}) error {
+func (q *deliveries) webhook(ctx context.Context, num int64, low, high store.Seq,
+	found map[store.DeliveryKey]struct{}) error {
 	args := q.args(num, low, high, q.limit)
 	var stmts []*stmt
 	switch q.f.Status {
@@ -342,7 +343,8 @@ func (q *deliveries) record(ctx context.Context, key store.DeliveryKey) (store.D
 }
 
 // Delivery finds one delivery with its event and outcomes; see store.Records.
-func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey) (r store.DeliveryRecord, e store.EventRecord, list []store.Outcome, err error) {
+func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey) (
+	r store.DeliveryRecord, e store.EventRecord, list []store.Outcome, err error) {
 	err = db.snapshot(ctx, fmt.Sprintf("delivery of event %d to webhook %d", key.Event, key.Webhook),
 		func(ctx context.Context, tx *sql.Tx) error {
 			q := deliveries{tx: tx, read: &db.read, tenant: tenant, f: store.DeliveryFilter{Webhook: key.Webhook}}
@@ -353,7 +355,8 @@ func (db *DB) Delivery(ctx context.Context, tenant string, key store.DeliveryKey
 				return err
 			}
 			var due sql.NullInt64
-			e, err = scanEvent(tx.QueryRowContext(ctx, selectDelivery, tenant, key.Webhook, int64(key.Event)).Scan, &due)
+			e, err = scanEvent(tx.QueryRowContext(ctx, selectDelivery, tenant, key.Webhook, int64(key.Event)).Scan,
+				&due)
 			if err != nil {
 				return notFound(err)
 			}
@@ -385,7 +388,8 @@ func scanOutcomes(rows cursor, err error, key store.DeliveryKey) (list []store.O
 		var next sql.NullInt64
 		var class, keyID sql.NullString
 		var timings []byte
-		if err := rows.Scan(&o.Attempt, &o.Kind, &at, &o.Duration, &o.Sent, &o.Status, &next, &class, &keyID, &o.Response, &timings); err != nil {
+		if err := rows.Scan(&o.Attempt, &o.Kind, &at, &o.Duration, &o.Sent, &o.Status, &next, &class, &keyID,
+			&o.Response, &timings); err != nil {
 			return err
 		}
 		o.At, o.NextAt, o.Class, o.KeyID, o.Timings = millis(at), orZero(next), class.String, keyID.String, store.ParseTimings(timings)

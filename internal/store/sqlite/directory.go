@@ -83,7 +83,8 @@ func orNullTime(t time.Time) sql.NullInt64 {
 // CreateAPIKey writes k; see store.Directory.
 func (db *DB) CreateAPIKey(ctx context.Context, k store.APIKey) error {
 	return db.change(ctx, "create API key "+k.ID, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM api_keys WHERE expires_at <= ?`, k.CreatedAt.UnixMilli()); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM api_keys WHERE expires_at <= ?`,
+			k.CreatedAt.UnixMilli()); err != nil {
 			return err
 		}
 		expires, ends := store.KeyEnds(&k)
@@ -118,7 +119,8 @@ func scanAPIKey(scan func(...any) error) (store.APIKey, error) {
 	var hash []byte
 	var createdAt, signedInFor int64
 	var expiresAt, endsAt, usedAt sql.NullInt64
-	if err := scan(&k.ID, &tenant, &k.Role, &advisor, &k.Name, &hash, &createdAt, &k.Kind, &parent, &k.Webhook, &expiresAt, &signedInFor,
+	if err := scan(&k.ID, &tenant, &k.Role, &advisor, &k.Name, &hash, &createdAt, &k.Kind, &parent, &k.Webhook,
+		&expiresAt, &signedInFor,
 		&endsAt, &maker, &k.Networks, &usedAt, &k.UsedFrom); err != nil {
 		return store.APIKey{}, err
 	}
@@ -165,7 +167,8 @@ func (db *DB) ListAPIKeys(ctx context.Context, tenant string, kind store.KeyKind
 func (db *DB) UpdateAPIKey(ctx context.Context, k store.APIKey) error {
 	return db.change(ctx, "change API key "+k.ID, func(tx *sql.Tx) error {
 		_, ends := store.KeyEnds(&k)
-		return found(tx.ExecContext(ctx, `UPDATE api_keys SET name = ?, networks = ?, ends_at = ? WHERE id = ? AND tenant IS ?`,
+		return found(tx.ExecContext(ctx,
+			`UPDATE api_keys SET name = ?, networks = ?, ends_at = ? WHERE id = ? AND tenant IS ?`,
 			k.Name, k.Networks, orNullTime(ends), k.ID, orNull(k.Tenant)))
 	})
 }
@@ -174,7 +177,8 @@ func (db *DB) UpdateAPIKey(ctx context.Context, k store.APIKey) error {
 func (db *DB) UseAPIKeys(ctx context.Context, list []store.KeyUse) error {
 	return db.change(ctx, "write when API keys were used", func(tx *sql.Tx) error {
 		for _, u := range list {
-			if _, err := tx.ExecContext(ctx, `UPDATE api_keys SET used_at = ?, used_from = ? WHERE id = ?`, u.At.UnixMilli(), u.From,
+			if _, err := tx.ExecContext(ctx, `UPDATE api_keys SET used_at = ?, used_from = ? WHERE id = ?`,
+				u.At.UnixMilli(), u.From,
 				u.ID); err != nil {
 				return err
 			}
@@ -198,7 +202,8 @@ func (db *DB) DeleteAPIKey(ctx context.Context, tenant, id string, keep bool) er
 		if _, err := tx.ExecContext(ctx, deleteMade, id, keep); err != nil {
 			return err
 		}
-		if err := found(tx.ExecContext(ctx, `DELETE FROM api_keys WHERE id = ? AND tenant IS ?`, id, orNull(tenant))); err != nil {
+		if err := found(tx.ExecContext(ctx, `DELETE FROM api_keys WHERE id = ? AND tenant IS ?`, id,
+			orNull(tenant))); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, freeMade)

@@ -23,7 +23,8 @@ import (
 func mustAccept(t *testing.T, db *DB, n int, data string) *store.Submission {
 	t.Helper()
 	s := newSubmission(n, data)
-	if err := db.Commit(context.Background(), &store.Batch{Submissions: []*store.Submission{s}}); err != nil || s.Err != nil {
+	if err := db.Commit(context.Background(), &store.Batch{Submissions: []*store.Submission{s}}); err != nil ||
+		s.Err != nil {
 		t.Fatalf("Commit = %v, %v, want nil, nil", err, s.Err)
 	}
 	return s
@@ -32,8 +33,9 @@ func mustAccept(t *testing.T, db *DB, n int, data string) *store.Submission {
 func newSubmission(n int, data string) *store.Submission {
 	return &store.Submission{Tenant: "a", Events: []store.Submitted{{
 		Seq: store.SeqAt(time.UnixMilli(1_700_000_000_000)) + store.Seq(n), Webhooks: []int64{1}, IDGiven: true,
-		Event: event.Event{ID: uuid.NewSHA1(uuid.NameSpaceOID, fmt.Append(nil, n)), Type: "t", ObjectID: fmt.Sprint("o", n),
-			Time: time.UnixMilli(1_700_000_000_000).UTC(), Data: []byte(data)},
+		Event: event.Event{ID: uuid.NewSHA1(uuid.NameSpaceOID, fmt.Append(nil, n)), Type: "t",
+			ObjectID: fmt.Sprint("o", n),
+			Time:     time.UnixMilli(1_700_000_000_000).UTC(), Data: []byte(data)},
 	}}}
 }
 
@@ -82,7 +84,8 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	t.Parallel()
 	path, ring := filepath.Join(t.TempDir(), "q.db"), mustRing(t)
 	db := mustOpen(t, path, ring)
-	if _, err := Open(context.Background(), Config{Path: path, Keyring: ring}); err == nil || !strings.Contains(err.Error(), "another process") {
+	if _, err := Open(context.Background(), Config{Path: path, Keyring: ring}); err == nil ||
+		!strings.Contains(err.Error(), "another process") {
 		t.Errorf("Open of an open database = %v, want a refusal", err)
 	}
 	if err := db.Close(); err != nil {
@@ -122,7 +125,8 @@ func TestNoSecretInTheFiles(t *testing.T) {
 	}
 	secret := webhook.NewSecret(canary)
 	w := &webhook.Webhook{ID: uuid.NewString(), Tenant: "a", URL: "https://findable.example/", Method: webhook.POST,
-		Auth: webhook.Auth{Type: webhook.AuthBearer, Secret: secret}, Headers: []webhook.Header{{Name: "X-A", Value: secret}},
+		Auth: webhook.Auth{Type: webhook.AuthBearer,
+			Secret: secret}, Headers: []webhook.Header{{Name: "X-A", Value: secret}},
 		SigningKeys: []webhook.SigningKey{{ID: "k", Key: secret}}}
 	if err := db.CreateWebhook(ctx, w); err != nil {
 		t.Fatal(err)
@@ -225,7 +229,8 @@ func TestNotADatabase(t *testing.T) {
 	if err := os.WriteFile(path, bytes.Repeat([]byte("not a database "), 1000), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(context.Background(), Config{Path: path, Keyring: mustRing(t)}); !errors.Is(err, store.ErrBroken) {
+	if _, err := Open(context.Background(), Config{Path: path, Keyring: mustRing(t)}); !errors.Is(err,
+		store.ErrBroken) {
 		t.Errorf("Open = %v, want ErrBroken", err)
 	}
 }
@@ -257,7 +262,8 @@ func TestBrokenStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := db.Commit(context.Background(), &store.Batch{Submissions: []*store.Submission{newSubmission(2, `{}`)}}); !errors.Is(err, store.ErrBroken) {
+		if err := db.Commit(context.Background(),
+			&store.Batch{Submissions: []*store.Submission{newSubmission(2, `{}`)}}); !errors.Is(err, store.ErrBroken) {
 			t.Fatalf("Commit on a corrupt file = %v, want ErrBroken", err)
 		}
 	}
@@ -286,13 +292,15 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	t.Parallel()
 	path, ring := filepath.Join(t.TempDir(), "q.db"), mustRing(t)
 	db := mustOpen(t, path, ring)
-	if _, err := db.w.conn.ExecContext(context.Background(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)`); err != nil {
+	if _, err := db.w.conn.ExecContext(context.Background(),
+		`INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)`); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(context.Background(), Config{Path: path, Keyring: ring}); err == nil || !strings.Contains(err.Error(), "newer version") {
+	if _, err := Open(context.Background(), Config{Path: path, Keyring: ring}); err == nil ||
+		!strings.Contains(err.Error(), "newer version") {
 		t.Errorf("Open of a newer schema = %v, want a refusal", err)
 	}
 }

@@ -45,7 +45,8 @@ func (db *DB) EventByID(ctx context.Context, tenant string, id uuid.UUID) (store
 }
 
 // ListEvents lists events, newest first; see store.Records.
-func (db *DB) ListEvents(ctx context.Context, tenant string, f store.EventFilter, before store.Seq, limit int) ([]store.EventRecord, error) {
+func (db *DB) ListEvents(ctx context.Context, tenant string, f store.EventFilter, before store.Seq, limit int) (
+	[]store.EventRecord, error) {
 	low, high := store.Span(f.Since, f.Until, db.Now())
 	if before > 0 {
 		high = min(high, before-1)

@@ -132,7 +132,8 @@ func (db *DB) Due(ctx context.Context, _ string, webhook int64, from, to time.Ti
 		d := store.Due{Waiting: store.Waiting{DeliveryKey: store.DeliveryKey{Webhook: webhook}}}
 		var dueAt int64
 		var ev eventDest
-		if err := rows.Scan(append([]any{&d.DeliveryKey.Event, &d.Attempts, &dueAt, &d.Tenant}, ev.columns(&d.Event)...)...); err != nil {
+		if err := rows.Scan(append([]any{&d.DeliveryKey.Event, &d.Attempts, &dueAt, &d.Tenant},
+			ev.columns(&d.Event)...)...); err != nil {
 			return err
 		}
 		d.DueAt = millis(dueAt)
@@ -170,7 +171,8 @@ func (db *DB) Lease(context.Context) error { return nil }
 func (db *DB) Unclaimed(context.Context) ([]int64, error) { return nil, nil }
 
 // NextDue tells when the earliest of the webhook's waiting deliveries is due; see store.Journal.
-func (db *DB) NextDue(ctx context.Context, _ string, webhook int64, from time.Time, skip map[store.Seq]struct{}) (time.Time, bool, error) {
+func (db *DB) NextDue(ctx context.Context, _ string, webhook int64, from time.Time, skip map[store.Seq]struct{}) (
+	time.Time, bool, error) {
 	var at int64
 	err := db.read.nextDue.QueryRowContext(ctx, webhook, from.UnixMilli(), array(skip)).Scan(&at)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -204,7 +206,8 @@ func (db *DB) RecoverFrom(ctx context.Context) (store.Seq, error) {
 }
 
 // Unsettled lists events with deliveries that have neither an outcome nor a waiting row; see store.Journal.
-func (db *DB) Unsettled(ctx context.Context, from store.Seq, limit int) (found []store.Unsettled, next store.Seq, err error) {
+func (db *DB) Unsettled(ctx context.Context, from store.Seq, limit int) (
+	found []store.Unsettled, next store.Seq, err error) {
 	looked, last := 0, store.Seq(0)
 	rows, err := db.read.unsettled.QueryContext(ctx, int64(from), limit)
 	err = each(rows, err, func() error {

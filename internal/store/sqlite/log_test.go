@@ -235,7 +235,8 @@ func TestMoveBesideAnother(t *testing.T) {
 		t.Errorf("move = %v, want nil", err)
 	}
 	if l := db.wal; l.pages != shutAt-1 || l.shutFrom != 2*shutAt {
-		t.Errorf("beside another move the log has %d pages, new reads wait from %d on, want %d and %d", l.pages, l.shutFrom,
+		t.Errorf("beside another move the log has %d pages, new reads wait from %d on, want %d and %d",
+			l.pages, l.shutFrom,
 			shutAt-1, 2*shutAt)
 	}
 	db.mu.Unlock()

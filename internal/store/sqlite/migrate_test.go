@@ -28,7 +28,8 @@ func withMigrations(t *testing.T, path string, fn func(*sql.DB, *goose.Provider)
 		t.Fatal(err)
 	}
 	db.SetMaxOpenConns(1)
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true),
+		goose.WithLogger(goose.NopLogger()))
 	if err == nil {
 		err = fn(db, p)
 	}
@@ -45,7 +46,8 @@ func TestMigrateAPIKeys(t *testing.T) {
 	tenant := store.Tenant{ID: "a", Name: "Firm", CreatedAt: at}
 	var keys []store.APIKey
 	for i, role := range []store.Role{store.Publisher, store.Viewer, store.Admin, store.Operator} {
-		k := store.APIKey{ID: uuid.NewString(), Tenant: "a", Role: role, Name: "schlüssel", Hash: [32]byte{byte(i)}, CreatedAt: at.Add(time.Duration(i) * time.Second)}
+		k := store.APIKey{ID: uuid.NewString(), Tenant: "a", Role: role, Name: "schlüssel", Hash: [32]byte{byte(i)},
+			CreatedAt: at.Add(time.Duration(i) * time.Second)}
 		if role == store.Operator {
 			k.Tenant = ""
 		}
@@ -55,9 +57,11 @@ func TestMigrateAPIKeys(t *testing.T) {
 		if _, err := p.UpTo(ctx, 1); err != nil {
 			return err
 		}
-		_, err := db.ExecContext(ctx, `INSERT INTO tenants (id, name, created_at) VALUES (?, ?, ?)`, tenant.ID, tenant.Name, at.UnixMilli())
+		_, err := db.ExecContext(ctx, `INSERT INTO tenants (id, name, created_at) VALUES (?, ?, ?)`, tenant.ID,
+			tenant.Name, at.UnixMilli())
 		for _, k := range keys {
-			_, e := db.ExecContext(ctx, `INSERT INTO api_keys (id, tenant, role, name, hash, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
+			_, e := db.ExecContext(ctx,
+				`INSERT INTO api_keys (id, tenant, role, name, hash, created_at) VALUES (?, ?, ?, ?, ?, ?)`,
 				k.ID, orNull(k.Tenant), string(k.Role), k.Name, k.Hash[:], k.CreatedAt.UnixMilli())
 			err = errors.Join(err, e)
 		}
@@ -81,12 +85,14 @@ func TestMigrateAPIKeys(t *testing.T) {
 	if err := db.CreateAPIKey(ctx, keys[1]); !errors.Is(err, store.ErrExists) {
 		t.Errorf("CreateAPIKey with a used hash = %v, want ErrExists", err)
 	}
-	a := &store.Advisor{Object: store.Object{Tenant: "a", ID: uuid.NewString(), Version: 1, CreatedAt: at, UpdatedAt: at}}
+	a := &store.Advisor{Object: store.Object{Tenant: "a", ID: uuid.NewString(), Version: 1, CreatedAt: at,
+		UpdatedAt: at}}
 	s := &store.Submission{Tenant: "a", Change: &store.Change{Advisor: a}}
 	if err := db.Commit(ctx, &store.Batch{Submissions: []*store.Submission{s}}); err != nil || s.Err != nil {
 		t.Fatalf("Commit = %v, %v, want nil, nil", err, s.Err)
 	}
-	own := store.APIKey{ID: uuid.NewString(), Tenant: "a", Role: store.AdvisorRole, Advisor: a.ID, Hash: [32]byte{9}, CreatedAt: at.Add(time.Hour)}
+	own := store.APIKey{ID: uuid.NewString(), Tenant: "a", Role: store.AdvisorRole, Advisor: a.ID, Hash: [32]byte{9},
+		CreatedAt: at.Add(time.Hour)}
 	if err := db.CreateAPIKey(ctx, own); err != nil {
 		t.Fatalf("CreateAPIKey = %v, want nil", err)
 	}

@@ -40,7 +40,8 @@ func TestPacked(t *testing.T) {
 		mustAccept(t, db, i+1, data)
 	}
 	var packed int
-	if err := db.rdb.QueryRowContext(ctx, `SELECT count(packed) FROM events WHERE data = ''`).Scan(&packed); err != nil {
+	if err := db.rdb.QueryRowContext(ctx,
+		`SELECT count(packed) FROM events WHERE data = ''`).Scan(&packed); err != nil {
 		t.Fatal(err)
 	}
 	if packed != 4 {
@@ -66,7 +67,8 @@ func TestPackedBroken(t *testing.T) {
 	var p packer
 	whole := p.pack([]byte(`{"x":"` + strings.Repeat("x", 4000) + `"}`))
 	for name, b := range map[string][]byte{
-		"cut": whole[:len(whole)-1], "length only": whole[:2], "huge": {0xff, 0xff, 0xff, 0xff, 0x0f, 0}, "no length": {0xff},
+		"cut": whole[:len(whole)-1], "length only": whole[:2], "huge": {0xff, 0xff, 0xff, 0xff, 0x0f,
+			0}, "no length": {0xff},
 	} {
 		if data, err := unpack(b); err == nil {
 			t.Errorf("unpack(%s) = %d bytes, want an error", name, len(data))

@@ -199,7 +199,8 @@ func wanted(tenant string, f store.EventFilter) (want [][]uint64) {
 
 // parts calls read for each part between low and high that may have what is wanted, newest first, until it says no
 // more.
-func (db *DB) parts(ctx context.Context, want [][]uint64, low, high store.Seq, read func(low, high store.Seq) (more bool, err error)) error {
+func (db *DB) parts(ctx context.Context, want [][]uint64, low, high store.Seq, read func(low, high store.Seq) (
+	more bool, err error)) error {
 	var top store.Seq
 	if err := db.read.partAt.QueryRowContext(ctx, int64(high)).Scan(&top); err != nil {
 		return err

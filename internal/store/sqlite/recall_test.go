@@ -34,7 +34,8 @@ func TestRecall(t *testing.T) {
 	}{
 		"nothing": {due: -1},
 		"a first attempt due in an hour, and no sign": {wait: []store.Waiting{row(0, time.Hour)}, due: time.Hour},
-		"26 hours are no sign":                        {wait: []store.Waiting{row(0, 26*time.Hour)}, due: 26 * time.Hour},
+		"26 hours are no sign": {wait: []store.Waiting{row(0, 26*time.Hour)},
+			due: 26 * time.Hour},
 		"a second is no sign": {event: time.Second, wait: []store.Waiting{row(0, time.Hour)},
 			due: time.Hour},
 		"an event ahead, nothing waits": {event: 2 * day, due: -1, ahead: 2 * day},
@@ -56,7 +57,8 @@ func TestRecall(t *testing.T) {
 			ctx, db := t.Context(), mustOpen(t, filepath.Join(t.TempDir(), "q.db"), mustRing(t))
 			s := newSubmission(1, `{}`)
 			s.Events[0].Seq = store.SeqAt(now.Add(c.event))
-			for _, b := range []*store.Batch{{Submissions: []*store.Submission{s}}, {Outcomes: c.tried}, {Wait: c.wait}} {
+			for _, b := range []*store.Batch{{Submissions: []*store.Submission{s}}, {Outcomes: c.tried},
+				{Wait: c.wait}} {
 				if err := db.Commit(ctx, b); err != nil {
 					t.Fatal(err)
 				}

@@ -26,7 +26,8 @@ var upsertRollup = func() string {
 		sums = append(sums, c+" = "+c+" + excluded."+c)
 	}
 	return "INSERT INTO rollups (tenant, webhook, span, start, " + strings.Join(rollupCounts, ", ") +
-		") VALUES (?" + strings.Repeat(", ?", 3+len(rollupCounts)) + ") ON CONFLICT DO UPDATE SET " + strings.Join(sums, ", ")
+		") VALUES (?" + strings.Repeat(", ?", 3+len(rollupCounts)) + ") ON CONFLICT DO UPDATE SET " +
+		strings.Join(sums, ", ")
 }()
 
 const trimRollups = `DELETE FROM rollups WHERE (tenant, webhook, span, start) IN
@@ -57,7 +58,8 @@ func (w *writer) addRollups(list []store.Rollup) error {
 // removeRollups removes some of what is too old; hours are kept as long as events.
 func (w *writer) removeRollups(t *store.Trim) error {
 	for span, end := range []time.Time{store.PerMinute: t.Minutes, store.PerHour: t.Before.Time()} {
-		if _, err := w.trimRollups.set(0, int64(span)).set(1, end.UnixMilli()).set(2, int64(trimRollupsStep)).exec(); err != nil {
+		if _, err := w.trimRollups.set(0, int64(span)).set(1, end.UnixMilli()).set(2,
+			int64(trimRollupsStep)).exec(); err != nil {
 			return err
 		}
 	}

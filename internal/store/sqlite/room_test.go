@@ -120,7 +120,8 @@ func TestRoomComesBack(t *testing.T) {
 		err := c.write()
 		limitFiles(t, ^uint64(0))
 		if verdict(code(err)) != store.ErrBroken {
-			t.Errorf("%s without room = %v, want an error that SQLite says no more of than that the write failed", c.name, err)
+			t.Errorf("%s without room = %v, want an error that SQLite says no more of than that the write failed",
+				c.name, err)
 		}
 		if err := c.means(err); !errors.Is(err, c.want) || errors.Is(err, store.ErrBroken) {
 			t.Errorf("%s without room, and some afterwards = %v, want %v", c.name, err, c.want)

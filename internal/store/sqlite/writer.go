@@ -113,7 +113,8 @@ func (in *insert) full() error {
 func (in *insert) flush() error {
 	for i, size := range sizes {
 		for in.n >= size {
-			if _, err := in.stmts[i].(driver.StmtExecContext).ExecContext(context.Background(), in.args[:size*in.width]); err != nil {
+			if _, err := in.stmts[i].(driver.StmtExecContext).ExecContext(context.Background(),
+				in.args[:size*in.width]); err != nil {
 				return err
 			}
 			in.n -= size

@@ -42,7 +42,8 @@ func testAccept(t *testing.T, j store.Journal) {
 	if err != nil || len(found) != 1 {
 		t.Fatalf("Unsettled = %v, %v, want one event", found, err)
 	}
-	wantEqual(t, "Unsettled", found[0], store.Unsettled{Seq: seqOf(1), Tenant: "a", Event: newEvent(1), Webhooks: []int64{1, 2}})
+	wantEqual(t, "Unsettled", found[0],
+		store.Unsettled{Seq: seqOf(1), Tenant: "a", Event: newEvent(1), Webhooks: []int64{1, 2}})
 }
 
 func testRepeat(t *testing.T, j store.Journal) {
@@ -58,7 +59,8 @@ func testRepeat(t *testing.T, j store.Journal) {
 	other := again
 	other.TimeGiven, other.Event.Time = false, time.Now()
 	if e := mustSubmit(t, j, "a", other).Events[0]; !e.Duplicate || !e.StoredTime.Equal(newEvent(1).Time) {
-		t.Errorf("repeated without a time: Duplicate, StoredTime = %v, %v, want true, %v", e.Duplicate, e.StoredTime, newEvent(1).Time)
+		t.Errorf("repeated without a time: Duplicate, StoredTime = %v, %v, want true, %v", e.Duplicate, e.StoredTime,
+			newEvent(1).Time)
 	}
 	wantList(t, unsettled(t, j, 0, 10), []string{"1:1", "1:2"})
 }
@@ -93,20 +95,23 @@ func testConflict(t *testing.T, j store.Journal) {
 	one, two := submission("a", submitted(5, 1), bad), submission("a", submitted(5, 2))
 	mustCommit(t, j, &store.Batch{Submissions: []*store.Submission{one, two}})
 	if one.Err == nil || two.Err != nil || two.Events[0].Duplicate {
-		t.Errorf("Err, Err, Duplicate = %v, %v, %v, want a conflict, nil, false", one.Err, two.Err, two.Events[0].Duplicate)
+		t.Errorf("Err, Err, Duplicate = %v, %v, %v, want a conflict, nil, false", one.Err, two.Err,
+			two.Events[0].Duplicate)
 	}
 	wantList(t, unsettled(t, j, 0, 10), []string{"1:1", "5:2"})
 }
 
 func testSameBatch(t *testing.T, j store.Journal) {
-	one, two, three := submission("a", submitted(1, 1)), submission("a", submitted(1, 1, 2)), submission("a", submitted(1))
+	one, two, three := submission("a", submitted(1, 1)), submission("a", submitted(1, 1, 2)), submission("a",
+		submitted(1))
 	two.Events[0].Seq, three.Events[0].Seq = seqOf(2), seqOf(3)
 	three.Events[0].Event.Data = []byte(`{}`)
 	mustCommit(t, j, &store.Batch{Submissions: []*store.Submission{one, two, three}})
 	if one.Err != nil || one.Events[0].Duplicate {
 		t.Errorf("first: Err, Duplicate = %v, %v, want nil, false", one.Err, one.Events[0].Duplicate)
 	}
-	if e := two.Events[0]; two.Err != nil || !e.Duplicate || e.StoredWebhooks != 1 || !e.StoredTime.Equal(newEvent(1).Time) {
+	if e := two.Events[0]; two.Err != nil || !e.Duplicate || e.StoredWebhooks != 1 ||
+		!e.StoredTime.Equal(newEvent(1).Time) {
 		t.Errorf("second: Err = %v, event = %+v, want a duplicate of the first", two.Err, e)
 	}
 	if three.Err == nil {
@@ -140,7 +145,8 @@ func testMixedSubmission(t *testing.T, j store.Journal) {
 	made.IDGiven, made.TimeGiven = false, false
 	s := mustSubmit(t, j, "a", again, submitted(3, 1), made)
 	if !s.Events[0].Duplicate || s.Events[1].Duplicate || s.Events[2].Duplicate {
-		t.Errorf("Duplicate = %v, %v, %v, want true, false, false", s.Events[0].Duplicate, s.Events[1].Duplicate, s.Events[2].Duplicate)
+		t.Errorf("Duplicate = %v, %v, %v, want true, false, false", s.Events[0].Duplicate, s.Events[1].Duplicate,
+			s.Events[2].Duplicate)
 	}
 	wantList(t, unsettled(t, j, 0, 10), []string{"1:1", "3:1", "4:1"})
 }
@@ -182,7 +188,8 @@ func testLargeBatch(t *testing.T, j store.Journal) {
 		mustCommit(t, j, b)
 		for i, s := range b.Submissions {
 			if s.Err != nil || !s.Events[0].Duplicate {
-				t.Fatalf("event %d of %d again: Err, Duplicate = %v, %v, want nil, true", i, n, s.Err, s.Events[0].Duplicate)
+				t.Fatalf("event %d of %d again: Err, Duplicate = %v, %v, want nil, true", i, n, s.Err,
+					s.Events[0].Duplicate)
 			}
 		}
 		want = nil

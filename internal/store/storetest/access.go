@@ -19,8 +19,9 @@ func testAccess(t *testing.T, s store.Store) {
 	var n byte
 	made := func(kind store.KeyKind, maker *store.APIKey) *store.APIKey {
 		n++
-		k := &store.APIKey{ID: uuid.NewString(), Tenant: "a", Role: store.Admin, Name: "key", Hash: [32]byte{n}, CreatedAt: epoch,
-			Kind: kind, Networks: "10.0.0.0/8,2001:db8::/32", ExpiresAt: epoch.Add(time.Hour)}
+		k := &store.APIKey{ID: uuid.NewString(), Tenant: "a", Role: store.Admin, Name: "key", Hash: [32]byte{n},
+			CreatedAt: epoch,
+			Kind:      kind, Networks: "10.0.0.0/8,2001:db8::/32", ExpiresAt: epoch.Add(time.Hour)}
 		if maker != nil {
 			k.Maker = maker.ID
 		}
@@ -74,7 +75,8 @@ func testAccess(t *testing.T, s store.Store) {
 		t.Error("ending a sign-in must end its link and that one's sign-in, and nothing else")
 	}
 
-	use := []store.KeyUse{{ID: root.ID, At: epoch.Add(time.Minute), From: "192.0.2.7"}, {ID: uuid.NewString(), At: epoch}}
+	use := []store.KeyUse{{ID: root.ID, At: epoch.Add(time.Minute), From: "192.0.2.7"},
+		{ID: uuid.NewString(), At: epoch}}
 	if err := s.UseAPIKeys(ctx, use); err != nil {
 		t.Errorf("UseAPIKeys = %v, want nil", err)
 	}

@@ -13,7 +13,8 @@ import (
 // object is the first version of object n, made in minute n.
 func object(tenant string, n int) store.Object {
 	at := epoch.Add(time.Duration(n)*time.Minute + 7*time.Millisecond)
-	return store.Object{Tenant: tenant, ID: idOf(n).String(), Version: 1, CreatedAt: at, UpdatedAt: at.Add(time.Millisecond)}
+	return store.Object{Tenant: tenant, ID: idOf(n).String(), Version: 1, CreatedAt: at,
+		UpdatedAt: at.Add(time.Millisecond)}
 }
 
 // newAdvisor is advisor n, all of its properties set; so are the next three.
@@ -27,7 +28,8 @@ func newInvestor(a *store.Advisor, n int) *store.Investor {
 }
 
 func newSession(i *store.Investor, n int) *store.AdviceSession {
-	return &store.AdviceSession{Object: object(i.Tenant, n), InvestorID: i.ID, Title: "Tïtle 題", Objective: "line\r\nline\t🙂",
+	return &store.AdviceSession{Object: object(i.Tenant, n), InvestorID: i.ID, Title: "Tïtle 題",
+		Objective:   "line\r\nline\t🙂",
 		RiskProfile: "balanced", HorizonYears: 12, Recommendation: "büy", CompletedAt: epoch.Add(time.Hour + time.Millisecond)}
 }
 
@@ -260,7 +262,8 @@ func testObjectUpdate(t *testing.T, s store.Store) {
 	})
 	mustChange(t, s, "a", write(a, i, x))
 	wantStored(t, s, a, i, x, f.report, second, third)
-	i, x = next(i, func(i *store.Investor) { i.DeletedAt = time.Time{} }), next(x, func(x *store.AdviceSession) { x.DeletedAt = time.Time{} })
+	i, x = next(i, func(i *store.Investor) { i.DeletedAt = time.Time{} }), next(x,
+		func(x *store.AdviceSession) { x.DeletedAt = time.Time{} })
 	mustChange(t, s, "a", write(i), write(x), expecting(expecting(remove(third), second, 1), a, 0))
 	wantStored(t, s, a, i, x, f.report, second)
 	wantList(t, nums(), before)
@@ -272,7 +275,8 @@ func testAdvisorKeys(t *testing.T, s store.Store) {
 	second := newAdvisor("a", 30)
 	mustChange(t, s, "a", write(second))
 	newKey := func(role store.Role, advisor string, hash byte) store.APIKey {
-		return store.APIKey{ID: idOf(int(hash)).String(), Tenant: "a", Role: role, Advisor: advisor, Name: "key", Hash: [32]byte{hash},
+		return store.APIKey{ID: idOf(int(hash)).String(), Tenant: "a", Role: role, Advisor: advisor, Name: "key",
+			Hash:      [32]byte{hash},
 			CreatedAt: epoch.Add(time.Duration(hash) * time.Second)}
 	}
 	own, admin := newKey(store.AdvisorRole, f.advisor.ID, 1), newKey(store.Admin, "", 2)
@@ -291,7 +295,8 @@ func testAdvisorKeys(t *testing.T, s store.Store) {
 			t.Errorf("CreateAPIKey for the advisor %s = %v, want ErrNotFound", id, err)
 		}
 	}
-	for role, advisor := range map[store.Role]string{store.AdvisorRole: "", store.Viewer: f.advisor.ID, store.Admin: f.advisor.ID,
+	for role, advisor := range map[store.Role]string{store.AdvisorRole: "", store.Viewer: f.advisor.ID,
+		store.Admin:     f.advisor.ID,
 		store.Publisher: f.advisor.ID, "other": f.advisor.ID} {
 		if err := s.CreateAPIKey(ctx, newKey(role, advisor, 6)); err == nil {
 			t.Errorf("CreateAPIKey of role %s with advisor %q = nil, want an error", role, advisor)

@@ -80,21 +80,24 @@ func testListInvestors(t *testing.T, s store.Store) {
 		f      store.InvestorFilter
 		want   []int
 	}{
-		"present":           {f: store.InvestorFilter{}, want: []int{0, 1, 2, 3, 4}},
-		"gone":              {f: store.InvestorFilter{Presence: store.Gone}, want: []int{5, 6, 7}},
-		"either":            {f: store.InvestorFilter{Presence: store.Either}, want: []int{0, 1, 2, 3, 4, 5, 6, 7}},
-		"advisor":           {f: store.InvestorFilter{AdvisorID: second.ID}, want: []int{1, 3}},
-		"advisor, either":   {f: store.InvestorFilter{AdvisorID: second.ID, Presence: store.Either}, want: []int{1, 3, 5, 7}},
+		"present": {f: store.InvestorFilter{}, want: []int{0, 1, 2, 3, 4}},
+		"gone":    {f: store.InvestorFilter{Presence: store.Gone}, want: []int{5, 6, 7}},
+		"either":  {f: store.InvestorFilter{Presence: store.Either}, want: []int{0, 1, 2, 3, 4, 5, 6, 7}},
+		"advisor": {f: store.InvestorFilter{AdvisorID: second.ID}, want: []int{1, 3}},
+		"advisor, either": {f: store.InvestorFilter{AdvisorID: second.ID, Presence: store.Either},
+			want: []int{1, 3, 5, 7}},
 		"no such advisor":   {f: store.InvestorFilter{AdvisorID: g.advisor.ID, Presence: store.Either}},
 		"type":              {f: store.InvestorFilter{Type: "company"}, want: []int{2, 3}},
 		"type, gone":        {f: store.InvestorFilter{Type: "person", Presence: store.Gone}, want: []int{5}},
 		"reference":         {f: store.InvestorFilter{Reference: "r1"}, want: []int{1, 4}},
 		"reference, either": {f: store.InvestorFilter{Reference: "r1", Presence: store.Either}, want: []int{1, 4, 7}},
 		"no such reference": {f: store.InvestorFilter{Reference: "R1"}},
-		"all of them": {f: store.InvestorFilter{AdvisorID: second.ID, Type: "company", Reference: "r1", Presence: store.Gone},
+		"all of them": {f: store.InvestorFilter{AdvisorID: second.ID, Type: "company", Reference: "r1",
+			Presence: store.Gone},
 			want: []int{7}},
-		"none of all": {f: store.InvestorFilter{AdvisorID: f.advisor.ID, Type: "company", Reference: "r1", Presence: store.Either}},
-		"another's":   {tenant: "b", f: store.InvestorFilter{AdvisorID: f.advisor.ID}},
+		"none of all": {f: store.InvestorFilter{AdvisorID: f.advisor.ID, Type: "company", Reference: "r1",
+			Presence: store.Either}},
+		"another's": {tenant: "b", f: store.InvestorFilter{AdvisorID: f.advisor.ID}},
 	} {
 		var want []*store.Investor
 		for _, n := range c.want {
@@ -203,13 +206,16 @@ func testListExpired(t *testing.T, s store.Store) {
 	restored, last := newInvestor(a.advisor, 30), newInvestor(a.advisor, 31)
 	gone(1)(restored)
 	gone(9)(last)
-	mustChange(t, s, "a", write(next(a.investor, gone(5)), next(a.session, goneSession(2))), write(restored), write(last),
+	mustChange(t, s, "a", write(next(a.investor, gone(5)), next(a.session, goneSession(2))), write(restored),
+		write(last),
 		write(next(restored, func(i *store.Investor) { i.DeletedAt = time.Time{} })), write(newSession(restored, 32)))
 	mustChange(t, s, "b", write(next(b.investor, gone(3)), next(b.session, goneSession(1))))
 	want := []store.Expired{
-		{Tenant: "b", Kind: store.KindInvestor, ID: b.investor.ID}, {Tenant: "a", Kind: store.KindInvestor, ID: a.investor.ID},
+		{Tenant: "b", Kind: store.KindInvestor, ID: b.investor.ID}, {Tenant: "a", Kind: store.KindInvestor,
+			ID: a.investor.ID},
 		{Tenant: "a", Kind: store.KindInvestor, ID: last.ID},
-		{Tenant: "b", Kind: store.KindSession, ID: b.session.ID}, {Tenant: "a", Kind: store.KindSession, ID: a.session.ID},
+		{Tenant: "b", Kind: store.KindSession, ID: b.session.ID}, {Tenant: "a", Kind: store.KindSession,
+			ID: a.session.ID},
 	}
 	list := func(before time.Time, limit int) []store.Expired {
 		got, err := s.ListExpired(context.Background(), before, limit)

@@ -27,18 +27,21 @@ func testStale(t *testing.T, s store.Store) {
 	last.Expect = append(last.Expect, store.Expected{Kind: store.KindInvestor, ID: deleted.ID, Version: 2, Children: -1})
 	n := 100
 	for name, c := range map[string]*store.Change{
-		"the stored version":        write(next(f.advisor, nil)),
-		"skipped version":           write(next(next(f.investor, nil), nil)),
-		"update of nothing":         write(next(newSession(f.investor, 98), nil)),
-		"update of another's":       write(next(newInvestor(advisor, 21), nil)),
-		"version 0":                 write(&store.Investor{Object: store.Object{ID: idOf(98).String()}, AdvisorID: advisor.ID, Type: "person"}),
-		"advisor once more":         write(newAdvisor("a", 10)),
-		"investor once more":        write(newInvestor(advisor, 11)),
-		"session once more":         write(newSession(f.investor, 12)),
-		"report once more":          write(newReport(f.session, 13)),
-		"one of two":                write(next(f.investor, nil), f.session),
-		"missing":                   fails(store.Expected{Kind: store.KindSession, ID: idOf(98).String(), Version: 1, Children: -1}),
-		"of another kind":           fails(store.Expected{Kind: store.KindSession, ID: f.investor.ID, Version: 1, Children: -1}),
+		"the stored version":  write(next(f.advisor, nil)),
+		"skipped version":     write(next(next(f.investor, nil), nil)),
+		"update of nothing":   write(next(newSession(f.investor, 98), nil)),
+		"update of another's": write(next(newInvestor(advisor, 21), nil)),
+		"version 0": write(&store.Investor{Object: store.Object{ID: idOf(98).String()},
+			AdvisorID: advisor.ID, Type: "person"}),
+		"advisor once more":  write(newAdvisor("a", 10)),
+		"investor once more": write(newInvestor(advisor, 11)),
+		"session once more":  write(newSession(f.investor, 12)),
+		"report once more":   write(newReport(f.session, 13)),
+		"one of two":         write(next(f.investor, nil), f.session),
+		"missing": fails(store.Expected{Kind: store.KindSession, ID: idOf(98).String(), Version: 1,
+			Children: -1}),
+		"of another kind": fails(store.Expected{Kind: store.KindSession, ID: f.investor.ID, Version: 1,
+			Children: -1}),
 		"of another tenant":         expecting(&store.Change{}, foreign.advisor, -1),
 		"before the stored version": expecting(&store.Change{}, f.advisor, -1),
 		"after the stored version":  expecting(&store.Change{}, next(f.session, nil), -1),
@@ -47,7 +50,8 @@ func testStale(t *testing.T, s store.Store) {
 		"no children":               expecting(&store.Change{}, f.investor, 0),
 		"some children":             expecting(&store.Change{}, deleted, 1),
 		"the last of four":          last,
-		"key":                       {Key: &store.IdempotencyKey{Caller: "c", Key: "k", Request: [32]byte{9}, ObjectID: "x", CreatedAt: epoch}},
+		"key": {Key: &store.IdempotencyKey{Caller: "c", Key: "k", Request: [32]byte{9},
+			ObjectID: "x", CreatedAt: epoch}},
 	} {
 		// The change would also make and remove something, and its event has an ID that the one after it takes.
 		n += 10
@@ -57,13 +61,15 @@ func testStale(t *testing.T, s store.Store) {
 		if c.Key == nil {
 			c.Key = &store.IdempotencyKey{Caller: "c", Key: name, CreatedAt: epoch}
 		}
-		c.Remove = []store.Removed{{Kind: store.KindSession, ID: f.session.ID}, {Kind: store.KindInvestor, ID: f.investor.ID}}
+		c.Remove = []store.Removed{{Kind: store.KindSession, ID: f.session.ID},
+			{Kind: store.KindInvestor, ID: f.investor.ID}}
 		lost, taken := submitted(n+1, 1), submitted(n+1, 1)
 		lost.Spilled, lost.Event.Data, taken.Seq = []int64{1}, []byte(`{}`), seqOf(n+2)
 		twice := lost
 		twice.Seq++
 		before, after := newAdvisor("a", n+3), newAdvisor("a", n+4)
-		list := []*store.Submission{changing("a", write(before), submitted(n)), changing("a", c, lost, twice, submitted(n)),
+		list := []*store.Submission{changing("a", write(before), submitted(n)),
+			changing("a", c, lost, twice, submitted(n)),
 			changing("a", write(after), taken), submission("a", submitted(n+5))}
 		mustCommit(t, s, &store.Batch{Submissions: list})
 		for i, x := range list {
@@ -143,10 +149,13 @@ func testChangeInConflict(t *testing.T, s store.Store) {
 	bad.Event.Data = []byte(`{}`)
 	again := submitted(1)
 	again.Seq = seqOf(4)
-	lost, kept := next(f.advisor, func(a *store.Advisor) { a.Name = "lost" }), next(f.advisor, func(a *store.Advisor) { a.Name = "kept" })
-	list := []*store.Submission{changing("a", write(lost), submitted(2), bad), changing("a", write(kept), submitted(3), again)}
+	lost, kept := next(f.advisor, func(a *store.Advisor) { a.Name = "lost" }), next(f.advisor,
+		func(a *store.Advisor) { a.Name = "kept" })
+	list := []*store.Submission{changing("a", write(lost), submitted(2), bad),
+		changing("a", write(kept), submitted(3), again)}
 	mustCommit(t, s, &store.Batch{Submissions: list})
-	if conflict, ok := errors.AsType[*store.ConflictError](list[0].Err); !ok || conflict.ID != idOf(1) || list[1].Err != nil {
+	if conflict, ok := errors.AsType[*store.ConflictError](list[0].Err); !ok || conflict.ID != idOf(1) ||
+		list[1].Err != nil {
 		t.Errorf("Err, Err = %v, %v, want a conflict of %s, nil", list[0].Err, list[1].Err, idOf(1))
 	}
 	if !slices.ContainsFunc(list[1].Events, func(e store.Submitted) bool { return e.Duplicate }) {
@@ -190,7 +199,8 @@ func testRemove(t *testing.T, s store.Store) {
 func testIdempotencyKeys(t *testing.T, s store.Store) {
 	ctx := context.Background()
 	f, other := mustFirm(t, s, "a", 10), mustFirm(t, s, "b", 20)
-	k := store.IdempotencyKey{Caller: "c", Key: "schlüssel 🙂", Request: [32]byte{1, 31: 255}, ObjectID: f.advisor.ID, CreatedAt: epoch}
+	k := store.IdempotencyKey{Caller: "c", Key: "schlüssel 🙂", Request: [32]byte{1, 31: 255}, ObjectID: f.advisor.ID,
+		CreatedAt: epoch}
 	with := func(k store.IdempotencyKey, c *store.Change) *store.Change {
 		c.Key = &k
 		return c
@@ -222,13 +232,15 @@ func testIdempotencyKeys(t *testing.T, s store.Store) {
 	// Of two in a batch the first one counts.
 	twice := k
 	twice.Key = "twice"
-	list := []*store.Submission{changing("a", with(twice, write(next(two, nil)))), changing("a", with(twice, &store.Change{}))}
+	list := []*store.Submission{changing("a", with(twice, write(next(two, nil)))),
+		changing("a", with(twice, &store.Change{}))}
 	mustCommit(t, s, &store.Batch{Submissions: list})
 	if list[0].Err != nil || !errors.Is(list[1].Err, store.ErrVersion) {
 		t.Errorf("Err, Err = %v, %v, want nil, ErrVersion", list[0].Err, list[1].Err)
 	}
 	// One that is written by itself counts like any other.
-	alone := store.IdempotencyKey{Caller: "e", Key: k.Key, Request: [32]byte{3}, ObjectID: "made", CreatedAt: epoch.Add(time.Minute)}
+	alone := store.IdempotencyKey{Caller: "e", Key: k.Key, Request: [32]byte{3}, ObjectID: "made",
+		CreatedAt: epoch.Add(time.Minute)}
 	if err := s.AddIdempotencyKey(ctx, "a", alone); err != nil {
 		t.Fatalf("AddIdempotencyKey = %v, want nil", err)
 	}
@@ -240,7 +252,8 @@ func testIdempotencyKeys(t *testing.T, s store.Store) {
 		want("a", taken)
 	}
 	wantStale(t, s, "a", "a key that was written by itself", with(alone, &store.Change{}))
-	late := store.IdempotencyKey{Caller: "e", Key: "late", ObjectID: "x", CreatedAt: epoch.Add(store.IdempotencyLife + time.Second)}
+	late := store.IdempotencyKey{Caller: "e", Key: "late", ObjectID: "x",
+		CreatedAt: epoch.Add(store.IdempotencyLife + time.Second)}
 	if err := s.AddIdempotencyKey(ctx, "a", late); err != nil {
 		t.Fatalf("AddIdempotencyKey a day later = %v, want nil", err)
 	}

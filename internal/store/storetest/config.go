@@ -15,7 +15,8 @@ import (
 func mustTenant(t *testing.T, s store.Store, ids ...string) {
 	t.Helper()
 	for _, id := range ids {
-		if err := s.CreateTenant(context.Background(), store.Tenant{ID: id, Name: "Firm " + id, CreatedAt: epoch}); err != nil {
+		if err := s.CreateTenant(context.Background(),
+			store.Tenant{ID: id, Name: "Firm " + id, CreatedAt: epoch}); err != nil {
 			t.Fatalf("CreateTenant(%s) = %v, want nil", id, err)
 		}
 	}
@@ -26,14 +27,17 @@ func newWebhook(tenant string) *webhook.Webhook {
 	return &webhook.Webhook{
 		ID: uuid.NewString(), Tenant: tenant, URL: "https://example.com/hook?a=%20b", Method: webhook.GET,
 		EventTypes: []string{"qap.**", "qap.investor.*"}, OwnerID: "firm-1",
-		Auth:    webhook.Auth{Type: webhook.AuthBasic, Username: "user", Header: "X-Key", Secret: webhook.NewSecret("pass \x00ü")},
-		Headers: []webhook.Header{{Name: "X-One", Value: webhook.NewSecret("1")}, {Name: "X-Two", Value: webhook.NewSecret(`"2"`)}},
+		Auth: webhook.Auth{Type: webhook.AuthBasic, Username: "user", Header: "X-Key",
+			Secret: webhook.NewSecret("pass \x00ü")},
+		Headers: []webhook.Header{{Name: "X-One", Value: webhook.NewSecret("1")},
+			{Name: "X-Two", Value: webhook.NewSecret(`"2"`)}},
 		SigningKeys: []webhook.SigningKey{
 			{ID: "key_2", Key: webhook.NewSecret(" new "), SwitchAt: epoch.Add(time.Hour)},
 			{ID: "key_1", Key: webhook.NewSecret("old"), SwitchAt: epoch, ExpiresAt: epoch.Add(2 * time.Hour)},
 		},
 		Description: "all of it", Enabled: true, DisabledReason: "gone", Timeout: 1500 * time.Millisecond,
-		RetrySchedule: []time.Duration{time.Second, 3 * time.Hour}, CreatedAt: epoch, UpdatedAt: epoch.Add(time.Millisecond),
+		RetrySchedule: []time.Duration{time.Second,
+			3 * time.Hour}, CreatedAt: epoch, UpdatedAt: epoch.Add(time.Millisecond),
 	}
 }
 
@@ -202,7 +206,8 @@ func testAPIKeys(t *testing.T, s store.Store) {
 	ctx := context.Background()
 	mustTenant(t, s, "a", "b")
 	newKey := func(tenant string, role store.Role, hash byte, age time.Duration) store.APIKey {
-		return store.APIKey{ID: uuid.NewString(), Tenant: tenant, Role: role, Name: "key", Hash: [32]byte{hash}, CreatedAt: epoch.Add(-age)}
+		return store.APIKey{ID: uuid.NewString(), Tenant: tenant, Role: role, Name: "key", Hash: [32]byte{hash},
+			CreatedAt: epoch.Add(-age)}
 	}
 	young, old := newKey("a", store.Admin, 1, 0), newKey("a", store.Viewer, 2, time.Hour)
 	other, operator := newKey("b", store.Publisher, 3, 0), newKey("", store.Operator, 4, 0)
@@ -250,12 +255,15 @@ func testAPIKeys(t *testing.T, s store.Store) {
 func testLimitedKeys(t *testing.T, s store.Store) {
 	ctx := context.Background()
 	mustTenant(t, s, "a")
-	parent := store.APIKey{ID: uuid.NewString(), Tenant: "a", Role: store.Admin, Name: "key", Hash: [32]byte{1}, CreatedAt: epoch}
+	parent := store.APIKey{ID: uuid.NewString(), Tenant: "a", Role: store.Admin, Name: "key", Hash: [32]byte{1},
+		CreatedAt: epoch}
 	limited := func(kind store.KeyKind, hash byte, life time.Duration) store.APIKey {
-		return store.APIKey{ID: uuid.NewString(), Tenant: "a", Role: store.Viewer, Hash: [32]byte{hash}, CreatedAt: epoch, Kind: kind,
+		return store.APIKey{ID: uuid.NewString(), Tenant: "a", Role: store.Viewer, Hash: [32]byte{hash},
+			CreatedAt: epoch, Kind: kind,
 			Parent: parent.ID, Webhook: "w", ExpiresAt: epoch.Add(life), SignedInFor: 90 * time.Minute}
 	}
-	link, signIn, short := limited(store.KindLink, 2, time.Hour), limited(store.KindSignIn, 3, time.Hour), limited(store.KindSignIn, 4, time.Second)
+	link, signIn, short := limited(store.KindLink, 2, time.Hour), limited(store.KindSignIn, 3,
+		time.Hour), limited(store.KindSignIn, 4, time.Second)
 	if err := s.CreateAPIKey(ctx, link); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("CreateAPIKey of an unknown parent = %v, want ErrNotFound", err)
 	}
@@ -268,11 +276,14 @@ func testLimitedKeys(t *testing.T, s store.Store) {
 		}
 	}
 	for _, wrong := range []store.APIKey{
-		{ID: uuid.NewString(), Tenant: "a", Role: store.Viewer, Hash: [32]byte{8}, CreatedAt: epoch, Kind: store.KindSignIn, Parent: parent.ID},
-		{ID: uuid.NewString(), Tenant: "a", Role: store.Viewer, Hash: [32]byte{9}, CreatedAt: epoch, Kind: store.KindLink, ExpiresAt: epoch},
+		{ID: uuid.NewString(), Tenant: "a", Role: store.Viewer, Hash: [32]byte{8}, CreatedAt: epoch,
+			Kind: store.KindSignIn, Parent: parent.ID},
+		{ID: uuid.NewString(), Tenant: "a", Role: store.Viewer, Hash: [32]byte{9}, CreatedAt: epoch,
+			Kind: store.KindLink, ExpiresAt: epoch},
 	} {
 		if err := s.CreateAPIKey(ctx, wrong); err == nil {
-			t.Errorf("CreateAPIKey of kind %q with parent %q until %v = nil, want an error", wrong.Kind, wrong.Parent, wrong.ExpiresAt)
+			t.Errorf("CreateAPIKey of kind %q with parent %q until %v = nil, want an error", wrong.Kind, wrong.Parent,
+				wrong.ExpiresAt)
 		}
 	}
 	list, err := s.ListAPIKeys(ctx, "a", store.KindAPIKey, time.Time{}, 0, 100)

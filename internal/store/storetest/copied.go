@@ -9,10 +9,11 @@ import (
 
 // notCopied are the columns of tables that are copied which are not, for a reason.
 var notCopied = map[string][]string{
-	"api_keys": {"kind", "parent", "webhook", "expires_at", "signed_in_for"}, // of links and sign-ins, which end with the move
-	"events":   {"packed", "slot", "id_given"},                               // how a store keeps, numbers and finds them
-	"rollups":  {"slot", "part"},                                             // whose part of a row it is; parts are added up
-	"webhooks": {"changed"},                                                  // how nodes hear of changes
+	"api_keys": {"kind", "parent", "webhook", "expires_at",
+		"signed_in_for"}, // of links and sign-ins, which end with the move
+	"events":   {"packed", "slot", "id_given"}, // how a store keeps, numbers and finds them
+	"rollups":  {"slot", "part"},               // whose part of a row it is; parts are added up
+	"webhooks": {"changed"},                    // how nodes hear of changes
 }
 
 // Copied checks that a copy takes along every column that a store's tables have: one that a migration adds, too.

@@ -14,7 +14,8 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // waiting is a row of event n, due that many minutes after the epoch.
 func waiting(webhook int64, n, attempts, minutes int) store.Waiting {
-	return store.Waiting{Tenant: "a", DeliveryKey: key(webhook, n), Attempts: attempts, DueAt: epoch.Add(time.Duration(minutes) * time.Minute)}
+	return store.Waiting{Tenant: "a", DeliveryKey: key(webhook, n), Attempts: attempts,
+		DueAt: epoch.Add(time.Duration(minutes) * time.Minute)}
 }
 
 func testDueOrder(t *testing.T, j store.Journal) {
@@ -28,14 +29,16 @@ func testDueOrder(t *testing.T, j store.Journal) {
 		limit int
 		want  []string
 	}{
-		{at(10).Add(-time.Millisecond), 10, nil}, {at(10), 10, []string{"2:2"}}, {at(29), 10, []string{"2:2", "3:3", "4:4"}},
+		{at(10).Add(-time.Millisecond), 10, nil}, {at(10), 10, []string{"2:2"}}, {at(29), 10,
+			[]string{"2:2", "3:3", "4:4"}},
 		{at(30), 10, []string{"2:2", "3:3", "4:4", "1:1"}}, {at(30), 2, []string{"2:2", "3:3"}},
 		{time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), 1, []string{"2:2"}},
 	} {
 		wantList(t, dueNames(mustDue(t, j, 1, c.now, c.limit, nil)), c.want)
 	}
 	for webhook, want := range map[int64]time.Time{1: at(10), 2: at(5)} {
-		if got, ok, err := j.NextDue(context.Background(), "a", webhook, time.Time{}, nil); err != nil || !ok || !got.Equal(want) {
+		if got, ok, err := j.NextDue(context.Background(), "a", webhook, time.Time{}, nil); err != nil || !ok ||
+			!got.Equal(want) {
 			t.Errorf("NextDue(%d) = %v, %v, %v, want %v, true, nil", webhook, got, ok, err, want)
 		}
 	}
@@ -110,7 +113,8 @@ func testSettle(t *testing.T, j store.Journal) {
 func testSettleInBatch(t *testing.T, j store.Journal) {
 	e := submitted(1, 1, 2, 3, 4)
 	e.Spilled = []int64{1, 4}
-	done, again, unaware := outcome(key(1, 1), 1, store.Delivered), outcome(key(2, 1), 1, store.Retry), outcome(key(3, 1), 1, store.Delivered)
+	done, again, unaware := outcome(key(1, 1), 1, store.Delivered), outcome(key(2, 1), 1,
+		store.Retry), outcome(key(3, 1), 1, store.Delivered)
 	done.Stored, unaware.Stored = true, false
 	final := outcome(key(4, 1), 2, store.Exhausted)
 	final.Stored = true
@@ -180,7 +184,8 @@ func testUnsettled(t *testing.T, j store.Journal) {
 	b.Submissions[3].Events[0].Webhooks = nil
 	b.Submissions[4].Events[0].Spilled = []int64{1, 2}
 	b.Wait = []store.Waiting{waiting(2, 6, 0, 0)}
-	b.Outcomes = []store.Outcome{outcome(key(1, 1), 1, store.Delivered), outcome(key(2, 1), 1, store.Cancelled), outcome(key(1, 2), 1, store.Retry)}
+	b.Outcomes = []store.Outcome{outcome(key(1, 1), 1, store.Delivered), outcome(key(2, 1), 1, store.Cancelled),
+		outcome(key(1, 2), 1, store.Retry)}
 	mustCommit(t, j, b)
 	want := []string{"2:2", "3:1", "3:2", "6:1", "7:1", "7:2", "8:1", "8:2", "9:1", "9:2", "10:1", "10:2"}
 	for _, limit := range []int{1, 2, 3, 5, 10, 100} {
@@ -244,7 +249,8 @@ func testTrimKeeps(t *testing.T, j store.Journal) {
 	}
 	b.Submissions[5].Events[0].Webhooks = nil // matched nothing: nothing to wait for
 	b.Wait = []store.Waiting{waiting(1, 2, 0, 0)}
-	b.Outcomes = []store.Outcome{outcome(key(1, 1), 1, store.Delivered), outcome(key(1, 3), 1, store.Retry), outcome(key(1, 5), 1, store.Delivered)}
+	b.Outcomes = []store.Outcome{outcome(key(1, 1), 1, store.Delivered), outcome(key(1, 3), 1, store.Retry),
+		outcome(key(1, 5), 1, store.Delivered)}
 	mustCommit(t, j, b)
 	if removed := trimAll(t, j, 0, seqOf(100), 2); removed != 3 {
 		t.Errorf("Trim removed %d, want 3", removed)

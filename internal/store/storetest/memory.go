@@ -64,7 +64,8 @@ func (m *Memory) Fail(err error) {
 func (m *Memory) Outcomes(key store.DeliveryKey) []store.Outcome {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.SortedFunc(slices.Values(m.outcomes[key]), func(a, b store.Outcome) int { return cmp.Compare(a.Attempt, b.Attempt) })
+	return slices.SortedFunc(slices.Values(m.outcomes[key]),
+		func(a, b store.Outcome) int { return cmp.Compare(a.Attempt, b.Attempt) })
 }
 
 // Waiting lists all waiting rows by webhook and event.
@@ -113,7 +114,8 @@ func (m *Memory) Commit(ctx context.Context, b *store.Batch) error {
 		o.Stored = false
 		m.outcomes[o.DeliveryKey] = append(m.outcomes[o.DeliveryKey], o)
 		if o.Kind == store.Retry {
-			m.waiting[o.DeliveryKey] = store.Waiting{Tenant: o.Tenant, DeliveryKey: o.DeliveryKey, Attempts: o.Attempt, DueAt: o.NextAt}
+			m.waiting[o.DeliveryKey] = store.Waiting{Tenant: o.Tenant, DeliveryKey: o.DeliveryKey, Attempts: o.Attempt,
+				DueAt: o.NextAt}
 			written[o.DeliveryKey] = true
 		} else if stored {
 			delete(m.waiting, o.DeliveryKey)
@@ -143,7 +145,8 @@ func (m *Memory) check(b *store.Batch) error {
 	for _, o := range b.Outcomes {
 		a := attempt{o.DeliveryKey, o.Attempt}
 		if seen[a] || slices.ContainsFunc(m.outcomes[o.DeliveryKey], func(x store.Outcome) bool { return x.Attempt == o.Attempt }) {
-			return fmt.Errorf("attempt %d of event %d to webhook %d is on record already", o.Attempt, o.Event, o.Webhook)
+			return fmt.Errorf("attempt %d of event %d to webhook %d is on record already", o.Attempt,
+				o.Event, o.Webhook)
 		}
 		seen[a] = true
 	}
@@ -232,7 +235,8 @@ func (m *Memory) trim(t *store.Trim) {
 		looked++
 		t.Next = seq
 		x := m.events[seq]
-		if slices.ContainsFunc(x.webhooks, func(num int64) bool { return m.open(store.DeliveryKey{Webhook: num, Event: seq}) }) {
+		if slices.ContainsFunc(x.webhooks,
+			func(num int64) bool { return m.open(store.DeliveryKey{Webhook: num, Event: seq}) }) {
 			continue
 		}
 		for _, num := range x.webhooks {
@@ -375,7 +379,8 @@ func (m *Memory) RecoverFrom(ctx context.Context) (store.Seq, error) {
 }
 
 // Unsettled lists events with unsettled deliveries; see store.Journal.
-func (m *Memory) Unsettled(ctx context.Context, from store.Seq, limit int) (found []store.Unsettled, next store.Seq, _ error) {
+func (m *Memory) Unsettled(ctx context.Context, from store.Seq, limit int) (
+	found []store.Unsettled, next store.Seq, _ error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	seqs := m.seqs(from)

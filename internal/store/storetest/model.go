@@ -159,7 +159,8 @@ func (m *model) expectOne(t *rapid.T, c *store.Change, kind int) string {
 func (m *model) drawChange(t *rapid.T) *store.Change {
 	c := &store.Change{}
 	if rapid.IntRange(0, 7).Draw(t, "keyed") == 7 {
-		c.Key = &store.IdempotencyKey{Key: rapid.SampledFrom([]string{"k0", "k1", "k2"}).Draw(t, "key"), Request: [32]byte{1}, CreatedAt: epoch}
+		c.Key = &store.IdempotencyKey{Key: rapid.SampledFrom([]string{"k0", "k1", "k2"}).Draw(t, "key"),
+			Request: [32]byte{1}, CreatedAt: epoch}
 	}
 	if rapid.IntRange(0, 4).Draw(t, "removes") == 4 {
 		kind := rapid.IntRange(0, 2).Draw(t, "kind")
@@ -182,7 +183,8 @@ func (m *model) drawChange(t *rapid.T) *store.Change {
 			c.Investor = &store.Investor{Object: o, AdvisorID: parent, Type: "person"}
 		case store.KindSession:
 			o.DeletedAt = rapid.SampledFrom(deleted).Draw(t, "deleted")
-			c.Session = &store.AdviceSession{Object: o, InvestorID: parent, HorizonYears: rapid.IntRange(0, 100).Draw(t, "years")}
+			c.Session = &store.AdviceSession{Object: o, InvestorID: parent,
+				HorizonYears: rapid.IntRange(0, 100).Draw(t, "years")}
 		case store.KindReport:
 			o.Version = 1
 			c.Report = &store.Report{Object: o, SessionID: parent, Content: []byte("%PDF"), Size: 4}
@@ -209,7 +211,8 @@ func (m *model) removal(c *store.Change, kind store.Kind, id string) {
 // list is what a list of the model's objects has.
 func (m *model) list(kind store.Kind, parent string, p store.Presence) (list []any) {
 	for _, x := range m.objects {
-		if k, o := named(x); k == kind && (parent == "" || parentOf(x) == parent) && (p == store.Either || o.Deleted() == (p == store.Gone)) {
+		if k, o := named(x); k == kind && (parent == "" || parentOf(x) == parent) &&
+			(p == store.Either || o.Deleted() == (p == store.Gone)) {
 			list = append(list, reflect.ValueOf(x).Elem().Interface())
 		}
 	}
@@ -237,7 +240,8 @@ func (m *model) check(t *rapid.T, s store.Store) {
 	same(t, "ListReports", reports, err, m.list(store.KindReport, session, store.Either))
 	key := fmt.Sprint("k", n)
 	want, used := m.keys[key]
-	if got, err := s.IdempotencyKey(ctx, m.tenant, "", key); used && got != want || errors.Is(err, store.ErrNotFound) == used {
+	if got, err := s.IdempotencyKey(ctx, m.tenant, "", key); used && got != want ||
+		errors.Is(err, store.ErrNotFound) == used {
 		t.Fatalf("IdempotencyKey(%s) = %+v, %v, want %+v, %v", key, got, err, want, used)
 	}
 	for _, want := range m.objects {
@@ -275,7 +279,8 @@ func testRandomChanges(t *testing.T, s store.Store) {
 	tenants, n := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		tenants++
-		m := &model{tenant: fmt.Sprint("t", tenants), keys: map[string]store.IdempotencyKey{}, events: map[uuid.UUID]string{}}
+		m := &model{tenant: fmt.Sprint("t", tenants), keys: map[string]store.IdempotencyKey{},
+			events: map[uuid.UUID]string{}}
 		if err := s.CreateTenant(context.Background(), store.Tenant{ID: m.tenant, CreatedAt: epoch}); err != nil {
 			t.Fatalf("CreateTenant = %v, want nil", err)
 		}

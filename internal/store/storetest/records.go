@@ -35,7 +35,8 @@ func testEventByID(t *testing.T, s store.Store) {
 }
 
 // eventNumbers lists events by their number.
-func eventNumbers(t *testing.T, s store.Store, tenant string, f store.EventFilter, before store.Seq, limit int) (list []int) {
+func eventNumbers(t *testing.T, s store.Store, tenant string, f store.EventFilter, before store.Seq,
+	limit int) (list []int) {
 	t.Helper()
 	found, err := s.ListEvents(context.Background(), tenant, f, before, limit)
 	if err != nil {
@@ -65,12 +66,13 @@ func testListEvents(t *testing.T, s store.Store) {
 		limit  int
 		want   []int
 	}{
-		"all":             {limit: 100, want: []int{9, 8, 7, 6, 5, 4, 3, 2, 1}},
-		"limit":           {limit: 2, want: []int{9, 8}},
-		"before":          {before: seqOf(3), limit: 100, want: []int{2, 1}},
-		"before none":     {before: seqOf(1), limit: 100},
-		"type":            {f: store.EventFilter{Types: []string{"t1"}}, limit: 2, want: []int{7, 4}},
-		"types":           {f: store.EventFilter{Types: []string{"t1", "t2", "none"}}, limit: 100, want: []int{8, 7, 5, 4, 2, 1}},
+		"all":         {limit: 100, want: []int{9, 8, 7, 6, 5, 4, 3, 2, 1}},
+		"limit":       {limit: 2, want: []int{9, 8}},
+		"before":      {before: seqOf(3), limit: 100, want: []int{2, 1}},
+		"before none": {before: seqOf(1), limit: 100},
+		"type":        {f: store.EventFilter{Types: []string{"t1"}}, limit: 2, want: []int{7, 4}},
+		"types": {f: store.EventFilter{Types: []string{"t1", "t2", "none"}}, limit: 100,
+			want: []int{8, 7, 5, 4, 2, 1}},
 		"no such type":    {f: store.EventFilter{Types: []string{"none"}}, limit: 100},
 		"object":          {f: store.EventFilter{ObjectID: "o0"}, limit: 3, want: []int{8, 6, 4}},
 		"object, before":  {f: store.EventFilter{ObjectID: "o0"}, before: seqOf(4), limit: 3, want: []int{2}},
@@ -81,8 +83,9 @@ func testListEvents(t *testing.T, s store.Store) {
 		"since":           {f: store.EventFilter{Since: at(7)}, limit: 100, want: []int{9, 8, 7}},
 		"since, within":   {f: store.EventFilter{Since: at(7).Add(time.Nanosecond)}, limit: 100, want: []int{9, 8}},
 		"until":           {f: store.EventFilter{Until: at(3)}, limit: 100, want: []int{2, 1}},
-		"range":           {f: store.EventFilter{Since: at(3), Until: at(6), ObjectID: "o1"}, limit: 100, want: []int{5, 3}},
-		"far":             {f: store.EventFilter{Since: time.Unix(-1, 0), Until: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}, limit: 1, want: []int{9}},
+		"range": {f: store.EventFilter{Since: at(3), Until: at(6), ObjectID: "o1"}, limit: 100,
+			want: []int{5, 3}},
+		"far": {f: store.EventFilter{Since: time.Unix(-1, 0), Until: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}, limit: 1, want: []int{9}},
 	} {
 		t.Run(name, func(t *testing.T) { wantList(t, eventNumbers(t, s, "a", c.f, c.before, c.limit), c.want) })
 	}
@@ -126,7 +129,8 @@ func testLongHistory(t *testing.T, s store.Store) {
 		wantList(t, eventNumbers(t, s, name, store.EventFilter{ObjectID: "rare"}, 0, 1000), want)
 		wantList(t, eventNumbers(t, s, name, store.EventFilter{Types: []string{"none", "qap.rare"}}, 0, 2), want[:2])
 		wantList(t, eventNumbers(t, s, name, store.EventFilter{ObjectID: "rare"}, seqOf(want[1]), 1), want[2:3])
-		wantList(t, eventNumbers(t, s, name, store.EventFilter{ObjectOwnerID: "common"}, 0, 3000), tenant(all, b)[:min(3000, len(tenant(all, b)))])
+		wantList(t, eventNumbers(t, s, name, store.EventFilter{ObjectOwnerID: "common"}, 0, 3000),
+			tenant(all, b)[:min(3000, len(tenant(all, b)))])
 	}
 	wantList(t, eventNumbers(t, s, "a", store.EventFilter{ObjectID: "object-7"}, 0, 10), []int{7})
 	wantList(t, eventNumbers(t, s, "a", store.EventFilter{ObjectID: "late"}, 0, 10), []int{2000})
@@ -134,7 +138,8 @@ func testLongHistory(t *testing.T, s store.Store) {
 }
 
 // deliveryNames lists deliveries as "event:webhook:status:attempts".
-func deliveryNames(t *testing.T, s store.Store, tenant string, f store.DeliveryFilter, before store.DeliveryKey, limit int) (names []string) {
+func deliveryNames(t *testing.T, s store.Store, tenant string, f store.DeliveryFilter, before store.DeliveryKey,
+	limit int) (names []string) {
 	t.Helper()
 	list, _, err := s.ListDeliveries(context.Background(), tenant, f, before, limit)
 	if err != nil {
@@ -170,10 +175,12 @@ func testDeliveryStates(t *testing.T, s store.Store) {
 	mustCommit(t, s, b)
 	mustCommit(t, s, &store.Batch{Wait: []store.Waiting{{Tenant: "a", DeliveryKey: key(w.Num, 7), Attempts: 1, DueAt: future}}})
 	record := func(n int, status store.Status, attempts int, next time.Time) store.DeliveryRecord {
-		r := store.DeliveryRecord{DeliveryKey: key(w.Num, n), EventID: idOf(n), EventType: newEvent(n).Type, WebhookID: w.ID,
-			Status: status, Attempts: attempts, NextAt: next}
+		r := store.DeliveryRecord{DeliveryKey: key(w.Num, n), EventID: idOf(n), EventType: newEvent(n).Type,
+			WebhookID: w.ID,
+			Status:    status, Attempts: attempts, NextAt: next}
 		if attempts > 0 {
-			kind := map[int]store.OutcomeKind{3: store.Retry, 4: store.Delivered, 5: store.Exhausted, 7: store.Exhausted, 8: store.Retry}[n]
+			kind := map[int]store.OutcomeKind{3: store.Retry, 4: store.Delivered, 5: store.Exhausted,
+				7: store.Exhausted, 8: store.Retry}[n]
 			o := outcome(key(w.Num, n), 1, kind)
 			r.LastAt, r.LastCode, r.LastClass = o.At, o.Status, o.Class
 		}
@@ -185,14 +192,16 @@ func testDeliveryStates(t *testing.T, s store.Store) {
 		record(4, store.StatusDelivered, 1, time.Time{}), record(3, store.StatusWaiting, 1, future),
 		record(2, store.StatusWaiting, 0, time.Time{}), record(1, store.StatusWaiting, 0, time.Time{}),
 	}
-	for _, status := range []store.Status{"", store.StatusWaiting, store.StatusDelivered, store.StatusExhausted, store.StatusCancelled} {
+	for _, status := range []store.Status{"", store.StatusWaiting, store.StatusDelivered, store.StatusExhausted,
+		store.StatusCancelled} {
 		var some []store.DeliveryRecord
 		for _, r := range want {
 			if status == "" || r.Status == status {
 				some = append(some, r)
 			}
 		}
-		got, _, err := s.ListDeliveries(context.Background(), "a", store.DeliveryFilter{Status: status}, store.DeliveryKey{},
+		got, _, err := s.ListDeliveries(context.Background(), "a", store.DeliveryFilter{Status: status},
+			store.DeliveryKey{},
 			100)
 		if err != nil {
 			t.Fatalf("ListDeliveries(%s) = %v, want nil", status, err)
@@ -202,8 +211,10 @@ func testDeliveryStates(t *testing.T, s store.Store) {
 	done := outcome(key(w.Num, 7), 2, store.Delivered)
 	done.Stored = true
 	mustCommit(t, s, &store.Batch{Outcomes: []store.Outcome{done}})
-	wantList(t, deliveryNames(t, s, "a", store.DeliveryFilter{Status: store.StatusExhausted}, store.DeliveryKey{}, 10), []string{"5:" + fmt.Sprint(w.Num) + ":exhausted:1"})
-	wantList(t, deliveryNames(t, s, "a", store.DeliveryFilter{Event: seqOf(7)}, store.DeliveryKey{}, 10), []string{"7:" + fmt.Sprint(w.Num) + ":delivered:2"})
+	wantList(t, deliveryNames(t, s, "a", store.DeliveryFilter{Status: store.StatusExhausted}, store.DeliveryKey{}, 10),
+		[]string{"5:" + fmt.Sprint(w.Num) + ":exhausted:1"})
+	wantList(t, deliveryNames(t, s, "a", store.DeliveryFilter{Event: seqOf(7)}, store.DeliveryKey{}, 10),
+		[]string{"7:" + fmt.Sprint(w.Num) + ":delivered:2"})
 }
 
 // manyDeliveries has two webhooks, three events for both, in all states that a list must join.
@@ -263,7 +274,8 @@ func testListDeliveries(t *testing.T, s store.Store) {
 			for _, limit := range []int{100, 2} {
 				n, more, err := s.CountDeliveries(context.Background(), "a", c.f, limit)
 				if want := min(len(c.want), limit); err != nil || n != want || more != (want == limit) {
-					t.Errorf("CountDeliveries up to %d = %d, %t, %v, want %d, %t, nil", limit, n, more, err, want, want == limit)
+					t.Errorf("CountDeliveries up to %d = %d, %t, %v, want %d, %t, nil", limit, n, more, err, want,
+						want == limit)
 				}
 			}
 		})
@@ -275,7 +287,8 @@ func testListDeliveries(t *testing.T, s store.Store) {
 
 func testDeliveryPages(t *testing.T, s store.Store) {
 	one, _ := manyDeliveries(t, s)
-	for _, f := range []store.DeliveryFilter{{}, {Webhook: one.Num}, {Status: store.StatusWaiting}, {Status: store.StatusDelivered}} {
+	for _, f := range []store.DeliveryFilter{{}, {Webhook: one.Num}, {Status: store.StatusWaiting},
+		{Status: store.StatusDelivered}} {
 		all, _, err := s.ListDeliveries(context.Background(), "a", f, store.DeliveryKey{}, 100)
 		if err != nil {
 			t.Fatalf("ListDeliveries = %v, want nil", err)
@@ -305,7 +318,8 @@ func testDelivery(t *testing.T, s store.Store) {
 	w, other := mustWebhook(t, s, "a"), mustWebhook(t, s, "a")
 	foreign := mustWebhook(t, s, "b")
 	mustSubmit(t, s, "a", submitted(1, w.Num))
-	list := []store.Outcome{outcome(key(w.Num, 1), 1, store.Retry), outcome(key(w.Num, 1), 2, store.Exhausted), outcome(key(w.Num, 1), 3, store.Cancelled)}
+	list := []store.Outcome{outcome(key(w.Num, 1), 1, store.Retry), outcome(key(w.Num, 1), 2, store.Exhausted),
+		outcome(key(w.Num, 1), 3, store.Cancelled)}
 	for i := range list {
 		o := list[i]
 		o.Stored = i > 0
@@ -322,7 +336,8 @@ func testDelivery(t *testing.T, s store.Store) {
 	for _, c := range []struct {
 		tenant string
 		key    store.DeliveryKey
-	}{{"b", key(w.Num, 1)}, {"a", key(w.Num, 2)}, {"a", key(other.Num, 1)}, {"a", key(foreign.Num, 1)}, {"b", key(foreign.Num, 1)}, {"a", key(0, 1)}} {
+	}{{"b", key(w.Num, 1)}, {"a", key(w.Num, 2)}, {"a", key(other.Num, 1)}, {"a", key(foreign.Num, 1)}, {"b",
+		key(foreign.Num, 1)}, {"a", key(0, 1)}} {
 		if _, _, _, err := s.Delivery(ctx, c.tenant, c.key); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("Delivery(%s, %v) = %v, want ErrNotFound", c.tenant, c.key, err)
 		}

@@ -119,7 +119,8 @@ func outcome(k store.DeliveryKey, attempt int, kind store.OutcomeKind) store.Out
 	o := store.Outcome{
 		Tenant: "a", DeliveryKey: k, Attempt: attempt, Kind: kind, At: epoch.Add(time.Duration(attempt)*time.Hour + 3*time.Millisecond),
 		Duration: 123456789 * time.Nanosecond, Sent: true, Status: 200, Response: []byte("ok\x00\xff"), KeyID: "key_1",
-		Timings: store.Timings{DNS: 3 * time.Microsecond, TLS: 1234567 * time.Microsecond, FirstByte: 80 * time.Millisecond},
+		Timings: store.Timings{DNS: 3 * time.Microsecond, TLS: 1234567 * time.Microsecond,
+			FirstByte: 80 * time.Millisecond},
 	}
 	switch kind {
 	case store.Retry:
@@ -133,7 +134,8 @@ func outcome(k store.DeliveryKey, attempt int, kind store.OutcomeKind) store.Out
 	return o
 }
 
-func mustDue(t *testing.T, j store.Journal, webhook int64, now time.Time, limit int, skip map[store.Seq]struct{}) []store.Due {
+func mustDue(t *testing.T, j store.Journal, webhook int64, now time.Time, limit int,
+	skip map[store.Seq]struct{}) []store.Due {
 	t.Helper()
 	list, err := j.Due(context.Background(), "a", webhook, time.Time{}, now, limit, skip)
 	if err != nil {

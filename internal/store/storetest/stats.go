@@ -12,7 +12,8 @@ import (
 
 // rollup is what a webhook's minute came to, of numbers that tell it apart.
 func rollup(tenant string, webhook int64, minute int, n int64) store.Rollup {
-	r := store.Rollup{Tenant: tenant, Webhook: webhook, At: epoch.Truncate(time.Hour).Add(time.Duration(minute) * time.Minute)}
+	r := store.Rollup{Tenant: tenant, Webhook: webhook,
+		At: epoch.Truncate(time.Hour).Add(time.Duration(minute) * time.Minute)}
 	r.Delivered, r.Retried, r.Exhausted, r.Cancelled = n, 10*n, 100*n, 1000*n
 	for i := range r.Latency {
 		r.Latency[i] = n * int64(i+1)
@@ -30,13 +31,17 @@ func testRollups(t *testing.T, s store.Store) {
 		query store.RollupQuery
 		want  []store.Rollup
 	}{
-		"minutes": {store.RollupQuery{Tenant: "a", Webhooks: []int64{1, 2}, Since: hour, Until: hour.Add(2 * time.Hour), Step: time.Minute},
+		"minutes": {store.RollupQuery{Tenant: "a", Webhooks: []int64{1, 2}, Since: hour, Until: hour.Add(2 * time.Hour),
+			Step: time.Minute},
 			[]store.Rollup{rollup("a", 1, 0, 3), rollup("a", 1, 59, 3), rollup("a", 2, 61, 4)}},
-		"steps": {store.RollupQuery{Tenant: "a", Webhooks: []int64{2, 1}, Since: hour.Add(-20 * time.Minute), Until: hour.Add(2 * time.Hour), Step: 40 * time.Minute},
+		"steps": {store.RollupQuery{Tenant: "a", Webhooks: []int64{2, 1}, Since: hour.Add(-20 * time.Minute),
+			Until: hour.Add(2 * time.Hour), Step: 40 * time.Minute},
 			[]store.Rollup{rollup("a", 1, -20, 3), rollup("a", 1, 20, 3), rollup("a", 2, 60, 4)}},
-		"ends": {store.RollupQuery{Tenant: "a", Webhooks: []int64{1, 2}, Since: hour.Add(time.Minute), Until: hour.Add(61 * time.Minute), Step: time.Minute},
+		"ends": {store.RollupQuery{Tenant: "a", Webhooks: []int64{1, 2}, Since: hour.Add(time.Minute),
+			Until: hour.Add(61 * time.Minute), Step: time.Minute},
 			[]store.Rollup{rollup("a", 1, 59, 3)}},
-		"hours": {store.RollupQuery{Tenant: "a", Webhooks: []int64{1, 2}, Span: store.PerHour, Since: hour, Until: hour.Add(2 * time.Hour), Step: time.Hour},
+		"hours": {store.RollupQuery{Tenant: "a", Webhooks: []int64{1, 2}, Span: store.PerHour, Since: hour,
+			Until: hour.Add(2 * time.Hour), Step: time.Hour},
 			[]store.Rollup{rollup("a", 1, 0, 6), rollup("a", 2, 60, 4)}},
 		"total":   {store.RollupQuery{Tenant: "a", Webhooks: []int64{0}, Since: hour, Until: hour.Add(time.Hour), Step: time.Hour}, []store.Rollup{rollup("a", 0, 0, 1)}},
 		"tenant":  {store.RollupQuery{Tenant: "b", Webhooks: []int64{0, 1, 2}, Since: hour, Until: hour.Add(time.Hour), Step: time.Hour}, []store.Rollup{rollup("b", 0, 0, 7)}},
@@ -66,7 +71,8 @@ func testRollups(t *testing.T, s store.Store) {
 func testWaitingCounts(t *testing.T, s store.Store) {
 	ctx := context.Background()
 	mustTenant(t, s, "a", "b")
-	one, two, none, other := mustWebhook(t, s, "a"), mustWebhook(t, s, "a"), mustWebhook(t, s, "a"), mustWebhook(t, s, "b")
+	one, two, none, other := mustWebhook(t, s, "a"), mustWebhook(t, s, "a"), mustWebhook(t, s, "a"), mustWebhook(t,
+		s, "b")
 	all := []int64{two.Num, none.Num, one.Num, other.Num + 1000}
 	backlogs := func(limit int, hooks []int64, want ...store.WaitingCount) {
 		t.Helper()
