@@ -44,7 +44,8 @@ func ExampleInsert() {
 		Type: "qap.investor.create", ObjectID: "inv-7", ObjectOwnerID: "adv-1", OwnerID: "firm-1",
 	})
 	fmt.Println(err)
-	// Output: INSERT INTO qhook_outbox (id, tenant, type, object_id, object_owner_id, owner_id, time, data) VALUES ($1,
-	// $2, $3, $4, $5, $6, $7, $8) [default qap.investor.created inv-7 adv-1 firm-1] <nil> outbox: events[0].type: is
-	// not an event type; did you mean qap.investor.created, qap.investor.updated, qap.investor.deleted?
+	// Output:
+	// INSERT INTO qhook_outbox (id, tenant, type, object_id, object_owner_id, owner_id, time, data) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+	// [default qap.investor.created inv-7 adv-1 firm-1] <nil>
+	// outbox: events[0].type: is not an event type; did you mean qap.investor.created, qap.investor.updated, qap.investor.deleted?
 }
