@@ -34,6 +34,9 @@ type API interface {
 
 	CreateTenant(ctx context.Context, t NewTenant) (Tenant, error)
 	UpdateTenant(ctx context.Context, id string, p TenantPatch) (Tenant, error)
+	EndTenant(ctx context.Context, id string) (Tenant, error)
+	RestoreTenant(ctx context.Context, id string) (Tenant, error)
+	ExportTenant(ctx context.Context, id string) iter.Seq2[Exported, error]
 	Tenants(ctx context.Context) ([]Tenant, error)
 	CreateAPIKey(ctx context.Context, k NewAPIKey) (APIKey, error)
 	APIKeys(ctx context.Context, kind, cursor string) (Page[APIKey], error)

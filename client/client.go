@@ -67,7 +67,7 @@ func (c *Client) GoString() string { return c.String() }
 
 // Problem is an RFC 9457 problem document: what the API answers when it refuses something.
 type Problem struct {
-	Type   string       `json:"type,omitempty" format:"uri" doc:"Of the problem; absent: what the status says."`
+	Type   string       `json:"type,omitempty" format:"uri" doc:"The problem's address, where it is described; absent: what the status says."`
 	Title  string       `json:"title" doc:"The HTTP status in words."`
 	Status int          `json:"status" doc:"The HTTP status."`
 	Detail string       `json:"detail,omitempty" doc:"What went wrong and what to do, in a sentence."`

@@ -23,6 +23,8 @@ type Tenant struct {
 	Name      string `json:"name" doc:"For people: what it is called."`
 	Consent   bool   `json:"consent" doc:"Webhooks are enabled only where their targets consent."`
 	CreatedAt Time   `json:"created_at" doc:"When it was made."`
+	EndedAt   Time   `json:"ended_at,omitzero" doc:"When it was ended: nothing is taken from it since, and nothing sent for it."`
+	DeleteAt  Time   `json:"delete_at,omitzero" doc:"From here on all of it is deleted; until then it can be restored."`
 
 	LimitsMet  []string `json:"limits_met,omitempty" doc:"Limits met at this node within the last hour; in lists."`
 	LimitsNear []string `json:"limits_near,omitempty" doc:"Those of which it only used four fifths, likewise."`
@@ -113,6 +115,20 @@ func (c *Client) CreateTenant(ctx context.Context, t NewTenant) (out Tenant, err
 // UpdateTenant changes a tenant's name, or whether targets must consent; the operator's key only.
 func (c *Client) UpdateTenant(ctx context.Context, id string, p TenantPatch) (out Tenant, err error) {
 	_, err = c.do(ctx, request{method: http.MethodPatch, path: "/v1/tenants/" + url.PathEscape(id), in: p, out: &out})
+	return out, err
+}
+
+// EndTenant ends a tenant: its keys are good for nothing from then on, its webhooks are held, and at DeleteAt all of it
+// is deleted. It can be repeated.
+func (c *Client) EndTenant(ctx context.Context, id string) (out Tenant, err error) {
+	_, err = c.do(ctx, request{method: http.MethodDelete, path: "/v1/tenants/" + url.PathEscape(id), out: &out})
+	return out, err
+}
+
+// RestoreTenant takes the end of a tenant back, as long as it is not being deleted.
+func (c *Client) RestoreTenant(ctx context.Context, id string) (out Tenant, err error) {
+	path := "/v1/tenants/" + url.PathEscape(id) + "/restore"
+	_, err = c.do(ctx, request{method: http.MethodPost, path: path, out: &out})
 	return out, err
 }
 

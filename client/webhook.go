@@ -37,6 +37,7 @@ type SigningKey struct {
 	ID        string `json:"id" doc:"The key's public name, which is on each attempt; never the key."`
 	SwitchAt  Time   `json:"switch_at,omitzero" doc:"From here X-Quantfolio-Signature-256 is made with it."`
 	ExpiresAt Time   `json:"expires_at,omitzero" doc:"From here webhook-signature lacks it; absent: never."`
+	UsedAt    Time   `json:"last_used_at,omitzero" doc:"When X-Quantfolio-Signature-256 was last made with it, of the webhook's last 1,000 attempts; where one webhook is read."`
 }
 
 // NewWebhook is what a webhook is created with. URL and EventTypes are needed.

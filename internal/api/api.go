@@ -88,6 +88,8 @@ type Config struct {
 	// Background runs what no request waits for, and whoever gave it waits for that; false: it is too late. nil: the
 	// last use of keys is not written.
 	Background func(func()) bool
+
+	TenantGrace time.Duration // from a tenant's end until all of it is deleted; default DefaultTenantGrace
 }
 
 func (c *Config) setDefaults() error {
@@ -108,6 +110,9 @@ func (c *Config) setDefaults() error {
 	}
 	if c.Limits == nil {
 		c.Limits = &DefaultLimits
+	}
+	if c.TenantGrace == 0 {
+		c.TenantGrace = DefaultTenantGrace
 	}
 	if c.Bodies == nil {
 		c.Bodies = budget.New(bodyBytes)
@@ -137,7 +142,8 @@ type api struct {
 	docsNeedKey bool
 	sender      string
 	underWay    sync.Map // slots of requests that make something
-	tenants     sync.Map // IDs of tenants that were found
+	tenants     sync.Map // of knownTenant, by ID
+	grace       time.Duration
 	limits      *limits
 	bodies      *budget.Budget
 	large       chan struct{} // has a value for each large body that is on its way through
@@ -147,6 +153,7 @@ type api struct {
 type API interface {
 	http.Handler
 	Session(key, tenant, remote string) client.API
+	KeepTenants(ctx context.Context) error
 }
 
 // New makes the API.
@@ -160,7 +167,7 @@ func New(cfg Config) (API, error) {
 		mux: http.NewServeMux(), ops: map[string]operation{}, keys: newKeyCache(cfg.Store), guesses: newGuesses(), uses: uses{store: cfg.Store, log: cfg.Logger, background: cfg.Background},
 		bodies: cfg.Bodies, large: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 	}
-	a.docsNeedKey, a.sender = cfg.DocsNeedKey, cfg.Sender
+	a.docsNeedKey, a.sender, a.grace = cfg.DocsNeedKey, cfg.Sender, cfg.TenantGrace
 	a.limits = newLimits(*cfg.Limits, cfg.Limited, func(tenant, limit string) {
 		a.log.Warn("a tenant met a limit", "tenant", tenant, "limit", limit)
 	})

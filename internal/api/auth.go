@@ -34,6 +34,7 @@ type caller struct {
 	remote string // the address that the request comes from, as in http.Request.RemoteAddr
 	tenant string
 	named  bool // the operator named the tenant
+	ended  bool // the tenant has ended: the operator may read what it has
 }
 
 // sees tells whether the caller may see the webhook; only a key that is bound to one may not see all of its tenant.
@@ -124,6 +125,9 @@ func (a *api) admit(ctx context.Context, c *caller, text, remote string, opens b
 	case !key.goodFrom(remote):
 		return newProblem(http.StatusForbidden,
 			"This API key is not good from the address that the request comes from.")
+	case key.ended:
+		return newProblem(http.StatusForbidden, "The tenant of this API key has ended; the operator can restore it.").
+			of(kindTenantEnded)
 	case key.Kind == store.KindLink && !opens:
 		return errUnauthorized("A link's token is good for signing in only.")
 	}
@@ -168,7 +172,7 @@ func tenantOf(r *http.Request) (string, error) {
 }
 
 // chooseTenant has the call be for a tenant; empty: the key's own, or the default one.
-func (a *api) chooseTenant(ctx context.Context, c *caller, want string) error {
+func (a *api) chooseTenant(ctx context.Context, c *caller, want string) (err error) {
 	if !c.operator() {
 		if want != "" && want != c.tenant {
 			return errNotFound("tenant")
@@ -179,25 +183,42 @@ func (a *api) chooseTenant(ctx context.Context, c *caller, want string) error {
 	if c.tenant = want; want == "" {
 		c.tenant = DefaultTenant
 	}
-	return a.knowTenant(ctx, c.tenant)
+	c.ended, err = a.knowTenant(ctx, c.tenant)
+	return err
 }
 
-// knowTenant fails when there is no such tenant. Tenants are never removed, so one that was found stays known.
-func (a *api) knowTenant(ctx context.Context, id string) error {
-	if _, ok := a.tenants.Load(id); ok {
-		return nil
+// knownTenant is a tenant as it was looked up; it is believed for keyLife.
+type knownTenant struct {
+	ended bool
+	at    time.Time
+}
+
+// knowTenant fails when there is no such tenant, and tells whether it has ended.
+func (a *api) knowTenant(ctx context.Context, id string) (ended bool, _ error) {
+	now := a.clock()
+	if k, ok := a.tenants.Load(id); ok && now.Sub(k.(knownTenant).at) < keyLife {
+		return k.(knownTenant).ended, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	if _, err := a.store.TenantByID(ctx, id); errors.Is(err, store.ErrNotFound) {
+	t, err := a.store.TenantByID(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		a.tenants.Delete(id)
 		p := newProblem(http.StatusNotFound, "There is no such tenant.")
 		p.Refused = id
-		return p
+		return false, p.of(kindTenantUnknown)
 	} else if err != nil {
-		return fmt.Errorf("find the tenant: %w", overdue(ctx, err))
+		return false, fmt.Errorf("find the tenant: %w", overdue(ctx, err))
 	}
-	a.tenants.Store(id, struct{}{})
-	return nil
+	a.tenants.Store(id, knownTenant{t.Ended(), now})
+	return t.Ended(), nil
+}
+
+// errEnded is the answer to whoever wants to change something of a tenant that has ended.
+func errEnded(tenant string) error {
+	p := newProblem(http.StatusConflict, "This tenant has ended: what it has can be read and exported. Restore it to change anything.")
+	p.Refused = tenant
+	return p.of(kindTenantEnded)
 }
 
 // keyCache remembers keys for keyLife, so that publishing reads no database. Only keys that exist are in it. It is told
@@ -216,10 +237,12 @@ type cachedKey struct {
 	stale bool      // it is looked up again before it is believed
 }
 
-// foundKey is a key as it is good now: it ends with what made it, at any distance, and is good only where that is.
+// foundKey is a key as it is good now: it ends with its tenant and with what made it, at any distance, and is good only
+// where that is.
 type foundKey struct {
 	store.APIKey
 	makers []networks // those of the keys that made it, which have any
+	ended  bool       // its tenant has ended
 }
 
 // goodFrom tells whether the key is good from an address, as in http.Request.RemoteAddr.
@@ -239,6 +262,13 @@ const mostMakers = 16
 func (k *keyCache) read(ctx context.Context, hash [32]byte) (f foundKey, err error) {
 	if f.APIKey, err = k.store.APIKeyByHash(ctx, hash); err != nil {
 		return f, err
+	}
+	if f.Tenant != "" {
+		t, err := k.store.TenantByID(ctx, f.Tenant)
+		if err != nil {
+			return f, err
+		}
+		f.ended = t.Ended()
 	}
 	maker := f.Maker
 	for range mostMakers {

@@ -48,6 +48,8 @@ func (a *api) registerDirectory() {
 		summary: "List all tenants",
 		status:  http.StatusOK, roles: operators,
 	}, a.listTenants)
+	a.registerTenantEnd()
+	a.registerExport()
 	a.registerKeys()
 }
 
@@ -128,7 +130,8 @@ func (a *api) mergeTenant(o *object, t *store.Tenant) {
 }
 
 func viewTenant(t store.Tenant) client.Tenant {
-	return client.Tenant{ID: t.ID, Name: t.Name, Consent: t.Consent, CreatedAt: client.At(t.CreatedAt)}
+	return client.Tenant{ID: t.ID, Name: t.Name, Consent: t.Consent, CreatedAt: client.At(t.CreatedAt),
+		EndedAt: client.At(t.EndedAt), DeleteAt: client.At(t.DeleteAt)}
 }
 
 func (a *api) listTenants(ctx context.Context, _ *Scope) (*output[client.Page[client.Tenant]], error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -287,7 +288,11 @@ func (r *rig) call(who, method, target, body string, headers ...string) reply {
 		req.RemoteAddr = r.remote
 	}
 	w := httptest.NewRecorder()
-	r.h.ServeHTTP(w, req)
+	if prism := os.Getenv(viaPrism); prism != "" && r.remote == "" && takesIt(req) {
+		w = r.through(prism, req)
+	} else {
+		r.h.ServeHTTP(w, req)
+	}
 	out := reply{w.Code, w.Header(), w.Body.String(), nil}
 	_ = json.Unmarshal(w.Body.Bytes(), &out.json)
 	r.mu.Lock()
@@ -314,7 +319,7 @@ func (r *rig) must(code int, who, method, target, body string, headers ...string
 func (r *rig) isProblem(p reply) {
 	r.t.Helper()
 	if ct := p.header.Get("Content-Type"); ct != problemType || p.json["status"] != float64(p.code) ||
-		p.json["title"] != http.StatusText(p.code) {
+		p.json["title"] != http.StatusText(p.code) || !strings.HasPrefix(p.str("type"), docsURL) {
 		r.t.Errorf("%d is no problem document: %s %s", p.code, ct, p.body)
 	}
 }
@@ -351,4 +356,16 @@ const (
 	hookBody  = `{"url":"https://hooks.example.com/a?b=c","method":"POST","event_types":["qap.investor.*"]}`
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	stop := func() {}
+	if os.Getenv(viaPrism) != "" {
+		var err error
+		if stop, err = startPrism(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	code := pgtest.Main(m)
+	stop()
+	os.Exit(code)
+}

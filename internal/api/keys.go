@@ -94,8 +94,10 @@ func (a *api) makeKey(ctx context.Context, raw []byte, m making) (*output[client
 	}
 	if asked.Role == store.Operator {
 		asked.Tenant = ""
-	} else if err := a.knowTenant(ctx, asked.Tenant); err != nil {
+	} else if ended, err := a.knowTenant(ctx, asked.Tenant); err != nil {
 		return nil, err
+	} else if ended {
+		return nil, errEnded(asked.Tenant)
 	}
 	if err := a.fewer(ctx, asked.Tenant, store.KindAPIKey, "keys", a.limits.of.Keys); err != nil {
 		return nil, err

@@ -238,7 +238,7 @@ func limited(p *Problem, name string, most int, per, wait time.Duration) *Proble
 		now += ";t=" + seconds
 		p = p.with("Retry-After", seconds)
 	}
-	return p.with("RateLimit-Policy", policy).with("RateLimit", now)
+	return p.of(kindLimit).with("RateLimit-Policy", policy).with("RateLimit", now)
 }
 
 func perName(d time.Duration) string {

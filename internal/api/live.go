@@ -87,7 +87,7 @@ func (a *api) watch(ctx context.Context, c *caller, q client.LiveQuery, begin, i
 	defer end()
 	may := func() bool {
 		key, err := a.keys.find(context.WithoutCancel(ctx), c.key.Hash, a.clock())
-		return err == nil && !key.Expired(a.now()) && key.goodFrom(c.remote)
+		return err == nil && !key.ended && !key.Expired(a.now()) && key.goodFrom(c.remote)
 	}
 	watcher := a.live.Watch(c.tenant, want)
 	defer watcher.Close()

@@ -63,7 +63,7 @@ func makeOnce[T any](ctx context.Context, a *api, in *createInput, what string, 
 	if err == nil && a.now().Sub(k.CreatedAt) < store.IdempotencyLife {
 		if k.Request != request {
 			return nil, newProblem(http.StatusUnprocessableEntity,
-				"This Idempotency-Key was used for another request. Take a new one.")
+				"This Idempotency-Key was used for another request. Take a new one.").of(kindKeyReused)
 		}
 		out, err := read(k.ObjectID)
 		if errors.Is(err, store.ErrNotFound) { // its request ended in between
@@ -85,7 +85,7 @@ func makeOnce[T any](ctx context.Context, a *api, in *createInput, what string, 
 
 func errUnderWay() error {
 	return newProblem(http.StatusConflict, "A request with this Idempotency-Key is under way. Repeat it in a moment.").
-		with("Retry-After", "1")
+		of(kindUnderWay).with("Retry-After", "1")
 }
 
 // eventIDs are the namespace of IDs that are made of idempotency keys (RFC 9562, section 5.5).

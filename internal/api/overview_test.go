@@ -27,6 +27,10 @@ func (c *counting) APIKeyByHash(ctx context.Context, hash [32]byte) (store.APIKe
 	return c.s.APIKeyByHash(ctx, hash) // cached for a second, so that how often depends on the time
 }
 
+func (c *counting) TenantByID(ctx context.Context, id string) (store.Tenant, error) {
+	return c.s.TenantByID(ctx, id) // likewise
+}
+
 func (c *counting) ListWebhooks(ctx context.Context, tenant string, after int64, limit int) ([]*webhook.Webhook,
 	error) {
 	c.calls.Add(1)

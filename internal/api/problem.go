@@ -44,7 +44,8 @@ func (p *Problem) ContentType(string) string { return problemType }
 func (p *Problem) GetHeaders() http.Header { return p.header }
 
 func newProblem(status int, detail string) *Problem {
-	return &Problem{Problem: client.Problem{Title: http.StatusText(status), Status: status, Detail: detail}}
+	return &Problem{Problem: client.Problem{Type: typeOf(status), Title: http.StatusText(status), Status: status,
+		Detail: detail}}
 }
 
 func (p *Problem) with(header, value string) *Problem {
@@ -111,7 +112,7 @@ func problemOf(err error) (p *Problem, known bool) {
 	if errors.As(err, &conflict) {
 		p = newProblem(http.StatusConflict, "Event "+conflict.ID.String()+
 			" was published before with other content. Give another id, or none.")
-		return p.refuse(conflict.ID), true
+		return p.of(kindEventDiffers).refuse(conflict.ID), true
 	}
 	for _, row := range statusTable {
 		if errors.Is(err, row.err) {
@@ -143,7 +144,9 @@ func ruleBroken(e *advisory.Error) *Problem {
 		status = http.StatusUnprocessableEntity
 	}
 	p := newProblem(status, e.Message)
-	p.Rule = string(e.Rule)
+	if p.Rule = string(e.Rule); e.Rule == advisory.RuleKeyReused {
+		p.of(kindKeyReused)
+	}
 	return p
 }
 

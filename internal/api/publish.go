@@ -106,6 +106,9 @@ func mayPublish(c *caller) error {
 	if !c.may(publishers) || c.key.Webhook != "" {
 		return errForbidden(c.key.Role, publishers)
 	}
+	if c.ended {
+		return errEnded(c.tenant)
+	}
 	return nil
 }
 

@@ -103,11 +103,14 @@ func (a *api) describe(op operation) {
 		h.RequestBody = &huma.RequestBody{Required: !op.bodyOptional, Content: mt}
 	}
 	delete(h.Responses, "default")
-	codes := append([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity,
-		http.StatusInternalServerError,
-		http.StatusServiceUnavailable}, op.errors...)
+	// 400, a URL that cannot be read; 404, a tenant that there is not, which any call can name; 409, one that has ended.
+	codes := append([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
+		http.StatusUnprocessableEntity, http.StatusInternalServerError, http.StatusServiceUnavailable}, op.errors...)
+	if op.method != http.MethodGet {
+		codes = append(codes, http.StatusConflict, http.StatusInsufficientStorage)
+	}
 	if op.body != nil {
-		codes = append(codes, http.StatusBadRequest, http.StatusRequestEntityTooLarge)
+		codes = append(codes, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	slices.Sort(codes)
 	for _, code := range codes {
@@ -173,6 +176,8 @@ func (op *operation) allows(c *caller, hook string) error {
 		return newProblem(http.StatusForbidden, "This sign-in is for one webhook and may not do this.")
 	case strings.HasPrefix(op.path, oneWebhook) && !c.sees(hook):
 		return errNotFound("webhook")
+	case c.ended && op.method != http.MethodGet && op.id != "sign-out":
+		return errEnded(c.tenant)
 	}
 	return nil
 }

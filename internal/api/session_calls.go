@@ -182,6 +182,14 @@ func (s *session) UpdateTenant(ctx context.Context, id string, p client.TenantPa
 	return got(call(ctx, s, "update-tenant", s.a.updateTenant, &tenantChange{ID: id, RawBody: raw}))
 }
 
+func (s *session) EndTenant(ctx context.Context, id string) (client.Tenant, error) {
+	return got(call(ctx, s, "end-tenant", s.a.endTenant, &byID{ID: id}))
+}
+
+func (s *session) RestoreTenant(ctx context.Context, id string) (client.Tenant, error) {
+	return got(call(ctx, s, "restore-tenant", s.a.restoreTenant, &byID{ID: id}))
+}
+
 func (s *session) Tenants(ctx context.Context) ([]client.Tenant, error) {
 	page, err := got(call(ctx, s, "list-tenants", s.a.listTenants, &Scope{}))
 	return page.Items, err

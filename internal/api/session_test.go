@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"iter"
 	"net/http/httptest"
 	"reflect"
 	"strings"
@@ -13,6 +14,14 @@ import (
 
 // saidBy is what came of a call: a problem, or the result.
 func saidBy(out []reflect.Value) string {
+	if all, ok := out[0].Interface().(iter.Seq2[client.Exported, error]); ok {
+		var list []client.Exported
+		var last error
+		for x, err := range all {
+			list, last = append(list, x), err
+		}
+		return saidBy([]reflect.Value{reflect.ValueOf(list), reflect.ValueOf(&last).Elem()})
+	}
 	if err, _ := out[len(out)-1].Interface().(error); err != nil {
 		var p *client.Problem
 		if !errors.As(err, &p) {

@@ -269,7 +269,7 @@ func mergeSigningKey(o *object, w *webhook.Webhook, now time.Time) (generated st
 	if old := w.Promised(now); old != nil && (generate || typed != "") && !force {
 		err = newProblem(http.StatusConflict,
 			fmt.Sprintf("A rotation is under way: the key %s is promised until %s, and this one would "+
-				"end it now. Wait until then, or send force: true.", old.ID, event.FormatTime(old.ExpiresAt)))
+				"end it now. Wait until then, or send force: true.", old.ID, event.FormatTime(old.ExpiresAt))).of(kindRotation)
 	}
 	switch {
 	case given && generate:

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/event"
@@ -128,7 +129,25 @@ func (a *api) getWebhook(ctx context.Context, in *byID) (*webhookOutput, error) 
 	if err != nil {
 		return nil, missing("webhook", err)
 	}
-	return a.answer(ctx, w), nil
+	out := a.answer(ctx, w)
+	return out, a.keyUse(ctx, w, out.Body.SigningKeys)
+}
+
+// keyUse fills in when the webhook's signing keys were last used. An older key was, at the latest, when the next newer
+// one took over, so that the look at the last attempts begins there.
+func (a *api) keyUse(ctx context.Context, w *webhook.Webhook, keys []client.SigningKey) error {
+	before := store.SeqAt(a.now().Add(time.Hour)) // whatever the clocks
+	for i, k := range w.SigningKeys {
+		at, err := a.store.LastSigned(ctx, w.Tenant, w.Num, k.ID, before)
+		if err != nil {
+			return fmt.Errorf("find the last use of a signing key: %w", err)
+		}
+		keys[i].UsedAt = client.At(at)
+		if k.SwitchAt.Before(a.now()) {
+			before = store.SeqAt(k.SwitchAt.Add(time.Minute))
+		}
+	}
+	return nil
 }
 
 func (a *api) updateWebhook(ctx context.Context, in *changeInput) (*webhookOutput, error) {

@@ -48,15 +48,17 @@ type App struct {
 	registry *prometheus.Registry
 	engine   engines
 
-	shares    shares
-	advisory  *advisory.Service // nil: not served
-	live      live.Hub
-	api       *http.Server
-	conns     *server.Conns
-	secure    *tls.Config  // nil: plain http
-	metrics   *http.Server // nil: the API serves them
-	firstKey  string
-	firstLink string
+	shares   shares
+	advisory *advisory.Service // nil: not served
+	live     live.Hub
+
+	keepTenants func(context.Context) error
+	api         *http.Server
+	conns       *server.Conns
+	secure      *tls.Config  // nil: plain http
+	metrics     *http.Server // nil: the API serves them
+	firstKey    string
+	firstLink   string
 	*life
 }
 
@@ -88,11 +90,13 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 	}
 	h, err := api.New(api.Config{Engine: &a.engine, Store: a.store, Guard: a.guard, Advisory: a.advisory, Live: &a.live,
 		Stopping: a.stopped.Done(), Logger: log, Version: Version, Background: a.goBackground,
-		DocsNeedKey: cfg.DocsNeedKey, Sender: cfg.publicName(), Limits: cfg.limits(), Limited: a.countLimits()})
+		DocsNeedKey: cfg.DocsNeedKey, Sender: cfg.publicName(), Limits: cfg.limits(), Limited: a.countLimits(),
+		TenantGrace: cfg.TenantGrace})
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	metrics := promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{})
+	a.keepTenants = h.KeepTenants
 	a.conns = server.NewConns(a.shares.incoming)
 	sc := server.Config{API: h, Ready: a.ready, Serving: a.serving.Load, Closing: a.closing, Logger: log,
 		Host: cfg.publicHost(), TLS: cfg.overTLS()}

@@ -50,6 +50,7 @@ type Config struct {
 	LimitRetries      int           `help:"Deliveries that a tenant retries by hand a minute, at this node." default:"100000"`
 	Advisory          bool          `help:"Serve the advisory platform too: advisors, investors, advice sessions and reports, whose changes are the events."`
 	UndeleteTime      time.Duration `help:"How long soft-deleted investors and advice sessions can be restored; then they are deleted permanently." default:"720h"`
+	TenantGrace       time.Duration `help:"How long a tenant that was ended can be restored; then all of it is deleted." default:"720h"`
 	NoRollups         bool          `help:"Keep no numbers for the dashboard; for measuring what they cost."`
 	Retention         time.Duration `help:"How long events and attempts are kept; never one that still waits." default:"720h"`
 	Concurrency       int           `help:"Attempts under way at once, per webhook." default:"32"`
@@ -85,6 +86,9 @@ func (c *Config) check() error {
 	}
 	if c.UndeleteTime < time.Hour {
 		return fmt.Errorf("undelete-time is %v; it must be at least 1h", c.UndeleteTime)
+	}
+	if c.TenantGrace != 0 && c.TenantGrace < time.Hour {
+		return fmt.Errorf("tenant-grace is %v; it must be at least 1h", c.TenantGrace)
 	}
 	for name, n := range map[string]int{"webhooks": c.LimitWebhooks, "keys": c.LimitKeys, "links": c.LimitLinks,
 		"sign-ins": c.LimitSignIns, "streams": c.LimitStreams,

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 var errStopped = errors.New("the node is stopped")
@@ -69,9 +70,26 @@ func (a *App) Start(ctx context.Context) error {
 	if a.advisory != nil {
 		a.advisory.Start()
 	}
+	a.goBackground(a.keepTenantsLoop)
 	a.serving.Store(true)
 	a.log.Info("started", "url", a.URL(), "version", Version)
 	return nil
+}
+
+// keepTenantsLoop has the ends of tenants finished.
+func (a *App) keepTenantsLoop() {
+	t := time.NewTicker(time.Minute)
+	defer t.Stop()
+	for {
+		if err := a.keepTenants(a.stopped); err != nil && a.stopped.Err() == nil {
+			a.log.Warn("the ends of tenants could not be looked after; it is tried again", "error", err)
+		}
+		select {
+		case <-a.stopped.Done():
+			return
+		case <-t.C:
+		}
+	}
 }
 
 // listen begins to answer. Until the engine has started only health is told: that may take long.

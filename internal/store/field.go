@@ -158,4 +158,6 @@ var TenantFields = Fields[Tenant]{
 	{"name", FormText, Written, func(t *Tenant) any { return &t.Name }},
 	{"created_at", FormTime, Fixed, func(t *Tenant) any { return &t.CreatedAt }},
 	{"consent", FormBool, Written, func(t *Tenant) any { return &t.Consent }},
+	{"ended_at", FormTime, Written, func(t *Tenant) any { return OrNull{&t.EndedAt} }},
+	{"delete_at", FormTime, Written, func(t *Tenant) any { return OrNull{&t.DeleteAt} }},
 }

@@ -63,8 +63,13 @@ type Tenant struct {
 	ID        string // [a-z0-9-], chosen by the operator
 	Name      string
 	CreatedAt time.Time
-	Consent   bool // a webhook is enabled only where its target consents
+	Consent   bool      // a webhook is enabled only where its target consents
+	EndedAt   time.Time // nothing is taken from it, and nothing sent for it; zero: it has not ended
+	DeleteAt  time.Time // from here all of it is removed; zero with EndedAt
 }
+
+// Ended tells whether the tenant has ended.
+func (t *Tenant) Ended() bool { return !t.EndedAt.IsZero() }
 
 // Role is what an API key may do.
 type Role string
@@ -145,8 +150,11 @@ type Directory interface {
 	// CreateTenant writes t. Errors: ErrExists.
 	CreateTenant(ctx context.Context, t Tenant) error
 
-	// UpdateTenant changes the name, and whether targets must consent. Error: ErrNotFound.
+	// UpdateTenant writes all that may be changed of a tenant. Error: ErrNotFound.
 	UpdateTenant(ctx context.Context, t Tenant) error
+	// RemoveTenant removes what there is of a tenant that has ended, about limit rows of it, and at last the tenant
+	// itself: done. All its webhooks must be deleted. Error: ErrNotFound, also for a tenant that has not ended.
+	RemoveTenant(ctx context.Context, id string, limit int) (done bool, err error)
 	// TenantByID finds a tenant. Errors: ErrNotFound.
 	TenantByID(ctx context.Context, id string) (Tenant, error)
 	// ListTenants lists all tenants by ID.
@@ -221,6 +229,9 @@ type DeliveryFilter struct {
 	Since, Until time.Time // of the event's acceptance
 }
 
+// SignedLooked is how many attempts are looked at for the last use of a signing key.
+const SignedLooked = 1000
+
 // Records reads what happened. All lists are newest first by Seq (deliveries: then by Webhook, descending).
 type Records interface {
 	// EventByID finds the tenant's event. Errors: ErrNotFound.
@@ -235,6 +246,9 @@ type Records interface {
 	// CountDeliveries counts the deliveries that a list would have, up to limit. More says that there may be more,
 	// since the limit was reached, or the bound of what is read.
 	CountDeliveries(ctx context.Context, tenant string, f DeliveryFilter, limit int) (n int, more bool, err error)
+	// LastSigned is when an attempt of the webhook was last made with the signing key, among its SignedLooked newest
+	// attempts of events before the Seq; the zero time: none of those was.
+	LastSigned(ctx context.Context, tenant string, webhook int64, key string, before Seq) (time.Time, error)
 	// Delivery finds one delivery with its event and every recorded outcome, oldest first. Errors: ErrNotFound.
 	Delivery(ctx context.Context, tenant string, key DeliveryKey) (DeliveryRecord, EventRecord, []Outcome, error)
 }

@@ -22,3 +22,24 @@ func TestEveryColumnIsCopied(t *testing.T) {
 		return names
 	})
 }
+
+// TestRemoveTenant: see storetest.Removed.
+func TestRemoveTenant(t *testing.T) {
+	t.Parallel()
+	db := mustOpen(t, pgtest.Shared(t).NewDatabase(t), mustRing(t))
+	rows := func(table, tenant string, _ int64) (n int) {
+		column := "tenant"
+		if table == "tenants" {
+			column = "id"
+		}
+		err := db.pool.QueryRow(t.Context(), "SELECT count(*) FROM "+table+" WHERE "+column+" = $1", tenant).Scan(&n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	storetest.Removed(t, db, rows)
+	if n := rows("event_ids", "a", 0); n != 1 { // of the event that came after
+		t.Errorf("%d IDs of events are left, want 1", n)
+	}
+}

@@ -275,3 +275,16 @@ func scanOutcome(row pgx.CollectableRow) (o store.Outcome, err error) {
 	o.At, o.NextAt, o.Timings = floor(o.At), orZero(next), store.ParseTimings(timings)
 	return o, err
 }
+
+const lastSigned = `SELECT max(at) FROM (SELECT at, key_id FROM outcomes WHERE tenant = $1 AND webhook = $2 AND event < $3
+	ORDER BY event DESC LIMIT $4) AS o WHERE key_id = $5`
+
+// LastSigned is when the signing key was last used; see store.Records.
+func (db *DB) LastSigned(ctx context.Context, tenant string, webhook int64, key string, before store.Seq) (
+	time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	var at *time.Time
+	err := db.pool.QueryRow(ctx, lastSigned, tenant, webhook, int64(before), store.SignedLooked, key).Scan(&at)
+	return orZero(at), wrap(err, "last use of a signing key")
+}

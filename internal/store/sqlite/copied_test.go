@@ -25,3 +25,20 @@ func TestEveryColumnIsCopied(t *testing.T) {
 		return names
 	})
 }
+
+// TestRemoveTenant: see storetest.Removed.
+func TestRemoveTenant(t *testing.T) {
+	t.Parallel()
+	db := mustOpen(t, filepath.Join(t.TempDir(), "q.db"), mustRing(t))
+	storetest.Removed(t, db, func(table, tenant string, hook int64) (n int) {
+		where := map[string]string{"outcomes": "webhook = ?2", "waiting": "webhook = ?2", "tenants": "id = ?1"}[table]
+		if where == "" {
+			where = "tenant = ?1"
+		}
+		err := db.rdb.QueryRowContext(t.Context(), "SELECT count(*) FROM "+table+" WHERE "+where, tenant, hook).Scan(&n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	})
+}

@@ -373,3 +373,34 @@ func testTrimmedRecords(t *testing.T, s store.Store) {
 		t.Errorf("EventByID of a trimmed event = %v, want ErrNotFound", err)
 	}
 }
+
+// testLastSigned: a key's last use is found among the newest attempts before a time, and of this webhook only.
+func testLastSigned(t *testing.T, s store.Store) {
+	mustTenant(t, s, "a")
+	b := &store.Batch{}
+	for n := 1; n <= 30; n++ {
+		b.Submissions = append(b.Submissions, submission("a", submitted(n, 1, 2)))
+		one, two := outcome(key(1, n), 1, store.Delivered), outcome(key(2, n), 1, store.Delivered)
+		one.KeyID, two.KeyID = "old", "other"
+		if n > 20 {
+			one.KeyID = "new"
+		}
+		one.At, two.At = epoch.Add(time.Duration(n)*time.Hour), epoch.Add(100*time.Hour)
+		b.Outcomes = append(b.Outcomes, one, two)
+	}
+	mustCommit(t, s, b)
+	for _, c := range []struct {
+		key    string
+		before int
+		hours  int
+	}{{"new", 100, 30}, {"old", 100, 20}, {"old", 11, 10}, {"new", 21, 0}, {"other", 100, 0}} {
+		var want time.Time
+		if c.hours > 0 {
+			want = epoch.Add(time.Duration(c.hours) * time.Hour)
+		}
+		got, err := s.LastSigned(context.Background(), "a", 1, c.key, seqOf(c.before))
+		if err != nil || !got.Equal(want) {
+			t.Errorf("LastSigned(%s, before %d) = %v, %v, want %v", c.key, c.before, got, err, want)
+		}
+	}
+}

@@ -23,7 +23,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		"Records/EventByID": testEventByID, "Records/ListEvents": testListEvents, "Records/LongHistory": testLongHistory,
 		"Records/DeliveryStates": testDeliveryStates, "Records/ListDeliveries": testListDeliveries,
 		"Records/DeliveryPages": testDeliveryPages, "Records/Delivery": testDelivery, "Records/Tenants": testTenantsApart,
-		"Records/Trimmed": testTrimmedRecords, "PingAndClose": testPingAndClose,
+		"Records/Trimmed": testTrimmedRecords, "Records/LastSigned": testLastSigned, "PingAndClose": testPingAndClose,
 		"Stats/Rollups": testRollups, "Stats/WaitingCounts": testWaitingCounts,
 		"Advisory/RoundTrip": testObjectRoundTrip, "Advisory/Tenants": testObjectTenants, "Advisory/Update": testObjectUpdate,
 		"Advisory/Stale": testStale, "Advisory/InOrder": testChangesInOrder, "Advisory/Conflict": testChangeInConflict,

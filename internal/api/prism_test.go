@@ -1,0 +1,152 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/quantfolio/qhook/internal/pgserver"
+)
+
+const viaPrism = "QHOOK_TEST_PRISM" // in the environment of the tests whose calls go through Prism: its address
+
+// rigs are those whose calls go through Prism, by number.
+var rigs sync.Map
+
+// upstream is what Prism stands before: it has each call answered by the rig that made it.
+func upstream(w http.ResponseWriter, r *http.Request) {
+	if v, ok := rigs.Load(r.Header.Get("X-Rig")); ok { // else it asks whether Prism is there
+		r.Header.Del("X-Rig")
+		v.(*rig).h.ServeHTTP(w, r)
+	}
+}
+
+// takesIt tells whether Prism takes a request: it ends itself at a path or query that is no UTF-8, passes on no GET that
+// has a body, and knows nothing of what the document leaves out.
+func takesIt(req *http.Request) bool {
+	text, err := url.PathUnescape(req.RequestURI)
+	if req.ContentLength > 0 && (req.Method == http.MethodGet || req.Method == http.MethodDelete || req.URL.Path == "/v1/sign-in") {
+		return false
+	}
+	return err == nil && utf8.ValidString(text) && strings.HasPrefix(req.URL.Path, "/v1/")
+}
+
+// through makes a call through Prism, which tells in a header what in request and answer is not as the document says.
+func (r *rig) through(prism string, req *http.Request) *httptest.ResponseRecorder {
+	id := fmt.Sprintf("%p", r)
+	rigs.Store(id, r)
+	out := req.Clone(context.Background())
+	out.RequestURI, out.Host = "", ""
+	out.URL.Scheme, out.URL.Host = "http", strings.TrimPrefix(prism, "http://")
+	out.Header.Set("X-Rig", id)
+	if req.ContentLength > 0 && out.Header.Get("Content-Type") == "" {
+		out.Header.Set("Content-Type", "application/json") // Prism would say that it is text
+	}
+	resp, err := http.DefaultTransport.RoundTrip(out)
+	if err != nil {
+		r.t.Errorf("%s %s through Prism: %v", req.Method, req.URL, err)
+		return httptest.NewRecorder()
+	}
+	defer resp.Body.Close()
+	w := httptest.NewRecorder()
+	found := resp.Header.Get("Sl-Violations")
+	resp.Header.Del("Sl-Violations")
+	for name, values := range resp.Header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(resp.StatusCode)
+	_, _ = io.Copy(w, resp.Body)
+	var list []struct {
+		Location []string `json:"location"`
+		Message  string   `json:"message"`
+	}
+	if err := json.Unmarshal([]byte(found), &list); found != "" && err != nil {
+		r.t.Errorf("Prism says of %s %s: %q", req.Method, req.URL, found)
+	}
+	for _, v := range list {
+		if len(v.Location) > 0 && v.Location[0] == "request" && (resp.StatusCode >= 400 || undocumented(req)) {
+			continue
+		}
+		r.t.Errorf("Prism says of %s %s (%d): %s %s", req.Method, req.URL, resp.StatusCode, v.Location, v.Message)
+	}
+	return w
+}
+
+// undocumented tells whether the tests ask for what is taken although nobody should: classes of faults that are never
+// shown.
+func undocumented(req *http.Request) bool {
+	class := req.URL.Query().Get("last_class")
+	return class == "dns" || class == "refused"
+}
+
+// bytewise are the tests that Prism cannot pass on: it parses and writes bodies anew, merges headers and tidies paths.
+const bytewise = "^(TestBodiesAreCounted|TestEveryRefusalIsAProblem|TestWhatIsRefused|TestPublishErrors|TestPublish|" +
+	"TestAdvisoryLife|TestAdvisoryHostile|TestAdvisoryMergePatch|TestMintedKeysStayWithin|TestWrongInputs|" +
+	"TestHeadersAsAnObject|TestWebhookLife|TestRequestsHaveTheirLimits|TestToolsTakeTheDocument)$"
+
+// TestPrism runs the other tests once more with their calls through Prism, a proxy that holds every request and every
+// answer against the document.
+func TestPrism(t *testing.T) {
+	if os.Getenv(viaPrism) != "" {
+		return // this is that run
+	}
+	if testing.Short() {
+		t.Skip("SKIPPED: it takes half a minute; without -short it runs")
+	}
+	prism, err := filepath.Abs(filepath.Join("testdata", "tools", "node_modules", ".bin", "prism"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(prism); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skipf("SKIPPED: there is no %s; run make test-tools", prism)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=.", "-test.skip="+bytewise, "-test.count=1", "-test.timeout=3m")
+	cmd.Env = append(os.Environ(), viaPrism+"="+prism)
+	cmd.WaitDelay = time.Second
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("the tests through Prism: %v\n%s", err, out)
+	}
+}
+
+// startPrism starts it before the upstream; its address is in viaPrism from then on.
+func startPrism() (stop func(), _ error) {
+	s := httptest.NewServer(http.HandlerFunc(upstream))
+	port, err := pgserver.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	at := fmt.Sprintf("http://127.0.0.1:%d", port)
+	cmd := exec.Command(os.Getenv(viaPrism), "proxy", filepath.Join("testdata", "openapi.json"), s.URL, "-p", fmt.Sprint(port),
+		"-v", "error")
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	for deadline := time.Now().Add(time.Minute); ; {
+		resp, err := http.Get(at)
+		if err == nil {
+			_ = resp.Body.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("Prism does not answer: %w", err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	_ = os.Setenv(viaPrism, at)
+	return func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); s.Close() }, nil
+}
