@@ -133,7 +133,7 @@ func (e *Engine) load(ctx context.Context, h *hook) error {
 // going by the size of those that were read last. h.mu is held.
 func (h *hook) room() int {
 	n := min(h.e.cfg.QueueLength-len(h.active)-h.reserved, loadLimit)
-	if h.pace.slow() {
+	if h.pace.slow() || h.pace.holding() > 0 {
 		if n = min(n, slowLoad); h.head < len(h.queue) {
 			return 0 // it has enough to do
 		}

@@ -71,6 +71,11 @@ func (h *hook) configure(w *webhook.Webhook, m matcher) error {
 		c.origin = h.e.places.origin(t.Origin())
 	}
 	h.conf.Store(c)
+	if was != nil && was.webhook.URL != w.URL {
+		h.mu.Lock()
+		h.pace.held = time.Time{} // it was another who asked for it
+		h.mu.Unlock()
+	}
 	if was != nil && was.origin != c.origin {
 		h.e.places.drop(h, was.origin)
 	}
@@ -125,6 +130,9 @@ func (h *hook) reserve(size int64) bool {
 	limit := h.e.cfg.QueueLength
 	if h.backlog {
 		limit = (limit + 1) / 2
+	}
+	if h.pace.holding() > 0 {
+		limit = slowLoad // enough to go on with
 	}
 	ok := !h.stopped && len(h.active)+h.reserved < limit && h.e.memory.take(h, size)
 	if ok {

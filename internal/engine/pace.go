@@ -16,10 +16,12 @@ const (
 
 // pace slows a webhook down whose attempts all come to nothing, so that thousands of them cost others next to nothing:
 // one attempt at a time, with a pause between two that grows with the number of such webhooks. The first success ends
-// it. The hook's lock guards it.
+// it. It also holds a webhook whose receiver asked for a wait (RFC 9110, section 10.2.3), whatever else it answers. The
+// hook's lock guards it.
 type pace struct {
 	failures int       // in a row
 	until    time.Time // no attempt begins before
+	held     time.Time // nor before this, which the receiver asked for; zero: it did not
 	timer    *time.Timer
 	set      bool // the timer will ask for a worker
 }
@@ -35,13 +37,33 @@ func (p *pace) workers(most int) int {
 	return most
 }
 
-// resting tells whether the webhook has a pause now, and has a worker asked for at its end.
-func (p *pace) resting(h *hook) bool {
-	if !p.slow() {
-		return false
+// hold keeps attempts from beginning for as long as the receiver asked for.
+func (p *pace) hold(wait time.Duration) {
+	if until := time.Now().Add(min(wait, MaxRetryAfter)); until.After(p.held) {
+		p.held = until
 	}
-	wait := time.Until(p.until)
+}
+
+// holding is how long the receiver's wait still is.
+func (p *pace) holding() time.Duration {
+	if p.held.IsZero() {
+		return 0
+	}
+	wait := time.Until(p.held)
 	if wait <= 0 {
+		p.held = time.Time{}
+	}
+	return wait
+}
+
+// resting tells whether the webhook has a pause now, and has a worker asked for at its end. One that is deleted or
+// disabled has none: what it has is put away, and nothing is sent.
+func (p *pace) resting(h *hook) bool {
+	wait := p.holding()
+	if p.slow() {
+		wait = max(wait, time.Until(p.until))
+	}
+	if wait <= 0 || !h.conf.Load().open() {
 		return false
 	}
 	if p.set {

@@ -74,6 +74,9 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 		down := c.origin.note(ok || r.Sent)
 		h.mu.Lock()
 		h.pace.note(ok, down, &e.paced)
+		if r.RetryAfter > 0 {
+			h.pace.hold(r.RetryAfter)
+		}
 		h.mu.Unlock()
 	}
 	number := d.attempts + 1
