@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -115,7 +116,7 @@ func New(cfg Config) *Sender {
 		_, _ = x509.SystemCertPool()
 	}
 	s := &Sender{cfg: cfg, pools: pools{
-		idleLimit: idleLimit, maxIdle: cfg.MaxIdlePerHost, maxKept: cfg.MaxIdle, byKey: map[string]*pool{}, kept: list.New(),
+		idleLimit: idleLimit, ageLimit: ageLimit, maxIdle: cfg.MaxIdlePerHost, maxKept: cfg.MaxIdle, byKey: map[string]*pool{}, kept: list.New(),
 	}}
 	s.pools.timer = time.AfterFunc(idleLimit, s.pools.sweep)
 	return s
@@ -228,6 +229,7 @@ func (s *Sender) exchange(ctx context.Context, t *Target, req *request, deadline
 		return err
 	}
 	c, gen := s.pools.take(t.poolKey)
+	used := c != nil
 	if c == nil {
 		var err error
 		if c, err = s.connect(ctx, t, deadline, r); netguard.Shortage(err) && s.pools.relieve() {
@@ -241,12 +243,22 @@ func (s *Sender) exchange(ctx context.Context, t *Target, req *request, deadline
 			defer c.h2.Close()
 		}
 	}
+	began := time.Now()
+	var err error
 	if c.h2 != nil {
-		return exchangeH2(ctx, c.h2, t, req, deadline, r)
+		err = exchangeH2(ctx, c.h2, t, req, deadline, r)
+	} else {
+		var reusable bool
+		if reusable, err = c.roundTrip(ctx, req, deadline, r); !reusable || !s.pools.put(t.poolKey, c) {
+			c.Close()
+		}
 	}
-	reusable, err := c.roundTrip(ctx, req, deadline, r)
-	if !reusable || !s.pools.put(t.poolKey, c) {
-		c.Close()
+	switch {
+	case r.Status != 0 && c.h2 != nil:
+		s.pools.answered(c)
+	case r.Status != 0: // what is put back has its answer
+	case used && ctx.Err() == nil:
+		s.pools.distrust(t.poolKey, began, !timedOut(err))
 	}
 	return err
 }
@@ -282,7 +294,6 @@ func (s *Sender) connect(ctx context.Context, t *Target, deadline time.Time, r *
 		return nil, tlsError{err}
 	}
 	c.Conn = tc
-	c.r.Reset(tc)
 	if tc.ConnectionState().NegotiatedProtocol == "h2" {
 		if c.h2, err = newH2(tctx, tc, s.pools.idleLimit); err != nil {
 			c.Close()
@@ -302,8 +313,11 @@ func earlier(a, b time.Time) time.Time {
 // retryAfter reads RFC 9110, section 10.2.3: seconds or a date; 0 when it says nothing usable.
 func retryAfter(v string, now time.Time) time.Duration {
 	var d time.Duration
-	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
-		d = time.Duration(n) * time.Second
+	if v != "" && strings.Trim(v, "0123456789") == "" { // of any size
+		if d = MaxRetryAfter; len(v) < 10 {
+			n, _ := strconv.Atoi(v)
+			d = time.Duration(n) * time.Second
+		}
 	} else if t, err := http.ParseTime(v); err == nil {
 		d = t.Sub(now)
 	}

@@ -19,17 +19,32 @@ type conn struct {
 	r      *bufio.Reader
 	h2     *http.ClientConn // set when the other side chose HTTP/2; then only it is used
 	gen    uint64           // of pools, from before it was dialled
-	usedAt time.Time
+	made   time.Time
+	usedAt time.Time     // when it was put back last; over HTTP/2, when a request took it last
+	goodAt time.Time     // when an answer came over it last, or it was made
+	keep   time.Duration // how long the other side keeps it without use, less a margin; 0: it did not say
 	key    string        // of pools
+	noted  []byte        // what came since noting began, up to MaxKept
+	noting bool
 	place  *list.Element // in pools.kept; nil: it is not kept
 }
 
 func newConn(nc net.Conn) *conn {
-	c := &conn{Conn: nc, r: bufio.NewReaderSize(nc, 4<<10)}
+	c := &conn{Conn: nc, made: time.Now()}
+	c.r, c.goodAt = bufio.NewReaderSize(c, 4<<10), c.made
 	if sc, ok := nc.(syscall.Conn); ok {
 		c.raw, _ = sc.SyscallConn()
 	}
 	return c
+}
+
+// Read notes what comes, so that an answer that is refused is on record.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.noting {
+		c.noted = append(c.noted, p[:min(n, MaxKept-len(c.noted))]...)
+	}
+	return n, err
 }
 
 // end closes a connection that is not in use, and one of HTTP/2 when its last request has ended.

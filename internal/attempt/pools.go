@@ -8,8 +8,18 @@ import (
 )
 
 const (
-	// idleLimit is how long a connection is kept without use; the sweep comes up to a tenth later.
+	// idleLimit is how long a connection is kept without use at most; the sweep comes up to a tenth later.
 	idleLimit = 60 * time.Second
+	// quietLimit is the same where the other side does not say: the shortest in wide use are 5 s, and who closes just
+	// when a request comes loses it.
+	quietLimit = 4 * time.Second
+	// ageLimit is how long a connection takes requests: then the name is looked up and judged again, and a new one made.
+	ageLimit = 10 * time.Second
+	// aloneLeast and aloneMost are how long an origin's connections have one request each after one was lost on a
+	// connection that was used before: four times as long each time, until none was for forgiven.
+	aloneLeast = time.Second
+	aloneMost  = 5 * time.Minute
+	forgiven   = 10 * time.Minute
 	// relieved is how many connections are closed for a dial that found no descriptor: others take of them too.
 	relieved = 16
 )
@@ -18,6 +28,7 @@ const (
 // is still good, and a timer that runs while there are any closes those that were not used for long.
 type pools struct {
 	idleLimit time.Duration
+	ageLimit  time.Duration
 	maxIdle   int // by origin
 	maxKept   int // of all origins together
 	timer     *time.Timer
@@ -28,21 +39,39 @@ type pools struct {
 	kept  *list.List // of *conn, all that byKey has; the one used last at the back
 }
 
-// pool has the connections to one origin that requests can take; it goes when it has none.
+// pool has the connections to one origin that requests can take; it goes when it has none, and none was lost lately.
 type pool struct {
 	idle []*conn // HTTP/1.1, not in use; the one used last at the end
 	two  []*conn // HTTP/2, shared; they close themselves when they are idle for long
+
+	suspect time.Time     // connections without an answer since are not used again
+	lostAt  time.Time     // when a request was lost last on a connection that was used before; zero: never
+	alone   time.Duration // for how long since then each connection has one request
+}
+
+// forgettable tells whether nothing of the pool is needed.
+func (q *pool) forgettable(now time.Time) bool {
+	return len(q.idle)+len(q.two) == 0 && (q.lostAt.IsZero() || now.Sub(q.lostAt) > forgiven)
 }
 
 // take gives the HTTP/2 connection with room for a request, or else the connection used last that is still good; nil:
 // none. gen is the generation of a connection that is made instead.
 func (p *pools) take(key string) (c *conn, gen uint64) {
 	for {
-		if c, gen = p.next(key); c == nil || c.h2 != nil || time.Since(c.usedAt) < p.idleLimit && c.alive() {
+		if c, gen = p.next(key); c == nil || c.h2 != nil || p.fresh(c, time.Now()) && c.alive() {
 			return c, gen
 		}
 		c.Close()
 	}
+}
+
+// fresh tells whether a connection that is not in use may be used again, by the times.
+func (p *pools) fresh(c *conn, now time.Time) bool {
+	limit := c.keep
+	if limit == 0 {
+		limit = quietLimit
+	}
+	return now.Sub(c.usedAt) < min(limit, p.idleLimit) && now.Sub(c.made) < p.ageLimit
 }
 
 func (p *pools) next(key string) (c *conn, gen uint64) {
@@ -52,9 +81,17 @@ func (p *pools) next(key string) (c *conn, gen uint64) {
 	if q == nil {
 		return nil, p.gen
 	}
-	for _, c := range q.two {
-		if c.h2.Reserve() == nil {
-			c.usedAt = time.Now()
+	now := time.Now()
+	for i := 0; i < len(q.two); i++ {
+		c := q.two[i]
+		if now.Sub(c.made) >= p.ageLimit || c.goodAt.Before(q.suspect) {
+			q.two = slices.Delete(q.two, i, i+1)
+			i--
+			p.kept.Remove(c.place)
+			c.place = nil
+			c.end()
+		} else if c.h2.Reserve() == nil {
+			c.usedAt = now
 			p.kept.MoveToBack(c.place)
 			return c, p.gen
 		}
@@ -82,7 +119,9 @@ func (p *pools) keep(key string, c *conn) (oldest *conn, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	q := p.byKey[key]
-	if c.gen != p.gen || c.h2 == nil && q != nil && len(q.idle) >= p.maxIdle {
+	now := time.Now()
+	if c.gen != p.gen || now.Sub(c.made) >= p.ageLimit ||
+		c.h2 == nil && q != nil && (len(q.idle) >= p.maxIdle || now.Sub(q.lostAt) < q.alone) {
 		return nil, false
 	}
 	if p.kept.Len() >= p.maxKept {
@@ -90,19 +129,68 @@ func (p *pools) keep(key string, c *conn) (oldest *conn, ok bool) {
 		q = p.byKey[key]
 	}
 	if q == nil {
-		if len(p.byKey) == 0 {
-			p.timer.Reset(p.idleLimit / 10)
-		}
-		q = &pool{}
-		p.byKey[key] = q
+		q = p.add(key)
 	}
 	if c.h2 != nil {
 		q.two = append(q.two, c)
 	} else {
 		q.idle = append(q.idle, c)
 	}
-	c.key, c.usedAt, c.place = key, time.Now(), p.kept.PushBack(c)
+	c.key, c.usedAt, c.goodAt, c.place = key, now, now, p.kept.PushBack(c)
 	return oldest, true
+}
+
+// answered notes that an answer came over a connection of HTTP/2.
+func (p *pools) answered(c *conn) {
+	p.mu.Lock()
+	c.goodAt = time.Now()
+	p.mu.Unlock()
+}
+
+// distrust closes the origin's connections over which no answer came since a request began that failed on one that was
+// used before: whatever ended that one, such as a firewall that forgot it, may have ended them too. lost: the other side
+// closed it, so that for a while none is used twice.
+func (p *pools) distrust(key string, began time.Time, lost bool) {
+	var old []*conn
+	p.mu.Lock()
+	q := p.byKey[key]
+	if q == nil {
+		q = p.add(key)
+	}
+	now := time.Now()
+	if q.suspect = began; lost && now.Sub(q.lostAt) >= q.alone {
+		if q.alone = min(4*q.alone, aloneMost); now.Sub(q.lostAt) > forgiven {
+			q.alone = aloneLeast
+		}
+		q.lostAt = now
+	}
+	bad := func(c *conn) bool {
+		if !c.goodAt.Before(q.suspect) {
+			return false
+		}
+		p.kept.Remove(c.place)
+		c.place = nil
+		old = append(old, c)
+		return true
+	}
+	q.idle, q.two = slices.DeleteFunc(q.idle, bad), slices.DeleteFunc(q.two, bad)
+	if q.forgettable(now) {
+		delete(p.byKey, key)
+	}
+	p.mu.Unlock()
+	for _, c := range old {
+		c.end()
+	}
+}
+
+// add makes the pool of an origin. The lock is held.
+func (p *pools) add(key string) *pool {
+	if len(p.byKey) == 0 {
+		p.timer.Reset(p.idleLimit / 10)
+	}
+	q := &pool{}
+	p.byKey[key] = q
+	return q
 }
 
 // dropOldest takes out the connection that was not used for longest; nil: there is none. The lock is held.
@@ -127,7 +215,7 @@ func (p *pools) dropOldest() *conn {
 func (p *pools) drop(c *conn, q *pool) {
 	p.kept.Remove(c.place)
 	c.place = nil
-	if len(q.idle)+len(q.two) == 0 {
+	if q.forgettable(time.Now()) {
 		delete(p.byKey, c.key)
 	}
 }
@@ -153,20 +241,19 @@ func (p *pools) relieve() bool {
 func (p *pools) sweep() {
 	var old []*conn
 	p.mu.Lock()
+	now := time.Now()
 	for key, q := range p.byKey {
 		gone := func(c *conn) bool {
-			if c.h2 != nil && c.h2.Err() == nil || c.h2 == nil && time.Since(c.usedAt) < p.idleLimit {
+			if c.h2 != nil && c.h2.Err() == nil && now.Sub(c.made) < p.ageLimit || c.h2 == nil && p.fresh(c, now) {
 				return false
 			}
 			p.kept.Remove(c.place)
 			c.place = nil
-			if c.h2 == nil {
-				old = append(old, c)
-			}
+			old = append(old, c)
 			return true
 		}
 		q.idle, q.two = slices.DeleteFunc(q.idle, gone), slices.DeleteFunc(q.two, gone)
-		if len(q.idle)+len(q.two) == 0 {
+		if q.forgettable(now) {
 			delete(p.byKey, key)
 		}
 	}
@@ -175,7 +262,7 @@ func (p *pools) sweep() {
 	}
 	p.mu.Unlock()
 	for _, c := range old {
-		c.Close()
+		c.end()
 	}
 }
 

@@ -13,8 +13,11 @@ import (
 	"time"
 )
 
-// maxInterim is how many 1xx responses may come before the answer.
-const maxInterim = 5
+const (
+	maxInterim  = 100         // 1xx responses before the answer
+	writeInline = 32 << 10    // bytes of a request that a socket takes without the other side reading
+	bodyLimit   = time.Second // for the rest of an answer's body, which is for the record only
+)
 
 // roundTrip writes the request and reads the answer. reusable: the connection is at the end of the answer.
 func (c *conn) roundTrip(ctx context.Context, req *request, deadline time.Time, r *Result) (reusable bool, err error) {
@@ -26,27 +29,71 @@ func (c *conn) roundTrip(ctx context.Context, req *request, deadline time.Time, 
 		defer func() { reusable = stop() && reusable }()
 	}
 	began := time.Now()
-	n, err := c.Write(req.wire)
+	c.noting, c.noted = true, c.noted[:0]
+	written := c.send(req.wire)
+	h, err := readHead(c.r, req.t.keep(r))
+	c.noting = false
+	n, werr := written()
 	r.Sent = n > 0
 	if err != nil {
-		// The other side may have answered before it read everything; it is its word that counts.
-		h, herr := readHead(c.r, nil)
-		if herr == nil {
-			r.Status, r.RetryAfter = h.status, retryAfter(h.retryAfter, r.At)
+		if r.Response = bytes.Clone(c.noted); werr != nil && !errors.Is(werr, errUnread) {
+			return false, fmt.Errorf("write the request: %w", errors.Join(werr, err))
 		}
-		return false, fmt.Errorf("write the request: %w", errors.Join(err, herr))
-	}
-	h, err := readHead(c.r, req.t.keep(r))
-	if err != nil {
 		return false, fmt.Errorf("read the answer: %w", err)
 	}
 	r.Timings.FirstByte = time.Since(began)
 	r.Status, r.RetryAfter = h.status, retryAfter(h.retryAfter, r.At)
+	if c.keep = h.keep; h.keepNone {
+		h.close = true
+	}
+	if h.length < 0 || int64(c.r.Buffered()) < h.length {
+		_ = c.SetReadDeadline(earlier(deadline, time.Now().Add(bodyLimit)))
+		if ctx.Err() != nil { // it may have ended before
+			_ = c.SetReadDeadline(time.Unix(1, 0))
+		}
+	}
 	ended := false
 	if r.Response, ended = readBody(c.r, h); len(r.Response) == 0 {
 		r.Response = nil
 	}
+	if werr != nil { // the other side answered before it read everything; it is its word that counts
+		return false, fmt.Errorf("write the request: %w", werr)
+	}
 	return ended && !h.close && c.r.Buffered() == 0 && !c.unread(), nil
+}
+
+// errUnread says that a request was answered, or the answer failed, before the other side had read all of it.
+var errUnread = errors.New("not all of the request was read")
+
+// send writes the request. A large one is written beside the reading of the answer, which may come before everything was
+// read by the other side, on a connection that stays open. The function that it returns ends what is left of the writing.
+func (c *conn) send(wire []byte) (written func() (int, error)) {
+	if len(wire) <= writeInline {
+		n, err := c.Write(wire)
+		return func() (int, error) { return n, err }
+	}
+	type result struct {
+		n   int
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		n, err := c.Write(wire)
+		done <- result{n, err}
+	}()
+	return func() (int, error) {
+		select {
+		case x := <-done:
+			return x.n, x.err
+		default:
+		}
+		_ = c.SetWriteDeadline(time.Unix(1, 0))
+		x := <-done
+		if x.err != nil {
+			x.err = errUnread
+		}
+		return x.n, x.err
+	}
 }
 
 // head is what matters of an answer's status line and headers.
@@ -54,7 +101,10 @@ type head struct {
 	status     int
 	length     int64 // -1: not said
 	chunked    bool
+	coded      bool // there is a Transfer-Encoding
 	close      bool
+	keep       time.Duration // see conn
+	keepNone   bool          // it keeps the connection no longer than the margin
 	retryAfter string
 }
 
@@ -104,7 +154,11 @@ func readOneHead(r *bufio.Reader, left *int, keep *[][2]string) (head, error) {
 			return h, err
 		}
 		if len(line) == 0 {
-			return h, h.check()
+			h.check()
+			return h, nil
+		}
+		if line, err = unfold(r, line, left); err != nil {
+			return h, err
 		}
 		if err := h.header(line); err != nil {
 			return h, err
@@ -113,6 +167,27 @@ func readOneHead(r *bufio.Reader, left *int, keep *[][2]string) (head, error) {
 			name, value, _ := strings.Cut(string(line), ":")
 			*keep = append(*keep, [2]string{name, strings.Trim(value, " \t")})
 		}
+	}
+}
+
+// unfold adds to a header's line those that go on with it: obs-fold of RFC 9112, section 5.2, each a space.
+func unfold(r *bufio.Reader, line []byte, left *int) ([]byte, error) {
+	for own := false; ; {
+		if !own && r.Buffered() == 0 {
+			line, own = bytes.Clone(line), true // the buffer is filled anew
+		}
+		next, err := r.Peek(1)
+		if err != nil || next[0] != ' ' && next[0] != '\t' {
+			return line, nil // what is wrong is told by the next read
+		}
+		if !own {
+			line, own = bytes.Clone(line), true
+		}
+		more, err := readLine(r, left)
+		if err != nil {
+			return nil, err
+		}
+		line = append(append(line, ' '), bytes.Trim(more, " \t")...)
 	}
 }
 
@@ -144,30 +219,55 @@ func readLine(r *bufio.Reader, left *int) ([]byte, error) {
 
 func (h *head) header(line []byte) error {
 	colon := bytes.IndexByte(line, ':')
-	if colon <= 0 || bytes.ContainsAny(line[:colon], " \t") {
+	name := bytes.TrimRight(line[:max(colon, 0)], " \t")
+	if len(name) == 0 || bytes.ContainsAny(name, " \t") {
 		return fmt.Errorf("%w: bad header line", errBadResponse)
 	}
-	name, value := line[:colon], bytes.Trim(line[colon+1:], " \t")
+	h.close = h.close || len(name) < colon // RFC 9112, section 5.1: nobody may send it
+	value := bytes.Trim(line[colon+1:], " \t")
 	switch {
 	case is(name, "content-length"):
-		n, err := strconv.ParseUint(string(value), 10, 63) // no sign
-		if err != nil || h.length >= 0 && h.length != int64(n) {
-			return fmt.Errorf("%w: bad Content-Length", errBadResponse)
+		for part := range bytes.SplitSeq(value, []byte(",")) { // RFC 9112, section 6.3, item 5: the same several times
+			n, err := strconv.ParseUint(string(bytes.Trim(part, " \t")), 10, 63) // no sign
+			if err != nil || h.length >= 0 && h.length != int64(n) {
+				return fmt.Errorf("%w: bad Content-Length", errBadResponse)
+			}
+			h.length = int64(n)
 		}
-		h.length = int64(n)
 	case is(name, "transfer-encoding"):
-		if h.chunked || !is(value, "chunked") {
-			return fmt.Errorf("%w: transfer coding that is not chunked", errBadResponse)
-		}
-		h.chunked = true
+		// RFC 9112, section 6.3, item 4: by chunks if that is the last coding, else until the connection ends.
+		last := value[bytes.LastIndexByte(value, ',')+1:]
+		h.close = h.close || h.coded || !is(value, "chunked")
+		h.chunked = is(bytes.Trim(last, " \t"), "chunked")
+		h.coded = true
 	case is(name, "connection"):
 		for part := range strings.SplitSeq(string(value), ",") {
 			h.close = h.close || strings.EqualFold(strings.TrimSpace(part), "close")
 		}
+	case is(name, "keep-alive"):
+		h.keepAlive(string(value))
 	case is(name, "retry-after"):
 		h.retryAfter = string(value)
 	}
 	return nil
+}
+
+// keepMargin is how much earlier than the other side a connection is given up: its time began before ours, and a request
+// is on its way for a while.
+const keepMargin = time.Second
+
+// keepAlive reads the timeout of RFC 2068, section 19.7.1.1, which is in use since; seconds.
+func (h *head) keepAlive(value string) {
+	for part := range strings.SplitSeq(value, ",") {
+		name, text, _ := strings.Cut(strings.TrimSpace(part), "=")
+		if !strings.EqualFold(name, "timeout") {
+			continue
+		}
+		if n, err := strconv.ParseUint(strings.Trim(text, `"`), 10, 31); err == nil {
+			h.keep = time.Duration(n)*time.Second - keepMargin
+			h.keepNone = h.keep <= 0
+		}
+	}
 }
 
 // is compares without regard to case; lower is in lower case.
@@ -177,15 +277,14 @@ func is(b []byte, lower string) bool {
 
 // check holds RFC 9112, section 6.3. Both a length and chunks, or either where there is no body, smell of smuggling;
 // the connection is not used again.
-func (h *head) check() error {
-	if h.chunked && h.length >= 0 {
+func (h *head) check() {
+	if h.coded && h.length >= 0 {
 		h.close, h.length = true, -1
 	}
 	if h.status < 200 || h.status == 204 || h.status == 304 {
-		h.close = h.close || h.chunked || h.length > 0
+		h.close = h.close || h.coded || h.length > 0
 		h.length, h.chunked = 0, false
 	}
-	return nil
 }
 
 // readBody keeps the start of the body and drains a bounded rest. ended: the body was read to its end, and the end is
