@@ -77,8 +77,16 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 	if err := a.openStore(ctx); err != nil {
 		return nil, err
 	}
-	a.sender = attempt.New(attempt.Config{Guard: a.guard, MaxIdlePerHost: cfg.Concurrency, MaxIdle: a.shares.kept,
-		UserAgent: "Quantfolio-Webhooks/1"})
+	sending := attempt.Config{Guard: a.guard, MaxIdlePerHost: cfg.Concurrency, MaxIdle: a.shares.kept,
+		UserAgent: "Quantfolio-Webhooks/1", SmallHello: cfg.TLSSmallHello}
+	if cfg.CAFile != "" {
+		t := &trust{file: cfg.CAFile, log: log}
+		if err := t.load(); err != nil {
+			return nil, errors.Join(err, a.store.Close())
+		}
+		sending.Roots = t.roots
+	}
+	a.sender = attempt.New(sending)
 	a.registry = prometheus.NewRegistry()
 	a.registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

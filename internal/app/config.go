@@ -38,6 +38,8 @@ type Config struct {
 	AllowHTTP         bool          `help:"Allow plain http targets everywhere." name:"allow-http"`
 	NAT64             bool          `help:"Allow NAT64 addresses (64:ff9b::/96); the embedded address is judged." name:"nat64"`
 	EgressProxy       string        `secret:"" help:"HTTP proxy for all targets (CONNECT); targets are resolved and judged before." placeholder:"URL"`
+	CAFile            string        `help:"File of certificates (PEM) of authorities that targets are trusted by, besides the system's; read again when it changes." name:"ca-file" placeholder:"FILE"`
+	TLSSmallHello     bool          `help:"Greet targets in a way that fits one packet, for networks that drop larger ones: without key exchanges that withstand quantum computers." name:"tls-small-hello"`
 	EmbedIn           []string      `help:"Origins whose pages may show the dashboard in a frame, e.g. https://portal.example.com; the dashboard must be behind TLS then." placeholder:"ORIGIN"`
 	LimitWebhooks     int           `help:"Webhooks of a tenant; 0: no limit, as for the others." default:"10000"`
 	LimitKeys         int           `help:"API keys of a tenant." default:"1000"`

@@ -6,7 +6,6 @@ package attempt
 import (
 	"container/list"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -73,6 +72,7 @@ type Result struct {
 	Sent       bool   // some of the request left for the receiver
 	Status     int    // 0: no answer
 	Class      string // empty when delivered
+	Reason     string // of class tls: which of the reasons
 	RetryAfter time.Duration
 	Response   []byte // the start of the body
 	KeyID      string // the signing key that X-Quantfolio-Signature-256 was made with
@@ -87,9 +87,11 @@ type Timings struct{ DNS, Connect, TLS, FirstByte time.Duration }
 // Config is what a sender is made of. Guard is required.
 type Config struct {
 	Guard          *netguard.Guard
-	RootCAs        *x509.CertPool // nil: the system's
-	MaxIdlePerHost int            // connections kept without use, of one origin; default 64
-	MaxIdle        int            // of all origins together; default 512
+	RootCAs        *x509.CertPool        // nil: the system's
+	Roots          func() *x509.CertPool // in place of RootCAs, asked for each connection; may be nil
+	SmallHello     bool                  // greet in a way that fits one packet: without key exchanges that withstand quantum computers
+	MaxIdlePerHost int                   // connections kept without use, of one origin; default 64
+	MaxIdle        int                   // of all origins together; default 512
 	UserAgent      string
 }
 
@@ -153,7 +155,9 @@ func (s *Sender) Send(ctx context.Context, t *Target, e *event.Event) (r Result)
 		return r
 	}
 	r.Err = err
-	r.Verdict, r.Class = classify(ctx, err)
+	if r.Verdict, r.Class = classify(ctx, err); r.Class != ClassTLS {
+		r.Reason = ""
+	}
 	if !r.Sent && r.Class != ClassCancelled && netguard.Shortage(err) {
 		r.Verdict, r.Class = Local, ClassLocal
 	}
@@ -178,17 +182,14 @@ var (
 	errBadResponse = errors.New("the answer is not HTTP")
 )
 
-// dialError and tlsError say in which phase an attempt failed.
-type (
-	dialError struct{ error }
-	tlsError  struct{ error }
-)
+// dialError says that an attempt failed before there was a connection.
+type dialError struct{ error }
 
 func (e dialError) Unwrap() error { return e.error }
-func (e tlsError) Unwrap() error  { return e.error }
 
 func classify(ctx context.Context, err error) (Verdict, string) {
 	var oe *net.OpError
+	var te tlsError
 	switch {
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return Failure, ClassCancelled
@@ -198,9 +199,11 @@ func classify(ctx context.Context, err error) (Verdict, string) {
 		return Failure, ClassDNS
 	case errors.As(err, new(dialError)) && timedOut(err):
 		return Failure, ClassSilent
+	case errors.As(err, &te) && te.reason == ReasonHelloDropped:
+		return Failure, ClassTLS
 	case timedOut(err):
 		return Failure, ClassTimeout
-	case errors.As(err, new(tlsError)), errors.As(err, &oe) &&
+	case te.error != nil, errors.As(err, &oe) &&
 		(oe.Op == "remote error" || oe.Op == "local error"): // alerts
 		return Failure, ClassTLS
 	case errors.As(err, new(dialError)):
@@ -236,6 +239,10 @@ func (s *Sender) exchange(ctx context.Context, t *Target, req *request, deadline
 			c, err = s.connect(ctx, t, deadline, r)
 		}
 		if err != nil {
+			var te tlsError
+			if errors.As(err, &te) {
+				r.Reason = te.reason
+			}
 			return err
 		}
 		c.gen = gen
@@ -260,6 +267,9 @@ func (s *Sender) exchange(ctx context.Context, t *Target, req *request, deadline
 	case used && ctx.Err() == nil:
 		s.pools.distrust(t.poolKey, began, !timedOut(err))
 	}
+	if r.Status == 0 {
+		r.Reason = c.tlsReason(err)
+	}
 	return err
 }
 
@@ -283,21 +293,19 @@ func (s *Sender) connect(ctx context.Context, t *Target, deadline time.Time, r *
 		return c, nil
 	}
 	began = time.Now()
-	tctx, cancelTLS := context.WithDeadline(ctx, earlier(deadline, began.Add(tlsLimit)))
-	defer cancelTLS()
-	tc := tls.Client(nc, &tls.Config{ServerName: t.origin.Name, MinVersion: tls.VersionTLS12, RootCAs: s.cfg.RootCAs,
-		NextProtos: []string{"h2", "http/1.1"}, ClientSessionCache: t.sessions})
-	err = tc.HandshakeContext(tctx)
+	tc, err := s.handshake(ctx, c, t, deadline)
 	r.Timings.TLS = time.Since(began)
 	if err != nil {
 		nc.Close()
-		return nil, tlsError{err}
+		return nil, err
 	}
 	c.Conn = tc
 	if tc.ConnectionState().NegotiatedProtocol == "h2" {
+		tctx, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
 		if c.h2, err = newH2(tctx, tc, s.pools.idleLimit); err != nil {
 			c.Close()
-			return nil, tlsError{err}
+			return nil, tlsError{err, ReasonOther}
 		}
 	}
 	return c, nil

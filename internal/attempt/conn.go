@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -24,6 +25,7 @@ type conn struct {
 	goodAt time.Time     // when an answer came over it last, or it was made
 	keep   time.Duration // how long the other side keeps it without use, less a margin; 0: it did not say
 	key    string        // of pools
+	asked  atomic.Bool   // for a certificate, in TLS
 	noted  []byte        // what came since noting began, up to MaxKept
 	noting bool
 	place  *list.Element // in pools.kept; nil: it is not kept

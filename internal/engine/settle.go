@@ -94,7 +94,7 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 	}
 	e.settle(h, d, &store.Outcome{
 		Tenant: d.tenant, DeliveryKey: d.key, Attempt: number, Kind: kind, At: r.At.UTC().Truncate(time.Millisecond), Duration: r.Duration,
-		Sent: r.Sent, Status: r.Status, Class: r.Class, Response: r.Response, KeyID: r.KeyID, Timings: store.Timings(r.Timings),
+		Sent: r.Sent, Status: r.Status, Class: r.Recorded(), Response: r.Response, KeyID: r.KeyID, Timings: store.Timings(r.Timings),
 		NextAt: next.UTC().Truncate(time.Millisecond),
 	})
 }
