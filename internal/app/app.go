@@ -91,6 +91,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
 	a.registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.exportStats()
+	a.exportProxy()
 	a.engine.Store(a.newEngine())
 	if cfg.Advisory {
 		a.advisory = advisory.New(advisory.Config{Engine: &a.engine, Store: a.store, Logger: log,
@@ -143,8 +144,33 @@ func (a *App) buildGuard() error {
 	}
 	a.guard, err = netguard.New(netguard.Config{
 		Allow: allow, Deny: deny, AllowHTTP: a.cfg.AllowHTTP, NAT64: a.cfg.NAT64, EgressProxy: egress,
+		ProxyTold: func(down bool) {
+			if down {
+				a.log.Error("the egress proxy gives no connections: deliveries wait, and spend no attempts")
+			} else {
+				a.log.Info("the egress proxy gives connections again")
+			}
+		},
 	})
 	return err
+}
+
+// exportProxy has the metrics tell how the egress proxy is.
+func (a *App) exportProxy() {
+	if a.cfg.EgressProxy == "" {
+		return
+	}
+	a.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "qhook_egress_proxy_up",
+		Help: "1 while the egress proxy gives connections, 0 while it serves nobody."}, func() float64 {
+		if down, _ := a.guard.ProxyState(); down {
+			return 0
+		}
+		return 1
+	}), prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "qhook_egress_proxy_failures_total",
+		Help: "Connections that the egress proxy did not give."}, func() float64 {
+		_, n := a.guard.ProxyState()
+		return float64(n)
+	}))
 }
 
 func (a *App) openStore(ctx context.Context) error {

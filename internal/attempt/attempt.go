@@ -40,7 +40,7 @@ const (
 	Success                // 2xx
 	Gone                   // 410: the webhook is to be disabled
 	Refused                // the target must not be dialled: not worth an attempt soon
-	Local                  // this machine had no resources for it: no attempt of the receiver's schedule
+	Local                  // this machine had no resources, or its way out is closed: no attempt of the receiver's schedule
 )
 
 // Error classes of attempts.
@@ -50,6 +50,7 @@ const (
 	ClassTimeout        = "timeout"         // the attempt's time was over
 	ClassConnect        = "connect"         // no connection
 	ClassSilent         = "silent"          // no connection stood when the time for it was over
+	ClassProxy          = "proxy"           // the operator's egress proxy gave no connection
 	ClassDNS            = "dns"             // the name cannot be resolved
 	ClassTLS            = "tls"             // no trusted TLS connection
 	ClassConnectionLost = "connection_lost" // the connection ended before an answer
@@ -61,7 +62,7 @@ const (
 )
 
 // Classes are all of them.
-var Classes = []string{ClassHTTPStatus, ClassRedirect, ClassTimeout, ClassConnect, ClassSilent, ClassDNS, ClassTLS,
+var Classes = []string{ClassHTTPStatus, ClassRedirect, ClassTimeout, ClassConnect, ClassSilent, ClassProxy, ClassDNS, ClassTLS,
 	ClassConnectionLost, ClassBadResponse, ClassTooLarge, ClassRefused, ClassCancelled, ClassLocal}
 
 // Result is what is known of an attempt.
@@ -190,11 +191,16 @@ func (e dialError) Unwrap() error { return e.error }
 func classify(ctx context.Context, err error) (Verdict, string) {
 	var oe *net.OpError
 	var te tlsError
+	var pe *netguard.ProxyError
 	switch {
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return Failure, ClassCancelled
 	case errors.As(err, new(*netguard.RefusedError)):
 		return Refused, ClassRefused
+	case errors.As(err, &pe) && pe.Outage:
+		return Local, ClassProxy
+	case pe != nil:
+		return Failure, ClassProxy
 	case errors.As(err, new(*netguard.ResolveError)):
 		return Failure, ClassDNS
 	case errors.As(err, new(dialError)) && timedOut(err):

@@ -18,8 +18,11 @@ const MaxRetryAfter = 24 * time.Hour
 // goneDelay is the least wait after a 410 when the webhook could not be disabled.
 const goneDelay = time.Minute
 
-// localDelay is the wait after this machine had no resources for an attempt.
-const localDelay = time.Second
+// localDelay is the wait after this machine had no resources for an attempt, and proxyDelay after its way out was closed.
+const (
+	localDelay = time.Second
+	proxyDelay = 10 * time.Second
+)
 
 // jitter is how far a delay may be off the schedule, as a part of it.
 const jitter = 0.10
@@ -64,9 +67,18 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 	now := e.now()
 	if r.Verdict == attempt.Local {
 		// No attempt of the receiver's schedule: nothing left for it. The webhook comes back soon.
-		e.metrics.local.Inc()
-		e.log.Warn("this machine had no resources for an attempt", "webhook", c.webhook.ID, "error", r.Err)
-		h.putBack(d, now.Add(localDelay).UTC().Truncate(time.Millisecond))
+		wait := localDelay
+		if r.Class == attempt.ClassProxy {
+			wait = proxyDelay/2 + rand.N(proxyDelay)
+			h.mu.Lock()
+			h.pace.note(false, true, &e.paced) // its backlog need not be put back all at once
+			h.mu.Unlock()
+			e.log.Debug("the egress proxy gave no connection", "webhook", c.webhook.ID, "error", r.Err)
+		} else {
+			e.metrics.local.Inc()
+			e.log.Warn("this machine had no resources for an attempt", "webhook", c.webhook.ID, "error", r.Err)
+		}
+		h.putBack(d, now.Add(wait).UTC().Truncate(time.Millisecond))
 		return
 	}
 	if r.Class != attempt.ClassCancelled {
@@ -86,8 +98,11 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 		e.log.Debug("attempt failed", "webhook", c.webhook.ID, "event", d.event.ID, "attempt", number, "class", r.Class,
 			"error", r.Err)
 	}
-	if r.Verdict == attempt.Refused {
-		h.warnOfRefusal(c, r.Err, now)
+	switch {
+	case r.Verdict == attempt.Refused:
+		h.warn("a target is refused", c, r.Err, now)
+	case r.Class == attempt.ClassProxy:
+		h.warn("the egress proxy gave no connection to a target", c, r.Err, now)
 	}
 	if r.Verdict == attempt.Gone && e.disable(h, "the receiver answered 410 Gone") {
 		next = now
@@ -99,12 +114,13 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 	})
 }
 
-// warnOfRefusal tells the operator, who alone is told, which target is refused, why, and which setting would allow it.
-func (h *hook) warnOfRefusal(c *conf, why error, now time.Time) {
+// warn tells the operator, who alone is told, which target is refused, why, and which setting would allow it; once a
+// minute for each webhook.
+func (h *hook) warn(what string, c *conf, why error, now time.Time) {
 	if was := h.warned.Load(); now.Unix()-was < 60 || !h.warned.CompareAndSwap(was, now.Unix()) {
 		return
 	}
-	h.e.log.Warn("a target is refused", "webhook", c.webhook.ID, "tenant", h.tenant, "url", c.webhook.URL, "error", why)
+	h.e.log.Warn(what, "webhook", c.webhook.ID, "tenant", h.tenant, "url", c.webhook.URL, "error", why)
 }
 
 // send asks the receiver. A panic on the way, by whatever it answered, is an attempt that failed.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -92,48 +93,57 @@ func (g *Guard) dialProxy(ctx context.Context, to netip.AddrPort) (net.Conn, err
 	d := net.Dialer{KeepAlive: keepAlive}
 	c, err := d.DialContext(ctx, "tcp", host)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the egress proxy: %w", err)
+		return nil, g.proxyFailed(ctx, to.String(), 0, fmt.Errorf("%w: %w", errNoProxy, err))
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	r, err := g.connect(c, to)
+	status, err := g.connect(c, to)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("ask the egress proxy: %w", err), c.Close())
+		_ = c.Close()
+		return nil, g.proxyFailed(ctx, to.String(), status, err)
 	}
-	return r, nil
+	g.proxy.served()
+	return c, nil
 }
 
 // maxProxyAnswer bounds the head of the proxy's answer, bytes.
 const maxProxyAnswer = 16 << 10
 
-// connect is RFC 9110, section 9.3.6.
-func (g *Guard) connect(c net.Conn, to netip.AddrPort) (net.Conn, error) {
+// connect is RFC 9110, section 9.3.6. It gives the proxy's status, if there is one.
+func (g *Guard) connect(c net.Conn, to netip.AddrPort) (int, error) {
 	auth := ""
 	if u := g.cfg.EgressProxy.User; u != nil {
 		pass, _ := u.Password()
 		auth = "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+pass)) + "\r\n"
 	}
 	if _, err := fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", to, to, auth); err != nil {
-		return nil, err
+		return 0, err
 	}
 	// Read byte by byte: what follows the head belongs to the target.
 	r := bufio.NewReaderSize(&oneByte{io.LimitReader(c, maxProxyAnswer)}, 16)
-	status, err := r.ReadString('\n')
+	line, err := r.ReadString('\n')
 	if err != nil {
-		return nil, err
+		return 0, fmt.Errorf("no answer: %w", err)
 	}
-	for line := status; strings.TrimRight(line, "\r\n") != ""; {
+	f := strings.Fields(line)
+	if len(f) < 2 || !strings.HasPrefix(f[0], "HTTP/1.") || len(f[1]) != 3 {
+		return 0, errors.New("its answer is not HTTP")
+	}
+	status, err := strconv.Atoi(f[1])
+	if err != nil {
+		return 0, errors.New("its answer is not HTTP")
+	}
+	if status < 200 || status > 299 {
+		return status, refusal(status)
+	}
+	for strings.TrimRight(line, "\r\n") != "" {
 		if line, err = r.ReadString('\n'); err != nil {
-			return nil, err
+			return 0, fmt.Errorf("its answer breaks off: %w", err)
 		}
 	}
-	if f := strings.Fields(status); len(f) < 2 || !strings.HasPrefix(f[0], "HTTP/1.") || len(f[1]) != 3 ||
-		f[1][0] != '2' {
-		return nil, errors.New("it refused")
-	}
-	return c, nil
+	return status, nil
 }
 
 // oneByte never reads ahead.

@@ -64,6 +64,7 @@ type Config struct {
 	Resolver    Resolver // nil: the pure Go one
 	EgressProxy *url.URL // http://[user:password@]host:port
 	DNSTimeout  time.Duration
+	ProxyTold   func(down bool) // of each time that the egress proxy stops to serve, or begins again; may be nil
 }
 
 // Guard judges and dials. Its methods may be called by any number of goroutines.
@@ -71,6 +72,7 @@ type Guard struct {
 	cfg   Config
 	rules *ssrf.Guardian
 	self  atomic.Pointer[[]uint16]
+	proxy proxyHealth
 }
 
 const (
@@ -94,6 +96,7 @@ func New(cfg Config) (*Guard, error) {
 		return nil, errors.New("the egress proxy must be of the form http://host:port")
 	}
 	g := &Guard{cfg: cfg, rules: ssrf.New(ssrf.WithAnyPort())}
+	g.proxy.told = cfg.ProxyTold
 	g.SetSelfPorts(cfg.SelfPorts...)
 	return g, nil
 }
