@@ -28,27 +28,66 @@ func (g *Guard) Dial(ctx context.Context, host string, port uint16, plainHTTP bo
 	if err != nil {
 		return nil, resolving, err
 	}
-	var errs []error
-	for i, to := range addrs {
-		c, err := g.dialOne(ctx, to, len(addrs)-i, plainHTTP)
-		if err == nil {
-			return c, resolving, nil
-		}
-		errs = append(errs, err)
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, resolving, errors.Join(errs...)
+	c, err := g.dialFirst(ctx, addrs, plainHTTP)
+	return c, resolving, err
 }
 
-// dialOne tries one address with its share of the time that is left.
-func (g *Guard) dialOne(ctx context.Context, to netip.AddrPort, left int, plainHTTP bool) (net.Conn, error) {
-	limit := dialTimeout
-	if t, ok := ctx.Deadline(); ok {
-		limit = min(limit, time.Until(t)/time.Duration(left))
+// attemptDelay is how long an address may take before the next one is tried beside it (RFC 8305, sections 5 and 8).
+const attemptDelay = 250 * time.Millisecond
+
+// dialFirst connects to the first of the addresses that answers: each is tried when the one before has failed, or has
+// not answered for a while. It returns when no dial is under way.
+func (g *Guard) dialFirst(ctx context.Context, addrs []netip.AddrPort, plainHTTP bool) (net.Conn, error) {
+	if len(addrs) == 1 {
+		return g.dialOne(ctx, addrs[0], plainHTTP)
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type dialled struct {
+		c   net.Conn
+		err error
+	}
+	results := make(chan dialled, len(addrs))
+	next := time.NewTimer(0)
+	defer next.Stop()
+	var found net.Conn
+	var errs []error
+	for begun, ended := 0, 0; ended < begun || begun < len(addrs) && found == nil && ctx.Err() == nil; {
+		start := next.C
+		if begun == len(addrs) || found != nil {
+			start = nil
+		}
+		select {
+		case <-start:
+			to := addrs[begun]
+			begun++
+			next.Reset(attemptDelay)
+			go func() {
+				c, err := g.dialOne(ctx, to, plainHTTP)
+				results <- dialled{c, err}
+			}()
+		case d := <-results:
+			switch ended++; {
+			case d.err != nil:
+				errs = append(errs, d.err)
+				next.Reset(0)
+			case found != nil:
+				_ = d.c.Close()
+			default:
+				found = d.c
+				cancel()
+			}
+		}
+	}
+	if found != nil {
+		return found, nil
+	}
+	return nil, errors.Join(errs...)
+}
+
+// dialOne tries one address.
+func (g *Guard) dialOne(ctx context.Context, to netip.AddrPort, plainHTTP bool) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if g.cfg.EgressProxy != nil {
 		return g.dialProxy(ctx, to)

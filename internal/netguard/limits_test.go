@@ -131,7 +131,10 @@ func TestAddressesShareTheTime(t *testing.T) {
 // deadlines is a resolver that tells how long it may take.
 type deadlines struct{ left time.Duration }
 
-func (d *deadlines) LookupNetIP(ctx context.Context, _, _ string) ([]netip.Addr, error) {
+func (d *deadlines) LookupNetIP(ctx context.Context, network, _ string) ([]netip.Addr, error) {
+	if network == "ip6" {
+		return nil, &net.DNSError{IsNotFound: true}
+	}
 	t, _ := ctx.Deadline()
 	d.left = time.Until(t)
 	return nil, ctx.Err()

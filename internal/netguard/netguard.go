@@ -221,24 +221,89 @@ func (g *Guard) CheckTarget(host string, port uint16, plainHTTP bool) error {
 	return err
 }
 
+// resolutionDelay is how long one family's answer waits for the other's (RFC 8305, section 3).
+const resolutionDelay = 50 * time.Millisecond
+
+// lookUp asks for the addresses of both families at once, so that neither waits for a silent answer for the other, and
+// gives those of IPv6 and IPv4 in turn (RFC 8305, section 4). Errors: *ResolveError, *ShortageError.
+func (g *Guard) lookUp(ctx context.Context, host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.DNSTimeout)
+	defer cancel()
+	type answer struct {
+		six   bool
+		addrs []netip.Addr
+		err   error
+	}
+	answers := make(chan answer, 2)
+	ask := func(network string, six bool) {
+		addrs, err := g.cfg.Resolver.LookupNetIP(ctx, network, host)
+		of := func(a netip.Addr) bool { return a.Unmap().Is4() == six }
+		answers <- answer{six, slices.DeleteFunc(addrs, of), err}
+	}
+	go ask("ip6", true)
+	go ask("ip4", false)
+	var found [2][]netip.Addr // IPv6 first
+	var errs []error
+	var wait <-chan time.Time // begins with the first addresses
+	for left := 2; left > 0; {
+		select {
+		case a := <-answers:
+			left--
+			if a.err != nil {
+				errs = append(errs, a.err)
+			} else if len(a.addrs) > 0 {
+				if a.six {
+					found[0] = a.addrs
+				} else {
+					found[1] = a.addrs
+				}
+				wait = time.After(resolutionDelay)
+			}
+		case <-wait:
+			cancel() // and see that it has ended
+			wait = nil
+		}
+	}
+	var list []netip.Addr
+	for i := range max(len(found[0]), len(found[1])) {
+		for _, family := range found {
+			if i < len(family) {
+				list = append(list, family[i])
+			}
+		}
+	}
+	if len(list) > 0 {
+		return list, nil
+	}
+	return nil, noAddress(errs)
+}
+
+// noAddress is why a name has none: that one family is not there tells less than what else went wrong.
+func noAddress(errs []error) error {
+	err := errors.New("no address")
+	for _, e := range errs {
+		var de *net.DNSError
+		if Shortage(e) {
+			return e
+		}
+		if !errors.As(e, &de) || !de.IsNotFound || err.Error() == "no address" {
+			err = e
+		}
+	}
+	return &ResolveError{err}
+}
+
 // resolve gives the addresses of a host if all of them may be dialled.
 func (g *Guard) resolve(ctx context.Context, host string, port uint16, plainHTTP bool) ([]netip.AddrPort, error) {
 	var addrs []netip.Addr
 	if a, err := netip.ParseAddr(host); err == nil {
 		addrs = []netip.Addr{a}
 	} else {
-		ctx, cancel := context.WithTimeout(ctx, g.cfg.DNSTimeout)
-		defer cancel()
 		if host[len(host)-1] != '.' {
 			host += "." // absolute: no search domains
 		}
-		if addrs, err = g.cfg.Resolver.LookupNetIP(ctx, "ip", host); Shortage(err) {
+		if addrs, err = g.lookUp(ctx, host); err != nil {
 			return nil, err
-		} else if err != nil {
-			return nil, &ResolveError{err}
-		}
-		if len(addrs) == 0 {
-			return nil, &ResolveError{errors.New("no address")}
 		}
 		if len(addrs) > maxAnswers {
 			return nil, &RefusedError{Reason: fmt.Sprintf("the name has %d addresses, more than %d", len(addrs),

@@ -115,9 +115,12 @@ func TestRefusalSaysWhatWouldAllowIt(t *testing.T) {
 // answers is a resolver whose answers change with each look-up.
 type answers struct{ list [][]string }
 
-func (a *answers) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+func (a *answers) LookupNetIP(_ context.Context, network, host string) ([]netip.Addr, error) {
 	if host != "hook.example." {
 		return nil, errors.New("not absolute: " + host)
+	}
+	if network == "ip6" {
+		return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
 	}
 	now := a.list[0]
 	if len(a.list) > 1 {

@@ -73,7 +73,10 @@ func newResolver() *resolver {
 		if Shortage(err) {
 			r.short.Store(time.Now().UnixNano())
 		}
-		return c, err
+		if err != nil {
+			return nil, err
+		}
+		return oldResolvers(c), nil
 	}
 	return r
 }
