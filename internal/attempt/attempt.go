@@ -259,7 +259,11 @@ func (s *Sender) exchange(ctx context.Context, t *Target, req *request, deadline
 	began := time.Now()
 	var err error
 	if c.h2 != nil {
+		c.frames.allow()
 		err = exchangeH2(ctx, c.h2, t, req, deadline, r)
+		if c.frames.done(); errors.Is(err, errOnlyOne) {
+			s.pools.preferOne(t.poolKey)
+		}
 	} else {
 		var reusable bool
 		if reusable, err = c.roundTrip(ctx, req, deadline, r); !reusable || !s.pools.put(t.poolKey, c) {
@@ -309,7 +313,8 @@ func (s *Sender) connect(ctx context.Context, t *Target, deadline time.Time, r *
 	if tc.ConnectionState().NegotiatedProtocol == "h2" {
 		tctx, cancel := context.WithDeadline(ctx, deadline)
 		defer cancel()
-		if c.h2, err = newH2(tctx, tc, s.pools.idleLimit); err != nil {
+		c.frames = &frames{Conn: tc, left: h2Frames, bytes: h2Bytes}
+		if c.h2, err = newH2(tctx, c.frames, s.pools.idleLimit); err != nil {
 			c.Close()
 			return nil, tlsError{err, ReasonOther}
 		}

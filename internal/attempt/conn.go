@@ -19,6 +19,7 @@ type conn struct {
 	raw    syscall.RawConn // of the TCP connection below; nil: not known
 	r      *bufio.Reader
 	h2     *http.ClientConn // set when the other side chose HTTP/2; then only it is used
+	frames *frames          // below h2
 	gen    uint64           // of pools, from before it was dialled
 	made   time.Time
 	usedAt time.Time     // when it was put back last; over HTTP/2, when a request took it last

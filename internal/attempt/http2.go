@@ -3,7 +3,6 @@ package attempt
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"maps"
@@ -11,24 +10,23 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/quantfolio/qhook/internal/webhook"
 )
 
 // newH2 begins HTTP/2 on a connection that negotiated it. Its ClientConn never sends a request again; only its
-// Transport's RoundTrip would, and that is not used.
-func newH2(ctx context.Context, c *tls.Conn, idle time.Duration) (*http.ClientConn, error) {
+// Transport's RoundTrip would, and that is not used. To net/http it is one without TLS, so that the frames can be counted.
+func newH2(ctx context.Context, c *frames, idle time.Duration) (*http.ClientConn, error) {
 	t := &http.Transport{
-		DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return c, nil },
-		Protocols:      new(http.Protocols),
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return c, nil },
+		Protocols:   new(http.Protocols),
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second,
 			MaxReceiveBufferPerConnection: 1 << 20, MaxReceiveBufferPerStream: maxDrain},
 		DisableCompression: true, MaxResponseHeaderBytes: maxHead, IdleConnTimeout: idle,
 	}
-	t.Protocols.SetHTTP2(true)
-	cc, err := t.NewClientConn(ctx, "https", c.RemoteAddr().String())
+	t.Protocols.SetUnencryptedHTTP2(true)
+	cc, err := t.NewClientConn(ctx, "http", c.RemoteAddr().String())
 	if err != nil {
 		return nil, fmt.Errorf("begin HTTP/2: %w", err)
 	}
@@ -48,9 +46,8 @@ func exchangeH2(ctx context.Context, cc *http.ClientConn, t *Target, req *reques
 	if err != nil {
 		return fmt.Errorf("build the request: %w", err)
 	}
-	// Opaque keeps the path byte for byte, as it was saved and signed.
-	path, query, _ := strings.Cut(req.uri(), "?")
-	hr.URL = &url.URL{Scheme: "https", Host: t.origin.Host, Opaque: path, RawQuery: query}
+	// Opaque keeps path and query byte for byte, as they were saved and signed: net/http takes scheme and host away again.
+	hr.URL = &url.URL{Scheme: "https", Host: t.origin.Host, Opaque: "//" + t.origin.Host + req.uri()}
 	hr.GetBody = nil // nothing to send it again from
 	req.each(func(name, value string, _ bool) {
 		if name != "Content-Length" {
@@ -61,7 +58,7 @@ func exchangeH2(ctx context.Context, cc *http.ClientConn, t *Target, req *reques
 	r.Sent = true
 	resp, err := cc.RoundTrip(hr)
 	if err != nil {
-		return err
+		return h2Error(err)
 	}
 	defer resp.Body.Close()
 	r.Timings.FirstByte = time.Since(began)
@@ -75,6 +72,7 @@ func exchangeH2(ctx context.Context, cc *http.ClientConn, t *Target, req *reques
 			}
 		}
 	}
+	defer time.AfterFunc(bodyLimit, cancel).Stop()
 	kept, err := readAtMost(resp.Body, MaxKept, -1)
 	r.Response = kept
 	if err == nil {

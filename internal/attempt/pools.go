@@ -20,6 +20,8 @@ const (
 	aloneLeast = time.Second
 	aloneMost  = 5 * time.Minute
 	forgiven   = 10 * time.Minute
+	// onlyOneFor is how long an origin that asks for HTTP/1.1 (RFC 9113, section 7) gets it.
+	onlyOneFor = time.Hour
 	// relieved is how many connections are closed for a dial that found no descriptor: others take of them too.
 	relieved = 16
 )
@@ -47,11 +49,13 @@ type pool struct {
 	suspect time.Time     // connections without an answer since are not used again
 	lostAt  time.Time     // when a request was lost last on a connection that was used before; zero: never
 	alone   time.Duration // for how long since then each connection has one request
+	oneAt   time.Time     // when the other side asked last for HTTP/1.1 in place of HTTP/2; zero: never
 }
 
 // forgettable tells whether nothing of the pool is needed.
 func (q *pool) forgettable(now time.Time) bool {
-	return len(q.idle)+len(q.two) == 0 && (q.lostAt.IsZero() || now.Sub(q.lostAt) > forgiven)
+	return len(q.idle)+len(q.two) == 0 && (q.lostAt.IsZero() || now.Sub(q.lostAt) > forgiven) &&
+		(q.oneAt.IsZero() || now.Sub(q.oneAt) > onlyOneFor)
 }
 
 // take gives the HTTP/2 connection with room for a request, or else the connection used last that is still good; nil:
@@ -181,6 +185,34 @@ func (p *pools) distrust(key string, began time.Time, lost bool) {
 	for _, c := range old {
 		c.end()
 	}
+}
+
+// preferOne has the origin spoken to by HTTP/1.1 from now on.
+func (p *pools) preferOne(key string) {
+	p.mu.Lock()
+	q := p.byKey[key]
+	if q == nil {
+		q = p.add(key)
+	}
+	q.oneAt = time.Now()
+	old := q.two
+	q.two = nil
+	for _, c := range old {
+		p.kept.Remove(c.place)
+		c.place = nil
+	}
+	p.mu.Unlock()
+	for _, c := range old {
+		c.end()
+	}
+}
+
+// onlyOne tells whether the origin asked for HTTP/1.1.
+func (p *pools) onlyOne(key string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	q := p.byKey[key]
+	return q != nil && !q.oneAt.IsZero() && time.Since(q.oneAt) < onlyOneFor
 }
 
 // add makes the pool of an origin. The lock is held.

@@ -70,6 +70,9 @@ func (s *Sender) handshake(ctx context.Context, c *conn, t *Target, deadline tim
 			c.asked.Store(true)
 			return new(tls.Certificate), nil
 		}}
+	if s.pools.onlyOne(t.poolKey) {
+		cfg.NextProtos = cfg.NextProtos[1:]
+	}
 	if s.cfg.SmallHello {
 		cfg.CurvePreferences = smallGroups
 	}
