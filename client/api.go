@@ -28,6 +28,7 @@ type API interface {
 	RetryDelivery(ctx context.Context, id string) error
 	RetryDeliveries(ctx context.Context, m RetryMany) (RetriedMany, error)
 	Live(ctx context.Context, q LiveQuery) iter.Seq2[LiveAttempt, error]
+	ErrorClasses(ctx context.Context) ([]ErrorClass, error)
 
 	Stats(ctx context.Context, period, webhookID string) (Stats, error)
 	WebhookStats(ctx context.Context, period, webhookID string) (WebhookStatsPage, error)

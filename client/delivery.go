@@ -26,6 +26,7 @@ type Delivery struct {
 	LastAttemptAt Time   `json:"last_at,omitzero" doc:"When it was tried last."`
 	LastStatus    int    `json:"last_status,omitempty" doc:"The last response's HTTP status."`
 	LastClass     string `json:"last_class,omitempty" doc:"The last attempt's class of error."`
+	LastReason    string `json:"last_reason,omitempty" doc:"Of class tls: why."`
 }
 
 // DeliveryDetail is a delivery with its event and every attempt.
@@ -45,6 +46,8 @@ type Attempt struct {
 	Outcome        string   `json:"outcome" enum:"delivered,retry,exhausted,cancelled" doc:"What came of it."`
 	Status         int      `json:"status,omitempty" doc:"The response's HTTP status; absent when there was none."`
 	Class          string   `json:"class,omitempty" doc:"The class of error; absent when delivered."`
+	Reason         string   `json:"reason,omitempty" doc:"Of class tls: why; absent of old attempts."`
+	Explanation    string   `json:"explanation,omitempty" doc:"For people: what that is, its usual cause, what to do."`
 	Response       string   `json:"response,omitempty" doc:"The start of the response's body, when it is UTF-8."`
 	ResponseBase64 string   `json:"response_base64,omitempty" doc:"The same, when it is not UTF-8."`
 	Timings        *Timings `json:"timings,omitempty" doc:"Absent where the address is not told, and of old attempts."`

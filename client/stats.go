@@ -73,6 +73,7 @@ type WebhookStats struct {
 	LastAt     Time         `json:"last_at,omitzero" doc:"The last attempt of the newest event that was tried."`
 	LastStatus int          `json:"last_status,omitempty" doc:"The HTTP status that it was answered with."`
 	LastClass  string       `json:"last_class,omitempty" doc:"Its class of error."`
+	LastReason string       `json:"last_reason,omitempty" doc:"Of class tls: why."`
 	Day        []SparkPoint `json:"day" doc:"The last 24 hours, oldest first."`
 }
 

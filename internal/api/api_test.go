@@ -392,7 +392,7 @@ var calls = map[string]string{
 	"/v1/events": "get post", "/v1/events/batch": "post", "/v1/events/{id}": "get", "/v1/event-types": "get",
 	"/v1/webhooks": "get post", "/v1/webhooks/{id}": "get patch delete", "/v1/webhooks/{id}/test": "post", "/v1/webhooks/preview": "post", "/v1/webhooks/{id}/receiver": "get",
 	"/v1/deliveries": "get", "/v1/deliveries/count": "get", "/v1/deliveries/retry": "post", "/v1/deliveries/{id}": "get", "/v1/deliveries/{id}/retry": "post",
-	"/v1/tenants": "get post", "/v1/tenants/{id}": "patch delete", "/v1/tenants/{id}/restore": "post", "/v1/tenants/{id}/export": "get", "/v1/links": "post", "/v1/stats": "get", "/v1/attempts/live": "get", "/v1/stats/webhooks": "get", "/v1/sign-in": "get post delete", "/v1/api-keys": "get post", "/v1/api-keys/{id}": "delete",
+	"/v1/error-classes": "get", "/v1/tenants": "get post", "/v1/tenants/{id}": "patch delete", "/v1/tenants/{id}/restore": "post", "/v1/tenants/{id}/export": "get", "/v1/links": "post", "/v1/stats": "get", "/v1/attempts/live": "get", "/v1/stats/webhooks": "get", "/v1/sign-in": "get post delete", "/v1/api-keys": "get post", "/v1/api-keys/{id}": "delete",
 	"/v1/advisors": "get post", "/v1/advisors/{id}": "get patch delete",
 	"/v1/investors": "get post", "/v1/investors/{id}": "get patch delete", "/v1/investors/{id}/restore": "post",
 	"/v1/investors/{id}/advice-sessions": "get post", "/v1/advice-sessions/{id}": "get patch delete",

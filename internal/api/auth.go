@@ -61,6 +61,7 @@ var (
 	readers    = []store.Role{store.Viewer, store.Admin}
 	admins     = []store.Role{store.Admin}
 	operators  = []store.Role{}
+	anyone     = []store.Role{store.Publisher, store.Viewer, store.Admin, store.AdvisorRole}
 )
 
 type callerKey struct{}

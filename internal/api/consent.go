@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/internal/store"
@@ -40,9 +41,10 @@ func (a *api) askConsent(ctx context.Context, w *webhook.Webhook) error {
 	}
 	why := fmt.Sprintf("it answered %d without", res.Status)
 	if res.Status == 0 {
-		why = "it gave no answer: " + outsideClass(res.Class)
+		class, reason := outsideClass(res.Class)
+		why = "it gave no answer: " + class + ". " + client.Explain(class, reason, 0).String()
 	}
-	if outsideClass(res.Class) == classAddress {
+	if hidden(res.Class) {
 		a.log.WarnContext(ctx, "a request for consent reached nobody", "webhook", w.ID, "tenant", w.Tenant,
 			"url", w.URL,
 			"error", res.Err)

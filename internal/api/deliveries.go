@@ -25,6 +25,12 @@ func (a *api) registerDeliveries() {
 	}, a.listDeliveries)
 	a.registerRetryMany()
 	register(a, operation{
+		id: "list-error-classes", method: http.MethodGet, path: "/v1/error-classes", tag: "Deliveries",
+		summary: "What each class of error means, its usual cause, and what to do",
+		text:    "The last of a class stands for all that the others of it do not name.",
+		status:  http.StatusOK, roles: anyone, toBound: true,
+	}, a.listErrorClasses)
+	register(a, operation{
 		id: "get-delivery", method: http.MethodGet, path: "/v1/deliveries/{id}", tag: "Deliveries",
 		summary: "Read a delivery with every attempt",
 		status:  http.StatusOK, roles: readers, toBound: true, errors: []int{http.StatusNotFound},
@@ -37,6 +43,10 @@ func (a *api) registerDeliveries() {
 		errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable,
 			http.StatusTooManyRequests},
 	}, a.retryDelivery)
+}
+
+func (a *api) listErrorClasses(context.Context, *Scope) (*output[client.Page[client.ErrorClass]], error) {
+	return &output[client.Page[client.ErrorClass]]{client.Page[client.ErrorClass]{Items: client.ErrorClasses}}, nil
 }
 
 func (a *api) getDelivery(ctx context.Context, in *byID) (*output[client.DeliveryDetail], error) {
@@ -128,18 +138,22 @@ func missing(what string, err error) error {
 }
 
 func viewDelivery(d *store.DeliveryRecord) client.Delivery {
+	class, reason := outsideClass(d.LastClass)
 	return client.Delivery{
 		ID: EncodeDeliveryID(d.DeliveryKey), EventID: d.EventID.String(), EventType: d.EventType, WebhookID: d.WebhookID,
 		Status: string(d.Status), Attempts: d.Attempts, NextAttemptAt: client.At(d.NextAt), LastAttemptAt: client.At(d.LastAt),
-		LastStatus: d.LastCode, LastClass: outsideClass(d.LastClass),
+		LastStatus: d.LastCode, LastClass: class,
+		LastReason: reason,
 	}
 }
 
 func viewOutcome(o *store.Outcome) client.Attempt {
 	o = outside(o)
+	class, reason := outsideClass(o.Class)
 	v := client.Attempt{
 		Number: o.Attempt, At: client.At(o.At), DurationMS: int64(o.Duration / time.Millisecond), Sent: o.Sent, Outcome: string(o.Kind),
-		Status: o.Status, Class: outsideClass(o.Class), SigningKeyID: o.KeyID, NextAt: client.At(o.NextAt), Timings: viewTimings(o.Timings),
+		Status: o.Status, Class: class, Reason: reason, Explanation: client.Explain(class, reason, o.Status).String(),
+		SigningKeyID: o.KeyID, NextAt: client.At(o.NextAt), Timings: viewTimings(o.Timings),
 	}
 	v.Response, v.ResponseBase64 = viewBody(o.Response)
 	return v
@@ -161,16 +175,24 @@ const classAddress = "address"
 // addressClasses are the classes that are shown as classAddress.
 var addressClasses = []string{attempt.ClassRefused, attempt.ClassDNS, attempt.ClassSilent}
 
-func outsideClass(class string) string {
+// outsideClass is what the outside gets to know of a class that is on record, and of its reason.
+func outsideClass(recorded string) (class, reason string) {
+	class, reason = attempt.SplitClass(recorded)
 	if slices.Contains(addressClasses, class) {
-		return classAddress
+		return classAddress, ""
 	}
-	return class
+	return class, reason
+}
+
+// hidden tells whether the outside gets to know classAddress in place of a class.
+func hidden(recorded string) bool {
+	class, _ := outsideClass(recorded)
+	return class == classAddress
 }
 
 // outside is an outcome without what tells such targets apart.
 func outside(o *store.Outcome) *store.Outcome {
-	if !slices.Contains(addressClasses, o.Class) {
+	if !hidden(o.Class) {
 		return o
 	}
 	c := *o

@@ -41,9 +41,10 @@ type selection struct {
 func (s *selection) narrow() bool { return s.types != nil || s.from != 0 || s.classes != nil }
 
 func (s *selection) match(r *store.DeliveryRecord) bool {
+	class, _ := attempt.SplitClass(r.LastClass)
 	return (s.types == nil || slices.Contains(s.types, r.EventType)) &&
 		(s.from == 0 || r.LastCode >= s.from && r.LastCode <= s.to) &&
-		(s.classes == nil || slices.Contains(s.classes, r.LastClass))
+		(s.classes == nil || slices.Contains(s.classes, class))
 }
 
 // selection resolves a query, of a page that begins at from.

@@ -12,7 +12,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/quantfolio/qhook/client"
-	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/event"
 	"github.com/quantfolio/qhook/signature"
 )
@@ -48,7 +47,10 @@ func (a *api) finishDocument() {
 		types = append(types, t.Name)
 	}
 	typeName := named("TypeName", "The name of an event type.", types)
-	class := named("ErrorClass", "Why an attempt failed.", outsideClasses())
+	class := named("ErrorClassName", "Why an attempt failed.",
+		parts(func(e client.ErrorClass) string { return e.Class }))
+	reason := named("ErrorReason", "Why a TLS connection failed.",
+		parts(func(e client.ErrorClass) string { return e.Reason }))
 	for name, s := range doc.Components.Schemas.Map() {
 		for property, p := range s.Properties {
 			switch {
@@ -57,6 +59,8 @@ func (a *api) finishDocument() {
 				s.Properties[property] = headersSchema(p)
 			case property == "class", property == "last_class":
 				s.Properties[property] = &huma.Schema{Ref: class.Ref, Description: p.Description}
+			case property == "reason", property == "last_reason":
+				s.Properties[property] = &huma.Schema{Ref: reason.Ref, Description: p.Description}
 			case property == "event_type", property == "type" && slices.Contains(
 				[]string{"Event", "NewEvent", "StoredEvent", "EventDetail", "Published", "EventType"}, name):
 				s.Properties[property] = &huma.Schema{Ref: typeName.Ref, Description: p.Description}
@@ -95,11 +99,11 @@ func headersSchema(list *huma.Schema) *huma.Schema {
 	return &huma.Schema{AnyOf: ways, Description: list.Description}
 }
 
-// outsideClasses are the classes of error that answers have.
-func outsideClasses() (list []string) {
-	for _, c := range attempt.Classes {
-		if c = outsideClass(c); !slices.Contains(list, c) {
-			list = append(list, c)
+// parts are a part of all classes of error, in their order.
+func parts(of func(client.ErrorClass) string) (list []string) {
+	for _, e := range client.ErrorClasses {
+		if s := of(e); s != "" && !slices.Contains(list, s) {
+			list = append(list, s)
 		}
 	}
 	return list

@@ -112,14 +112,16 @@ func (a *api) watch(ctx context.Context, c *caller, q client.LiveQuery, begin, i
 }
 
 func viewLive(x *live.Attempt, webhook string) client.LiveAttempt {
-	if outsideClass(x.Class) == classAddress {
+	if hidden(x.Class) {
 		x.Duration = 0
 	}
+	class, reason := outsideClass(x.Class)
 	return client.LiveAttempt{
 		DeliveryID: EncodeDeliveryID(x.DeliveryKey), EventID: x.EventID.String(), EventType: x.EventType, WebhookID: webhook,
 		Attempt: client.Attempt{Number: x.Attempt, At: client.At(x.At),
 			DurationMS: int64(x.Duration / time.Millisecond),
-			Sent:       x.Sent, Outcome: string(x.Kind), Status: x.Status, Class: outsideClass(x.Class)},
+			Sent:       x.Sent, Outcome: string(x.Kind), Status: x.Status, Class: class, Reason: reason,
+			Explanation: client.Explain(class, reason, x.Status).String()},
 		Missed: x.Missed,
 	}
 }

@@ -125,6 +125,11 @@ func (s *session) CountDeliveries(ctx context.Context, q client.DeliveryQuery) (
 	return got(call(ctx, s, "count-deliveries", s.a.countDeliveries, &listDeliveriesInput{DeliveryQuery: q}))
 }
 
+func (s *session) ErrorClasses(ctx context.Context) ([]client.ErrorClass, error) {
+	page, err := got(call(ctx, s, "list-error-classes", s.a.listErrorClasses, &Scope{}))
+	return page.Items, err
+}
+
 func (s *session) RetryDelivery(ctx context.Context, id string) error {
 	_, err := call(ctx, s, "retry-delivery", s.a.retryDelivery, &byID{ID: id})
 	return err

@@ -171,7 +171,7 @@ func TestBoundKeys(t *testing.T) {
 	// Whatever is not opened above is closed.
 	open := []string{"get-webhook", "list-webhooks", "update-webhook", "test-webhook", "preview-webhook",
 		"get-receiver", "list-deliveries", "count-deliveries", "get-delivery",
-		"retry-delivery", "retry-deliveries", "get-event", "list-events", "list-event-types", "get-stats", "list-webhook-stats", "create-link", "sign-in", "get-sign-in", "sign-out", "watch-attempts"}
+		"retry-delivery", "retry-deliveries", "get-event", "list-events", "list-event-types", "list-error-classes", "get-stats", "list-webhook-stats", "create-link", "sign-in", "get-sign-in", "sign-out", "watch-attempts"}
 	var doc struct {
 		Paths map[string]map[string]struct{ OperationID string }
 	}

@@ -168,11 +168,12 @@ func (s *webhookStats) state(w *webhook.Webhook) string {
 
 func (s *webhookStats) view(w *webhook.Webhook) client.WebhookStats {
 	sum, last := s.sums[w.Num], s.latest[w.Num]
+	class, reason := outsideClass(last.Class)
 	v := client.WebhookStats{
 		ID: w.ID, URL: w.URL, Method: string(w.Method), Description: w.Description,
 		EventTypes: append([]string{}, w.EventTypes...), State: s.state(w), Since: client.At(s.since[w.Num]),
-		Counts: viewCounts(&sum), LastAt: client.At(last.At), LastStatus: last.Status, LastClass: outsideClass(last.Class),
-		Day: make([]client.SparkPoint, 24),
+		Counts: viewCounts(&sum), LastAt: client.At(last.At), LastStatus: last.Status,
+		LastClass: class, LastReason: reason, Day: make([]client.SparkPoint, 24),
 	}
 	for _, r := range s.days[w.Num] {
 		v.Day[r.At.Sub(s.hour().Add(-23*time.Hour))/time.Hour] = client.SparkPoint{Delivered: r.Delivered,

@@ -59,7 +59,7 @@ func (a *api) testWebhook(ctx context.Context, in *testCallInput) (*output[clien
 	if err != nil {
 		return nil, fmt.Errorf("test webhook %s: %w", w.ID, err)
 	}
-	if outsideClass(res.Class) == classAddress {
+	if hidden(res.Class) {
 		a.log.WarnContext(ctx, "a test reached nobody", "webhook", w.ID, "tenant", w.Tenant, "url", w.URL,
 			"error", res.Err)
 		hideAddress(ctx, w, &res)
@@ -116,10 +116,12 @@ func testType(w *webhook.Webhook, raw []byte) (event.Type, error) {
 
 // viewTest shows what was sent and what came back.
 func viewTest(w *webhook.Webhook, r *attempt.Result, p *attempt.Preview) client.TestResult {
+	class, reason := outsideClass(r.Class)
 	v := client.TestResult{
 		Attempt: client.Attempt{
 			At: client.At(r.At), DurationMS: int64(r.Duration / time.Millisecond), Sent: r.Sent, Outcome: string(store.Retry),
-			Status: r.Status, Class: outsideClass(r.Class), SigningKeyID: r.KeyID, Timings: viewTimings(store.Timings(r.Timings)),
+			Status: r.Status, Class: class, Reason: reason, Explanation: client.Explain(class, reason, r.Status).String(),
+			SigningKeyID: r.KeyID, Timings: viewTimings(store.Timings(r.Timings)),
 		},
 		Request: viewRequest(w, p),
 	}

@@ -85,7 +85,8 @@ func (m *metrics) settled(kind store.OutcomeKind, r attempt.Result, now time.Tim
 		m.latency.Observe(now.Sub(d.key.Event.Time()).Seconds())
 		return
 	}
-	m.classes.WithLabelValues(r.Class).Inc()
+	class, _ := attempt.SplitClass(r.Class)
+	m.classes.WithLabelValues(class).Inc()
 }
 
 func (m *metrics) committed(began time.Time, accepts, writes int, err error) {
