@@ -76,6 +76,12 @@ func TestCalls(t *testing.T) {
 				return e.Deliveries[0].ID, err
 			},
 			seen{method: "GET", target: "/v1/events/e%2F1"}, "d1"},
+		{"ErrorClasses", `{"items":[{"class":"tls","reason":"expired","means":"m","cause":"c","do":"d"}]}`,
+			func(c *client.Client) (any, error) {
+				x, err := c.ErrorClasses(t.Context())
+				return x[0], err
+			},
+			seen{method: "GET", target: "/v1/error-classes"}, "m c d"},
 		{"EventTypes", `{"items":[{"type":"t","example":{"type":"t","object_id":"o"}}]}`,
 			func(c *client.Client) (any, error) {
 				x, err := c.EventTypes(t.Context())

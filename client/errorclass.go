@@ -42,7 +42,7 @@ var ErrorClasses = []ErrorClass{
 		Cause: "An overloaded receiver, or a proxy before it whose time for reading a request is very short.",
 		Do:    "Look at the load of both, and allow some seconds for reading a request."},
 	{Class: "http_status", Status: "410",
-		Means: "The receiver answered 410: it is gone for good. The webhook was switched off.",
+		Means: "The receiver answered 410: it is gone for good, which switches the webhook off.",
 		Cause: "The route was taken away on purpose, or the receiver answers 410 where 404 is meant.",
 		Do:    "Enable the webhook when the receiver is back; what was held goes out then."},
 	{Class: "http_status", Status: "413",
@@ -74,7 +74,7 @@ var ErrorClasses = []ErrorClass{
 		Cause: "The receiver does its work before it answers, or is overloaded.",
 		Do:    "Answer 2xx at once and do the work afterwards, or give the webhook a longer timeout, up to a minute."},
 	{Class: "connect",
-		Means: "The receiver's address refused the connection.",
+		Means: "There was no connection: the receiver's address refuses it or cannot be reached.",
 		Cause: "Nothing listens on the URL's port, or a firewall refuses.",
 		Do:    "See that the receiver runs and listens on that port, and that its firewall lets the sender in."},
 	{Class: "address",
@@ -102,8 +102,8 @@ var ErrorClasses = []ErrorClass{
 		Means: "The server's certificate is of no issuer that is trusted.",
 		Cause: "Usually the server does not send its intermediate certificate; else the certificate is self-signed, " +
 			"or of a private authority.",
-		Do: "Have the server send the whole chain and test it with " + openssl + ": it must end in " +
-			"Verify return code: 0 (ok)."},
+		Do: "Have the server send the whole chain of a public authority; " + openssl +
+			" must say Verify return code: 0 (ok)."},
 	{Class: "tls", Reason: "old_version",
 		Means: "The server speaks only TLS 1.1 or older.",
 		Cause: "An old server, or old settings of it.",

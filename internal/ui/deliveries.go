@@ -3,13 +3,20 @@ package ui
 import (
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/quantfolio/qhook/client"
 )
 
-// classes are the error classes that deliveries can be filtered by.
-var classes = []string{"http_status", "timeout", "connect", "tls", "connection_lost", "redirect", "bad_response",
-	"too_large", "address", "cancelled"}
+// classes are the error classes that deliveries can be filtered by: all that are put on record.
+func classes() (list []string) {
+	for _, e := range client.ErrorClasses {
+		if e.Class != "local" && !slices.Contains(list, e.Class) {
+			list = append(list, e.Class)
+		}
+	}
+	return list
+}
 
 type deliveriesPage struct {
 	Search     search
@@ -29,7 +36,7 @@ func deliveryQuery(f filter) client.DeliveryQuery {
 }
 
 func (u *UI) deliveries(v *visit) error {
-	p := deliveriesPage{Search: searchOf(v.r.URL.Query()), Classes: classes, Statuses: []string{client.StatusWaiting,
+	p := deliveriesPage{Search: searchOf(v.r.URL.Query()), Classes: classes(), Statuses: []string{client.StatusWaiting,
 		client.StatusDelivered, client.StatusExhausted, client.StatusCancelled}}
 	err := p.Search.ask(func(f filter) (err error) {
 		p.List, err = v.c.Deliveries(v.r.Context(), deliveryQuery(f))

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"html/template"
@@ -22,7 +23,7 @@ var funcs = template.FuncMap{
 	"time": timeTag, "ago": agoTag, "iso": client.Time.String, "dur": shortDuration, "ms": millis,
 	"wire": client.Duration.String,
 	"num":  number, "percent": percent, "rate": successRate, "share": share,
-	"status": statusText, "class": classText, "state": stateText, "httpStatus": httpStatus,
+	"status": statusText, "class": classText, "why": explain, "state": stateText, "httpStatus": httpStatus,
 	"json": indent, "join": strings.Join, "short": short,
 	"spark": spark, "bars": bars, "plot": plotData, "list": func(v ...any) []any { return v }, "map": mapOf,
 	"deref":      func(f *float64) float64 { return *f },
@@ -195,26 +196,13 @@ func stateText(state string) label {
 	return label{state, "off", ""}
 }
 
-// classText says what an error class means.
-func classText(class string) string {
-	text := map[string]string{
-		"http_status":     "the receiver answered with an error",
-		"redirect":        "the receiver redirected; redirects are not followed",
-		"timeout":         "no answer in time",
-		"connect":         "no connection",
-		"tls":             "no trusted TLS connection",
-		"connection_lost": "the connection ended before an answer",
-		"bad_response":    "the answer is not HTTP",
-		"too_large":       "the answer's head or the request's URL is too large",
-		"address":         "the address does not resolve, does not answer or is not allowed",
-		"cancelled":       "broken off on this side",
-		"local":           "this server had no resources for it; it is no attempt of the schedule",
-	}[class]
-	if text == "" {
-		return class
-	}
-	return text
+// classText says what an error class means, without the stop.
+func classText(class, reason string) string {
+	return cmp.Or(strings.TrimSuffix(client.Explain(class, reason, 0).Means, "."), class)
 }
+
+// explain says what an error means, what usually causes it, and what to do; empty: it is none.
+func explain(class, reason string, status int) string { return client.Explain(class, reason, status).String() }
 
 func httpStatus(code int) string {
 	if code == 0 {
