@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"maps"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/store"
@@ -46,5 +49,30 @@ func TestDecide(t *testing.T) {
 		if kind != c.kind || !next.Equal(want) {
 			t.Errorf("%s: decide = %s, %v, want %s, %v", c.name, kind, next, c.kind, want)
 		}
+	}
+}
+
+// TestFailuresAreCountedByClass: the reason of a failure makes no series of its own.
+func TestFailuresAreCountedByClass(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	m := newMetrics(reg)
+	for _, class := range []string{"tls", "tls:expired", "tls:wrong_name", "timeout"} {
+		m.settled(store.Retry, attempt.Result{Class: class}, time.Now(), nil)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, x := range f.GetMetric() {
+			if f.GetName() == "qhook_attempt_failures_total" {
+				got[x.GetLabel()[0].GetValue()] = x.GetCounter().GetValue()
+			}
+		}
+	}
+	if want := map[string]float64{"tls": 3, "timeout": 1}; !maps.Equal(got, want) {
+		t.Errorf("failures by class are %v, want %v", got, want)
 	}
 }

@@ -202,7 +202,9 @@ func classText(class, reason string) string {
 }
 
 // explain says what an error means, what usually causes it, and what to do; empty: it is none.
-func explain(class, reason string, status int) string { return client.Explain(class, reason, status).String() }
+func explain(class, reason string, status int) string {
+	return client.Explain(class, reason, status).String()
+}
 
 func httpStatus(code int) string {
 	if code == 0 {

@@ -3,8 +3,10 @@ package ui
 import (
 	"bytes"
 	"compress/gzip"
+	"html"
 	"io"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/quantfolio/qhook/client"
@@ -24,6 +26,40 @@ func TestEveryPageParses(t *testing.T) {
 	}
 	if err := list.execute(io.Discard, "nosuch", "page", nil); err == nil {
 		t.Error("a page that is not there = nil, want an error")
+	}
+}
+
+// TestReasonsAreShown: an error of TLS is shown by its reason.
+func TestReasonsAreShown(t *testing.T) {
+	t.Parallel()
+	list, err := newPages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	why := client.Explain("tls", "expired", 0)
+	a := client.Attempt{Number: 1, Class: "tls", Reason: "expired", Explanation: why.String(), Outcome: "retry"}
+	d := client.Delivery{Attempts: 1, LastClass: "tls", LastReason: "expired"}
+	means := strings.TrimSuffix(why.Means, ".")
+	for _, tt := range []struct {
+		page, part string
+		data       any
+		want       []string
+	}{
+		{"live", "live-row", liveRow{LiveAttempt: client.LiveAttempt{Attempt: a}},
+			[]string{`title="` + a.Explanation + `">` + means + "<"}},
+		{"deliveries", "last", d, []string{`title="` + a.Explanation + `">` + means + "<"}},
+		{"delivery", "now", page{Content: deliveryPage{DeliveryDetail: client.DeliveryDetail{Delivery: d,
+			AttemptLog: []client.Attempt{a}}}}, []string{">" + means + "<", "<p>" + a.Explanation + "</p>"}},
+	} {
+		var b bytes.Buffer
+		if err := list.execute(&b, tt.page, tt.part, tt.data); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range tt.want {
+			if got := html.UnescapeString(b.String()); !strings.Contains(got, want) {
+				t.Errorf("%s of %s is without %q:\n%s", tt.part, tt.page, want, got)
+			}
+		}
 	}
 }
 
