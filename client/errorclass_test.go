@@ -57,13 +57,15 @@ func TestExplain(t *testing.T) {
 		{"http_status", "", 408, "waited"}, {"http_status", "", 410, "switches the webhook off"},
 		{"http_status", "", 413, "300 KiB"}, {"http_status", "", 415, "JSON"}, {"http_status", "", 429, "Retry-After"},
 		{"http_status", "", 500, "5xx"}, {"http_status", "", 599, "5xx"}, {"http_status", "", 400, "with an error"},
-		{"http_status", "", 0, "with an error"}, {"redirect", "", 301, "not followed"}, {"timeout", "", 0, "2xx at once"},
+		{"http_status", "", 0, "with an error"}, {"redirect", "", 301, "not followed"},
+		{"timeout", "", 0, "2xx at once"},
 		{"tls", "client_certificate", 0, "client certificate"}, {"tls", "expired", 0, "Renew it"},
 		{"tls", "wrong_name", 0, "other names"}, {"tls", "unknown_issuer", 0, "intermediate certificate"},
 		{"tls", "unknown_issuer", 0, "openssl s_client -connect host:443 -servername host"},
 		{"tls", "old_version", 0, "TLS 1.1 or older"}, {"tls", "hello_dropped", 0, "--tls-small-hello"},
 		{"tls", "other", 0, "no trusted TLS"}, {"tls", "", 0, "no trusted TLS"}, {"tls", "new", 0, "no trusted TLS"},
-		{"proxy", "", 0, "operator's proxy"}, {"timeout", "expired", 500, "2xx at once"}, {"new", "", 0, ""}, {"", "", 200, ""},
+		{"proxy", "", 0, "operator's proxy"}, {"timeout", "expired", 500, "2xx at once"},
+		{"new", "", 0, ""}, {"", "", 200, ""},
 	} {
 		got := client.Explain(tt.class, tt.reason, tt.status)
 		if got.Class != tt.class && tt.class != "" || !strings.Contains(got.String(), tt.want) ||

@@ -120,8 +120,8 @@ func viewTest(w *webhook.Webhook, r *attempt.Result, p *attempt.Preview) client.
 	v := client.TestResult{
 		Attempt: client.Attempt{
 			At: client.At(r.At), DurationMS: int64(r.Duration / time.Millisecond), Sent: r.Sent, Outcome: string(store.Retry),
-			Status: r.Status, Class: class, Reason: reason, Explanation: client.Explain(class, reason, r.Status).String(),
-			SigningKeyID: r.KeyID, Timings: viewTimings(store.Timings(r.Timings)),
+			Status: r.Status, Class: class, Reason: reason, SigningKeyID: r.KeyID,
+			Explanation: client.Explain(class, reason, r.Status).String(), Timings: viewTimings(store.Timings(r.Timings)),
 		},
 		Request: viewRequest(w, p),
 	}

@@ -43,8 +43,8 @@ func (r *rig) failed(url, owner string) (client.Webhook, client.Delivery) {
 	return w, d
 }
 
-// TestErrorsAreExplained: wherever a page shows that an attempt failed, the words are with it, and nothing is wider than
-// the page, whatever the error.
+// TestErrorsAreExplained: wherever a page shows that an attempt failed, the words are with it, and no page is wider than
+// the window, whatever the error.
 func TestErrorsAreExplained(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -85,7 +85,8 @@ func TestErrorsAreExplained(t *testing.T) {
 			}
 		}
 		_, to, _ := r.send(key, base+"/webhooks/"+w.ID+"/test", url.Values{"type": {"qap.investor.created"}})
-		if status, body := r.get(key, to); status != 200 || !strings.Contains(html.UnescapeString(string(body)), words) {
+		status, body := r.get(key, to)
+		if status != 200 || !strings.Contains(html.UnescapeString(string(body)), words) {
 			t.Errorf("a test of class %s = %d without %q", tt.class, status, words)
 		}
 		for _, width := range []int64{1280, 390} {
