@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -85,10 +86,9 @@ func (r *rig) through(prism string, req *http.Request) *httptest.ResponseRecorde
 }
 
 // undocumented tells whether the tests ask for what is taken although nobody should: classes of faults that are never
-// shown.
+// shown, and those that are no class.
 func undocumented(req *http.Request) bool {
-	class := req.URL.Query().Get("last_class")
-	return class == "dns" || class == "refused"
+	return slices.Contains([]string{"dns", "refused", "expired", "tls:expired"}, req.URL.Query().Get("last_class"))
 }
 
 // bytewise are the tests that Prism cannot pass on: it parses and writes bodies anew, merges headers and tidies paths.

@@ -116,7 +116,7 @@ func testType(w *webhook.Webhook, raw []byte) (event.Type, error) {
 
 // viewTest shows what was sent and what came back.
 func viewTest(w *webhook.Webhook, r *attempt.Result, p *attempt.Preview) client.TestResult {
-	class, reason := outsideClass(r.Class)
+	class, reason := outsideClass(r.Recorded())
 	v := client.TestResult{
 		Attempt: client.Attempt{
 			At: client.At(r.At), DurationMS: int64(r.Duration / time.Millisecond), Sent: r.Sent, Outcome: string(store.Retry),

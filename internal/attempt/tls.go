@@ -22,14 +22,6 @@ const (
 	ReasonOther             = "other"
 )
 
-// Recorded is the class as it is kept: with its reason, if there is one, behind a colon.
-func (r *Result) Recorded() string {
-	if r.Reason == "" {
-		return r.Class
-	}
-	return r.Class + ":" + r.Reason
-}
-
 // tlsError says that an attempt failed in TLS, and why.
 type tlsError struct {
 	error
