@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -70,12 +71,12 @@ const (
 				WHERE tenant = $1 AND webhook = p.num AND event = p.event OFFSET 0) AS x ON true
 		ORDER BY p.event DESC, p.num DESC`
 
-	// What is counted is the same, up to $7.
-	howMany = `) SELECT count(*) FROM (SELECT DISTINCT num, event FROM found LIMIT $7) AS n`
+	// What is counted is the same, up to $7; what is found has each delivery once.
+	howMany = `) SELECT count(*) FROM (SELECT 1 FROM found LIMIT $7) AS n`
 
 	findAll          = hooks + accepted + acceptedLast
 	findAllOfOne     = hooks + tried + ` UNION ` + waits + ` UNION ` + inMemory + acceptedLast
-	findWaiting      = hooks + waits + ` UNION ` + inMemory + acceptedLast
+	findWaiting      = hooks + waits + ` UNION ALL ` + inMemory + acceptedLast // what is in memory only has no row
 	findDelivered    = hooks + wereDelivered + acceptedLast
 	findDeliveredOne = hooks + ended + `'delivered'` + lastWord
 	findGivenUp      = hooks + ended + givenUp + lastWord
@@ -181,6 +182,24 @@ func (q *finding) mark(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
+// recent is how far back is looked at first for a list, which is newest first: what takes time is to begin in the
+// partitions of all days, for each webhook, although almost always those of two have enough.
+const recent = day
+
+// newest finds the newest deliveries, in the recent days first.
+func (q *finding) newest(ctx context.Context, tx pgx.Tx, now time.Time, limit int) ([]state, error) {
+	low, high := store.Seq(q.args[2].(int64)), min(store.Seq(q.args[3].(int64)), store.SeqAt(now))
+	if from := store.SeqAt(high.Time().Add(-recent)); from > low {
+		args := slices.Clone(q.args)
+		args[2] = int64(from)
+		found, err := collect(ctx, tx, "find the recent ones", scanState, q.query+states, args...)
+		if err != nil || len(found) == limit {
+			return found, err
+		}
+	}
+	return collect(ctx, tx, "find them", scanState, q.query+states, q.args...)
+}
+
 // CountDeliveries counts deliveries; see store.Records.
 func (db *DB) CountDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, limit int) (
 	n int, more bool, err error) {
@@ -213,8 +232,7 @@ func (db *DB) ListDeliveries(ctx context.Context, tenant string, f store.Deliver
 		if err := q.mark(ctx, tx); err != nil {
 			return err
 		}
-		if found, err = collect(ctx, tx, "find them", scanState, q.query+states, q.args...); err != nil ||
-			len(found) == 0 {
+		if found, err = q.newest(ctx, tx, db.Now(), limit); err != nil || len(found) == 0 {
 			return err
 		}
 		webhooks, events := make([]int64, len(found)), make([]int64, len(found))

@@ -39,7 +39,7 @@ var selectRollups = func() string {
 	for _, c := range rollupCounts {
 		sums = append(sums, "sum("+c+")::bigint")
 	}
-	return `SELECT webhook, floor(extract(epoch FROM start - $4::timestamptz) / $6::numeric)::bigint AS step, ` + strings.Join(sums, ", ") + ` FROM rollups
+	return `SELECT webhook, floor(date_part('epoch', start - $4::timestamptz) / $6::float8)::bigint AS step, ` + strings.Join(sums, ", ") + ` FROM rollups
 		WHERE tenant = $1 AND webhook = ANY($2::bigint[]) AND span = $3 AND start >= $4 AND start < $5
 		GROUP BY webhook, step ORDER BY webhook, step`
 }()
