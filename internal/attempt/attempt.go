@@ -218,8 +218,8 @@ func classify(ctx context.Context, err error) (Verdict, string) {
 		return Failure, ClassTooLarge
 	case errors.Is(err, errBadResponse):
 		return Failure, ClassBadResponse
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err,
-		syscall.EPIPE), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, errLost), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err,
+		syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
 		return Failure, ClassConnectionLost
 	}
 	return Failure, ClassBadResponse
@@ -252,17 +252,15 @@ func (s *Sender) exchange(ctx context.Context, t *Target, req *request, deadline
 			return err
 		}
 		c.gen = gen
-		if c.h2 != nil && !s.pools.put(t.poolKey, c) {
-			defer c.h2.Close()
+		if c.h2 != nil {
+			defer c.h2.offer(func() bool { return s.pools.put(t.poolKey, c) })()
 		}
 	}
 	began := time.Now()
 	var err error
 	if c.h2 != nil {
-		c.frames.allow()
-		err = exchangeH2(ctx, c.h2, t, req, deadline, r)
-		if c.frames.done(); errors.Is(err, errOnlyOne) {
-			s.pools.preferOne(t.poolKey)
+		if err = c.h2.exchange(ctx, t, req, deadline, r); err != nil && c.h2.stale(r) {
+			return s.exchange(ctx, t, req, deadline, r)
 		}
 	} else {
 		var reusable bool
@@ -270,11 +268,7 @@ func (s *Sender) exchange(ctx context.Context, t *Target, req *request, deadline
 			c.Close()
 		}
 	}
-	switch {
-	case r.Status != 0 && c.h2 != nil:
-		s.pools.answered(c)
-	case r.Status != 0: // what is put back has its answer
-	case used && ctx.Err() == nil:
+	if used && r.Status == 0 && ctx.Err() == nil {
 		s.pools.distrust(t.poolKey, began, !timedOut(err))
 	}
 	if r.Status == 0 {
@@ -313,8 +307,8 @@ func (s *Sender) connect(ctx context.Context, t *Target, deadline time.Time, r *
 	if tc.ConnectionState().NegotiatedProtocol == "h2" {
 		tctx, cancel := context.WithDeadline(ctx, deadline)
 		defer cancel()
-		c.frames = &frames{Conn: tc, left: h2Frames, bytes: h2Bytes}
-		if c.h2, err = newH2(tctx, c.frames, s.pools.idleLimit); err != nil {
+		required := func() { s.pools.require(t.poolKey) }
+		if c.h2, err = newH2(tctx, tc, c.r, s.pools.idleLimit, required); err != nil {
 			c.Close()
 			return nil, tlsError{err, ReasonOther}
 		}

@@ -18,12 +18,10 @@ type conn struct {
 	net.Conn
 	raw    syscall.RawConn // of the TCP connection below; nil: not known
 	r      *bufio.Reader
-	h2     *http.ClientConn // set when the other side chose HTTP/2; then only it is used
-	frames *frames          // below h2
-	gen    uint64           // of pools, from before it was dialled
+	h2     *h2Conn // set when the other side chose HTTP/2; then only it is used
+	gen    uint64  // of pools, from before it was dialled
 	made   time.Time
 	usedAt time.Time     // when it was put back last; over HTTP/2, when a request took it last
-	goodAt time.Time     // when an answer came over it last, or it was made
 	keep   time.Duration // how long the other side keeps it without use, less a margin; 0: it did not say
 	key    string        // of pools
 	asked  atomic.Bool   // for a certificate, in TLS
@@ -34,7 +32,7 @@ type conn struct {
 
 func newConn(nc net.Conn) *conn {
 	c := &conn{Conn: nc, made: time.Now()}
-	c.r, c.goodAt = bufio.NewReaderSize(c, 4<<10), c.made
+	c.r = bufio.NewReaderSize(c, 4<<10)
 	if sc, ok := nc.(syscall.Conn); ok {
 		c.raw, _ = sc.SyscallConn()
 	}
@@ -50,10 +48,18 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// heardSince tells whether the other side was there since a time: it answered, or over HTTP/2 gave any sign of life.
+func (c *conn) heardSince(t time.Time) bool {
+	if c.h2 != nil {
+		return int64(t.Sub(epoch)) <= c.h2.frames.heard.Load() || !c.made.Before(t)
+	}
+	return !c.usedAt.Before(t)
+}
+
 // end closes a connection that is not in use, and one of HTTP/2 when its last request has ended.
 func (c *conn) end() {
 	if c.h2 != nil {
-		closeUnused(c.h2)
+		closeUnused(c.h2.ClientConn)
 		return
 	}
 	c.Close()

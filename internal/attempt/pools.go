@@ -20,8 +20,6 @@ const (
 	aloneLeast = time.Second
 	aloneMost  = 5 * time.Minute
 	forgiven   = 10 * time.Minute
-	// onlyOneFor is how long an origin that asks for HTTP/1.1 (RFC 9113, section 7) gets it.
-	onlyOneFor = time.Hour
 	// relieved is how many connections are closed for a dial that found no descriptor: others take of them too.
 	relieved = 16
 )
@@ -39,6 +37,8 @@ type pools struct {
 	gen   uint64 // connections of an earlier one are not kept
 	byKey map[string]*pool
 	kept  *list.List // of *conn, all that byKey has; the one used last at the back
+
+	required map[string]time.Time // the origins that require HTTP/1.1, and since when
 }
 
 // pool has the connections to one origin that requests can take; it goes when it has none, and none was lost lately.
@@ -46,16 +46,14 @@ type pool struct {
 	idle []*conn // HTTP/1.1, not in use; the one used last at the end
 	two  []*conn // HTTP/2, shared; they close themselves when they are idle for long
 
-	suspect time.Time     // connections without an answer since are not used again
+	suspect time.Time     // connections that were not heard of since are not used again
 	lostAt  time.Time     // when a request was lost last on a connection that was used before; zero: never
 	alone   time.Duration // for how long since then each connection has one request
-	oneAt   time.Time     // when the other side asked last for HTTP/1.1 in place of HTTP/2; zero: never
 }
 
 // forgettable tells whether nothing of the pool is needed.
 func (q *pool) forgettable(now time.Time) bool {
-	return len(q.idle)+len(q.two) == 0 && (q.lostAt.IsZero() || now.Sub(q.lostAt) > forgiven) &&
-		(q.oneAt.IsZero() || now.Sub(q.oneAt) > onlyOneFor)
+	return len(q.idle)+len(q.two) == 0 && (q.lostAt.IsZero() || now.Sub(q.lostAt) > forgiven)
 }
 
 // take gives the HTTP/2 connection with room for a request, or else the connection used last that is still good; nil:
@@ -88,7 +86,7 @@ func (p *pools) next(key string) (c *conn, gen uint64) {
 	now := time.Now()
 	for i := 0; i < len(q.two); i++ {
 		c := q.two[i]
-		if now.Sub(c.made) >= p.ageLimit || c.goodAt.Before(q.suspect) {
+		if now.Sub(c.made) >= p.ageLimit || !c.heardSince(q.suspect) {
 			q.two = slices.Delete(q.two, i, i+1)
 			i--
 			p.kept.Remove(c.place)
@@ -124,7 +122,7 @@ func (p *pools) keep(key string, c *conn) (oldest *conn, ok bool) {
 	defer p.mu.Unlock()
 	q := p.byKey[key]
 	now := time.Now()
-	if c.gen != p.gen || now.Sub(c.made) >= p.ageLimit ||
+	if c.gen != p.gen || now.Sub(c.made) >= p.ageLimit || c.h2 != nil && p.requires(key) ||
 		c.h2 == nil && q != nil && (len(q.idle) >= p.maxIdle || now.Sub(q.lostAt) < q.alone) {
 		return nil, false
 	}
@@ -140,18 +138,11 @@ func (p *pools) keep(key string, c *conn) (oldest *conn, ok bool) {
 	} else {
 		q.idle = append(q.idle, c)
 	}
-	c.key, c.usedAt, c.goodAt, c.place = key, now, now, p.kept.PushBack(c)
+	c.key, c.usedAt, c.place = key, now, p.kept.PushBack(c)
 	return oldest, true
 }
 
-// answered notes that an answer came over a connection of HTTP/2.
-func (p *pools) answered(c *conn) {
-	p.mu.Lock()
-	c.goodAt = time.Now()
-	p.mu.Unlock()
-}
-
-// distrust closes the origin's connections over which no answer came since a request began that failed on one that was
+// distrust closes the origin's connections over which nothing came since a request began that failed on one that was
 // used before: whatever ended that one, such as a firewall that forgot it, may have ended them too. lost: the other side
 // closed it, so that for a while none is used twice.
 func (p *pools) distrust(key string, began time.Time, lost bool) {
@@ -169,7 +160,7 @@ func (p *pools) distrust(key string, began time.Time, lost bool) {
 		q.lostAt = now
 	}
 	bad := func(c *conn) bool {
-		if !c.goodAt.Before(q.suspect) {
+		if c.heardSince(q.suspect) {
 			return false
 		}
 		p.kept.Remove(c.place)
@@ -185,34 +176,6 @@ func (p *pools) distrust(key string, began time.Time, lost bool) {
 	for _, c := range old {
 		c.end()
 	}
-}
-
-// preferOne has the origin spoken to by HTTP/1.1 from now on.
-func (p *pools) preferOne(key string) {
-	p.mu.Lock()
-	q := p.byKey[key]
-	if q == nil {
-		q = p.add(key)
-	}
-	q.oneAt = time.Now()
-	old := q.two
-	q.two = nil
-	for _, c := range old {
-		p.kept.Remove(c.place)
-		c.place = nil
-	}
-	p.mu.Unlock()
-	for _, c := range old {
-		c.end()
-	}
-}
-
-// onlyOne tells whether the origin asked for HTTP/1.1.
-func (p *pools) onlyOne(key string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	q := p.byKey[key]
-	return q != nil && !q.oneAt.IsZero() && time.Since(q.oneAt) < onlyOneFor
 }
 
 // add makes the pool of an origin. The lock is held.

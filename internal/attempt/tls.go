@@ -57,14 +57,11 @@ func (s *Sender) handshake(ctx context.Context, c *conn, t *Target, deadline tim
 		roots = s.cfg.Roots()
 	}
 	cfg := &tls.Config{ServerName: t.origin.Name, MinVersion: tls.VersionTLS12, RootCAs: roots,
-		NextProtos: []string{"h2", "http/1.1"}, ClientSessionCache: t.sessions,
+		NextProtos: s.pools.protocols(t.poolKey), ClientSessionCache: t.sessions,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			c.asked.Store(true)
 			return new(tls.Certificate), nil
 		}}
-	if s.pools.onlyOne(t.poolKey) {
-		cfg.NextProtos = cfg.NextProtos[1:]
-	}
 	if s.cfg.SmallHello {
 		cfg.CurvePreferences = smallGroups
 	}

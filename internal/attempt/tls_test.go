@@ -100,7 +100,7 @@ func TestTLSThatIsNotTrusted(t *testing.T) {
 }
 
 // testTLS is for receivers at the level of bytes, and what trusts them.
-func testTLS(t *testing.T) (*tls.Config, *x509.CertPool) {
+func testTLS(t testing.TB) (*tls.Config, *x509.CertPool) {
 	t.Helper()
 	s := httptest.NewTLSServer(nil)
 	s.Close()

@@ -1,0 +1,238 @@
+package attempt
+
+import (
+	"bytes"
+	"log"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/quantfolio/qhook/internal/webhook"
+)
+
+// A receiver that requires HTTP/1.1 gets it from the next attempt on, for an hour.
+func TestHTTP2ServerRequiresHTTP1(t *testing.T) {
+	for name, ask := range map[string]func(p *peer, stream uint32){
+		"RST_STREAM":              func(p *peer, stream uint32) { _ = p.WriteRSTStream(stream, http2.ErrCodeHTTP11Required) },
+		"GOAWAY":                  func(p *peer, _ uint32) { _ = p.WriteGoAway(0, http2.ErrCodeHTTP11Required, nil) },
+		"GOAWAY for its TLS":      func(p *peer, _ uint32) { _ = p.WriteGoAway(0, http2.ErrCodeInadequateSecurity, nil) },
+		"GOAWAY after the stream": func(p *peer, s uint32) { _ = p.WriteGoAway(s, http2.ErrCodeHTTP11Required, nil); p.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv, s := newPeers(t, func(p *peer) {
+				ask(p, p.settle().stream)
+				p.drain()
+			})
+			tt := srv.target(t, webhook.POST, "/", 20*time.Second)
+			if r := s.Send(t.Context(), tt, wireEvent()); r.Class != ClassConnectionLost {
+				t.Errorf("Send = %+v, want %s", r, ClassConnectionLost)
+			}
+			mustSucceed(t, s, tt)
+			mustSucceed(t, s, tt)
+			if one, two := srv.one.Load(), srv.two.Load(); one != 1 || two != 1 {
+				t.Errorf("%d connections by HTTP/1.1, %d by HTTP/2, want 1 and 1", one, two)
+			}
+			s.CloseIdle()
+			s.pools.mu.Lock()
+			s.pools.required[tt.poolKey] = time.Now().Add(-requiredFor)
+			s.pools.mu.Unlock()
+			s.Send(t.Context(), tt, wireEvent())
+			if two := srv.two.Load(); two != 2 {
+				t.Errorf("%d connections by HTTP/2, want a second one after an hour", two)
+			}
+		})
+	}
+}
+
+func TestRequiredIsBounded(t *testing.T) {
+	t.Parallel()
+	s := wireSender(t)
+	for i := range maxRequired + 10 {
+		s.pools.require("tls host" + strconv.Itoa(i))
+	}
+	if n := len(s.pools.required); n != maxRequired {
+		t.Errorf("%d origins are remembered, want %d", n, maxRequired)
+	}
+	for i, want := range map[int][]string{0: {"h2", "http/1.1"}, 10: {"http/1.1"}, maxRequired + 9: {"http/1.1"}} {
+		if got := s.pools.protocols("tls host" + strconv.Itoa(i)); !slices.Equal(got, want) {
+			t.Errorf("origin %d is offered %v, want %v", i, got, want)
+		}
+	}
+}
+
+// Requests at the same time take as many connections as the receiver's settings make necessary, from the first on.
+func TestHTTP2OneStreamAtATime(t *testing.T) {
+	t.Parallel()
+	const all = 8
+	var busy sync.WaitGroup // until every request is under way
+	busy.Add(all)
+	srv, s := newPeers(t, func(p *peer) {
+		// It takes more than it says, and would be asked more if its settings were not awaited.
+		r, _ := p.request(true)
+		_ = p.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1})
+		busy.Done()
+		busy.Wait()
+		for ; r.stream != 0; r, _ = p.request(true) {
+			p.head(r.stream, true, ":status", "204")
+		}
+	})
+	tt := srv.target(t, webhook.POST, "/", 20*time.Second)
+	var wg sync.WaitGroup
+	for range all {
+		wg.Go(func() {
+			if r := s.Send(t.Context(), tt, wireEvent()); r.Verdict != Success {
+				t.Errorf("Send = %+v, want success", r)
+			}
+		})
+	}
+	wg.Wait()
+	if n := srv.two.Load(); n != all {
+		t.Errorf("%d connections, want %d", n, all)
+	}
+}
+
+// SETTINGS_MAX_HEADER_LIST_SIZE is advice: what is larger is sent, as by HTTP/1.1.
+func TestHTTP2HeaderListSizeIsAdvice(t *testing.T) {
+	t.Parallel()
+	srv, s := newPeers(t, func(p *peer) {
+		_ = p.WriteSettings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: maxFrame},
+			http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: 10})
+		for r, _ := p.request(true); r.stream != 0; r, _ = p.request(true) {
+			p.head(r.stream, true, ":status", "204")
+		}
+	})
+	tt := srv.target(t, webhook.GET, "/", 20*time.Second)
+	mustSucceed(t, s, tt)
+	mustSucceed(t, s, tt)
+	if n := srv.two.Load(); n != 1 {
+		t.Errorf("%d connections, want 1", n)
+	}
+}
+
+// Frames without a meaning are passed over (RFC 9113, section 5.5), and nothing is logged of them.
+func TestHTTP2UnknownFrames(t *testing.T) {
+	var logged bytes.Buffer
+	log.SetOutput(&logged)
+	defer log.SetOutput(os.Stderr)
+	srv, s := newPeers(t, func(p *peer) {
+		r := p.settle()
+		unknown := func() {
+			_ = p.WriteRawFrame(0xa, 0, 0, []byte("\x00\x00h2=\":443\"")) // ALTSVC, RFC 7838
+			_ = p.WriteRawFrame(0xfe, 0xff, r.stream, make([]byte, maxFrame))
+			_ = p.WritePriority(r.stream, http2.PriorityParam{Weight: 1})
+		}
+		unknown()
+		p.head(r.stream, false, ":status", "200")
+		unknown()
+		_ = p.WriteData(r.stream, false, []byte("hel"))
+		unknown()
+		_ = p.WriteData(r.stream, true, []byte("lo"))
+		p.drain()
+	})
+	r := mustSucceed(t, s, srv.target(t, webhook.POST, "/", 20*time.Second))
+	s.Close()
+	if string(r.Response) != "hello" || logged.Len() > 0 {
+		t.Errorf("the answer is %q, the log %q, want hello and nothing", r.Response, &logged)
+	}
+}
+
+// An answer that comes before the request was read is a delivery.
+func TestHTTP2EarlyAnswers(t *testing.T) {
+	noWindow := http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0} // so the body cannot come
+	for _, c := range []struct {
+		name    string
+		timeout time.Duration
+		answer  func(p *peer, stream uint32)
+	}{
+		{"complete", 20 * time.Second, func(p *peer, stream uint32) { p.head(stream, true, ":status", "200") }},
+		{"complete, then NO_ERROR", 20 * time.Second, func(p *peer, stream uint32) {
+			p.head(stream, true, ":status", "200")
+			_ = p.WriteRSTStream(stream, http2.ErrCodeNo)
+		}},
+		{"head, then NO_ERROR", 20 * time.Second, func(p *peer, stream uint32) {
+			p.head(stream, false, ":status", "200")
+			_ = p.WriteRSTStream(stream, http2.ErrCodeNo)
+		}},
+		{"the stream stays open", 300 * time.Millisecond, func(p *peer, stream uint32) {
+			p.head(stream, false, ":status", "200")
+			_ = p.WriteData(stream, false, []byte("early"))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			srv, s := newPeers(t, func(p *peer) {
+				_ = p.WriteSettings(noWindow)
+				_ = p.WriteSettingsAck()
+				for r, _ := p.request(false); r.stream != 0; r, _ = p.request(false) {
+					c.answer(p, r.stream)
+				}
+			})
+			tt := srv.target(t, webhook.POST, "/", c.timeout)
+			for range 2 {
+				if r := s.Send(t.Context(), tt, wireEvent()); r.Verdict != Success || r.Status != 200 {
+					t.Errorf("Send = %+v, want success", r)
+				} else if c.timeout < time.Second && string(r.Response) != "early" {
+					t.Errorf("the answer is %q, want what came of it", r.Response)
+				}
+			}
+			if n := srv.two.Load(); n != 1 {
+				t.Errorf("%d connections, want 1", n)
+			}
+		})
+	}
+}
+
+// An answer counts when the receiver closed after it, while the request was still being written.
+func TestHTTP2AnswerThenClosed(t *testing.T) {
+	t.Parallel()
+	srv, s := newPeers(t, func(p *peer) {
+		_ = p.WriteSettings()
+		r, _ := p.request(false)
+		p.head(r.stream, true, ":status", "202")
+	})
+	for range 50 {
+		s.CloseIdle()
+		if r := s.Send(t.Context(), srv.target(t, webhook.POST, "/", 20*time.Second), wireEvent()); r.Status != 202 {
+			t.Fatalf("Send = %+v, want 202", r)
+		}
+	}
+}
+
+// A connection that fell silent takes no more requests; one that gave a sign of life does.
+func TestHTTP2SilentConnection(t *testing.T) {
+	for name, want := range map[string]int64{"silent": 2, "alive": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv, s := newPeers(t, func(p *peer) {
+				r := p.settle()
+				for ; r.stream != 0 && r.fields[":path"] != "/slow"; r, _ = p.request(true) {
+					p.head(r.stream, true, ":status", "204")
+				}
+				if name == "silent" {
+					p.drain()
+					return
+				}
+				_ = p.WritePing(false, [8]byte{})
+				for r, _ = p.request(true); r.stream != 0; r, _ = p.request(true) {
+					p.head(r.stream, true, ":status", "204")
+				}
+			})
+			tt := srv.target(t, webhook.POST, "/", 20*time.Second)
+			mustSucceed(t, s, tt)
+			slow := srv.target(t, webhook.POST, "/slow", 300*time.Millisecond)
+			if r := s.Send(t.Context(), slow, wireEvent()); r.Class != ClassTimeout {
+				t.Errorf("Send = %+v, want %s", r, ClassTimeout)
+			}
+			mustSucceed(t, s, tt)
+			if n := srv.two.Load(); n != want {
+				t.Errorf("%d connections, want %d", n, want)
+			}
+		})
+	}
+}
