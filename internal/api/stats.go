@@ -16,7 +16,7 @@ import (
 const (
 	maxStatsWebhooks = 500
 	maxBacklog       = 10_000  // waiting deliveries of a webhook that are counted
-	maxBacklogs      = 100_000 // and of all webhooks of a list
+	maxBacklogs      = 20_000 // and of all webhooks of a list
 	stateDays        = 30      // how far back a webhook's state looks
 )
 

@@ -22,7 +22,8 @@ import (
 // is; and so could a lateral one without OFFSET.
 const (
 	// The tenant's webhooks ($2, or 0 for all); the deleted ones too.
-	hooks = `WITH hook AS (SELECT num, id FROM webhooks WHERE tenant = $1 AND ($2::bigint = 0 OR num = $2::bigint)),
+	hook  = `WITH hook AS (SELECT num, id FROM webhooks WHERE tenant = $1 AND ($2::bigint = 0 OR num = $2::bigint)),`
+	hooks = hook + `
 		found AS (`
 
 	tried = `SELECT h.num, d.event FROM hook AS h CROSS JOIN LATERAL (
@@ -80,6 +81,16 @@ const (
 	findDelivered    = hooks + wereDelivered + acceptedLast
 	findDeliveredOne = hooks + ended + `'delivered'` + lastWord
 	findGivenUp      = hooks + ended + givenUp + lastWord
+
+	// The same, looking up the last word of those alone that are the newest before that. Where one of those falls away,
+	// they are fewer than $7, and it is not known what else there is.
+	findGivenUpSoon = hook + `
+		top AS (` + ended + givenUp + `
+			ORDER BY o.event DESC LIMIT $7) AS d ORDER BY d.event DESC, h.num DESC LIMIT $7),
+		found AS (SELECT DISTINCT t.num, t.event FROM top AS t
+			WHERE (SELECT 1 FROM waiting AS x WHERE x.tenant = $1 AND x.webhook = t.num AND x.event = t.event) IS NULL
+				AND (SELECT l.kind FROM outcomes AS l WHERE l.tenant = $1 AND l.webhook = t.num AND l.event = t.event
+					ORDER BY l.attempt DESC LIMIT 1) = $8`
 
 	// Of all nodes.
 	selectLeastMark = `SELECT coalesce(min((SELECT m.recover_from FROM marks AS m WHERE m.node = f.node
@@ -190,9 +201,11 @@ const recent = day
 func (q *finding) newest(ctx context.Context, tx pgx.Tx, now time.Time, limit int) ([]state, error) {
 	low, high := store.Seq(q.args[2].(int64)), min(store.Seq(q.args[3].(int64)), store.SeqAt(now))
 	if from := store.SeqAt(high.Time().Add(-recent)); from > low {
-		args := slices.Clone(q.args)
-		args[2] = int64(from)
-		found, err := collect(ctx, tx, "find the recent ones", scanState, q.query+states, args...)
+		args, query := slices.Clone(q.args), q.query
+		if args[2] = int64(from); query == findGivenUp {
+			query = findGivenUpSoon
+		}
+		found, err := collect(ctx, tx, "find the recent ones", scanState, query+states, args...)
 		if err != nil || len(found) == limit {
 			return found, err
 		}
