@@ -100,18 +100,34 @@ func TestHTTP2Classes(t *testing.T) {
 				BlockFragment: []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}})
 			p.drain()
 		}, ClassBadResponse, 0},
-		{"no status", func(p *peer, r h2Request) { p.head(r.stream, true, "x", "y"); p.drain() }, ClassBadResponse, 0},
-		{"status 99", func(p *peer, r h2Request) { p.head(r.stream, true, ":status", "99"); p.drain() },
-			ClassBadResponse, 0},
-		{"status 600", func(p *peer, r h2Request) { p.head(r.stream, false, ":status", "600"); p.drain() },
-			ClassBadResponse, 0},
-		{"status +200", func(p *peer, r h2Request) { p.head(r.stream, true, ":status", "+200"); p.drain() },
-			ClassBadResponse, 0},
-		{"name in upper case", func(p *peer, r h2Request) { p.head(r.stream, true, ":status", "200", "X", "y"); p.drain() },
-			ClassBadResponse, 0},
-		{"LF in a value", func(p *peer, r h2Request) { p.head(r.stream, true, ":status", "200", "x", "a\nb"); p.drain() },
-			ClassBadResponse, 0},
-		{"101", func(p *peer, r h2Request) { p.head(r.stream, false, ":status", "101"); p.drain() }, ClassBadResponse, 0},
+		{"no status", func(p *peer, r h2Request) {
+			p.head(r.stream, true, "x", "y")
+			p.drain()
+		}, ClassBadResponse, 0},
+		{"status 99", func(p *peer, r h2Request) {
+			p.head(r.stream, true, ":status", "99")
+			p.drain()
+		}, ClassBadResponse, 0},
+		{"status 600", func(p *peer, r h2Request) {
+			p.head(r.stream, false, ":status", "600")
+			p.drain()
+		}, ClassBadResponse, 0},
+		{"status +200", func(p *peer, r h2Request) {
+			p.head(r.stream, true, ":status", "+200")
+			p.drain()
+		}, ClassBadResponse, 0},
+		{"name in upper case", func(p *peer, r h2Request) {
+			p.head(r.stream, true, ":status", "200", "X", "y")
+			p.drain()
+		}, ClassBadResponse, 0},
+		{"LF in a value", func(p *peer, r h2Request) {
+			p.head(r.stream, true, ":status", "200", "x", "a\nb")
+			p.drain()
+		}, ClassBadResponse, 0},
+		{"101", func(p *peer, r h2Request) {
+			p.head(r.stream, false, ":status", "101")
+			p.drain()
+		}, ClassBadResponse, 0},
 		{"as many interim responses as may come", func(p *peer, r h2Request) {
 			for range maxInterim {
 				p.head(r.stream, false, ":status", "103", "link", "x")
@@ -182,6 +198,45 @@ func (p *peer) longHead(stream uint32, end bool, fields ...string) {
 	for b = b[n:]; len(b) > 0; b = b[n:] {
 		n = min(len(b), maxFrame)
 		_ = p.WriteContinuation(stream, n == len(b), b[:n])
+	}
+}
+
+// A connection that ended before its first request says why.
+func TestHTTP2EndedBeforeTheRequest(t *testing.T) {
+	for _, c := range []struct {
+		name, class string
+		serve       func(p *peer)
+	}{
+		{"closed", ClassConnectionLost, func(*peer) {}},
+		{"HTTP/1.1", ClassBadResponse, func(p *peer) {
+			_, _ = io.WriteString(p.Conn, "HTTP/1.1 400 Bad Request\r\n\r\n")
+		}},
+		{"a flood", ClassBadResponse, func(p *peer) {
+			var err error
+			for _ = p.WriteSettings(); err == nil; {
+				err = p.WriteWindowUpdate(0, 1)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			srv, _ := newPeers(t, func(p *peer) {
+				c.serve(p)
+				p.Close()
+			})
+			ended := make(chan struct{}, 8)
+			conn := srv.dialH2(t, nil)
+			conn.SetStateHook(func(cc *http.ClientConn) {
+				if cc.Err() != nil {
+					ended <- struct{}{}
+				}
+			})
+			<-ended
+			r, err := conn.ask(t.Context(), srv.target(t, webhook.POST, "/", 20*time.Second))
+			if _, class := classify(t.Context(), err); class != c.class || r.Sent {
+				t.Errorf("exchange = %+v, %v, class %q, want %q, not sent", r, err, class, c.class)
+			}
+		})
 	}
 }
 

@@ -60,7 +60,9 @@ var floods = []flood{
 	{"PRIORITY", ClassBadResponse, func(_, again *http2.Framer, stream uint32) {
 		_ = again.WritePriority(stream, http2.PriorityParam{Weight: 1})
 	}},
-	{"unknown frames", ClassBadResponse, func(_, again *http2.Framer, _ uint32) { _ = again.WriteRawFrame(0x42, 0, 0, nil) }},
+	{"unknown frames", ClassBadResponse, func(_, again *http2.Framer, _ uint32) {
+		_ = again.WriteRawFrame(0x42, 0, 0, nil)
+	}},
 	{"unknown frames of 16 KiB", ClassBadResponse, func(_, again *http2.Framer, _ uint32) {
 		_ = again.WriteRawFrame(0x42, 0, 0, make([]byte, maxFrame))
 	}},
@@ -84,9 +86,10 @@ var floods = []flood{
 	}},
 	{"heads that grow from a byte to 4 KB", ClassBadResponse, func(before, again *http2.Framer, stream uint32) {
 		var b bytes.Buffer
-		b.Write([]byte{0x3f, 0xe1, 0x1f, 0x40, 1, 'a', 0x7f, 0x80, 0x1f}) // a: 4,095 bytes, to the dynamic table
-		b.Write(bytes.Repeat([]byte{'~'}, 4095-32-1))
-		_ = before.WriteHeaders(http2.HeadersFrameParam{StreamID: stream + 100, BlockFragment: b.Bytes(), EndHeaders: true})
+		b.Write([]byte{0x40, 1, 'a', 0x7f, 0xe0, 0x1e}) // a: 4,063 bytes, to the dynamic table, which is full then
+		b.Write(bytes.Repeat([]byte{'~'}, 4063))
+		_ = before.WriteHeaders(http2.HeadersFrameParam{StreamID: stream + 100, EndHeaders: true,
+			BlockFragment: b.Bytes()})
 		_ = again.WriteHeaders(http2.HeadersFrameParam{StreamID: stream + 100, EndHeaders: true,
 			BlockFragment: append([]byte{0x88}, bytes.Repeat([]byte{0xbe}, 140)...)})
 	}},
@@ -157,8 +160,13 @@ func TestHTTP2Floods(t *testing.T) {
 			<-over
 			c.frames.mu.Lock()
 			defer c.frames.mu.Unlock()
-			if l := c.frames.left; l.frames < -1 || l.blocks < -1 || l.bytes < -maxFrame-recordCost {
-				t.Errorf("%+v is left of %+v, want nothing taken after it was used up", l, allowance)
+			l := c.frames.left
+			if n := c.frames.count; n > allowance.frames+1 || l.blocks < -1 || l.bytes < -maxFrame-recordCost {
+				t.Errorf("%d frames were taken, %+v is left of %+v, want nothing taken after it was used up", n,
+					l, allowance)
+			}
+			if strings.HasPrefix(f.name, "heads") && l.blocks != -1 {
+				t.Errorf("%d heads are left, want one too many taken", l.blocks)
 			}
 		})
 	}
@@ -183,7 +191,8 @@ func TestHTTP2AllowanceIsNotSaved(t *testing.T) {
 	}
 	c.frames.mu.Lock()
 	defer c.frames.mu.Unlock()
-	if l := c.frames.left; l.frames > 2*allowance.frames || l.blocks > 2*allowance.blocks || l.bytes > 2*allowance.bytes {
+	l, most := c.frames.left, allowance
+	if l.frames > 2*most.frames || l.blocks > 2*most.blocks || l.bytes > 2*most.bytes {
 		t.Errorf("%+v is left after 10 answers, want at most twice %+v", l, allowance)
 	}
 }

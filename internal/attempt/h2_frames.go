@@ -22,10 +22,10 @@ type budget struct {
 // allowance is what each request may cost beside what came of the ones before. More than an answer needs: a head and
 // its interim ones and trailers, a body that is drained and as much again that was under way, and the other side's
 // settings, windows and pings.
-var allowance = budget{frames: 1000, blocks: maxInterim + 3, bytes: maxHead + 2*maxDrain + 64<<10}
+var allowance = budget{frames: 1000, blocks: maxInterim + 2, bytes: maxHead + 2*maxDrain + 64<<10}
 
 const (
-	recordCost = 64       // of one TLS record or a part of it that is read at a time
+	recordCost = 128      // of one TLS record or a part of it that is read at a time
 	frameHead  = 9        // RFC 9113, section 4.1
 	maxFrame   = 16 << 10 // of its payload; this side asks for no larger ones
 	// maxBlock is the most of a header block as it comes: HPACK takes hardly more than HTTP/1.1 for the same fields.

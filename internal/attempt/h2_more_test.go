@@ -2,11 +2,14 @@ package attempt
 
 import (
 	"bytes"
+	"context"
 	"log"
+	"net"
+	"net/http/httptrace"
 	"os"
 	"slices"
 	"strconv"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,10 +21,15 @@ import (
 // A receiver that requires HTTP/1.1 gets it from the next attempt on, for an hour.
 func TestHTTP2ServerRequiresHTTP1(t *testing.T) {
 	for name, ask := range map[string]func(p *peer, stream uint32){
-		"RST_STREAM":              func(p *peer, stream uint32) { _ = p.WriteRSTStream(stream, http2.ErrCodeHTTP11Required) },
-		"GOAWAY":                  func(p *peer, _ uint32) { _ = p.WriteGoAway(0, http2.ErrCodeHTTP11Required, nil) },
-		"GOAWAY for its TLS":      func(p *peer, _ uint32) { _ = p.WriteGoAway(0, http2.ErrCodeInadequateSecurity, nil) },
-		"GOAWAY after the stream": func(p *peer, s uint32) { _ = p.WriteGoAway(s, http2.ErrCodeHTTP11Required, nil); p.Close() },
+		"RST_STREAM": func(p *peer, stream uint32) { _ = p.WriteRSTStream(stream, http2.ErrCodeHTTP11Required) },
+		"GOAWAY":     func(p *peer, _ uint32) { _ = p.WriteGoAway(0, http2.ErrCodeHTTP11Required, nil) },
+		"GOAWAY for its TLS": func(p *peer, _ uint32) {
+			_ = p.WriteGoAway(0, http2.ErrCodeInadequateSecurity, nil)
+		},
+		"GOAWAY after the stream": func(p *peer, stream uint32) {
+			_ = p.WriteGoAway(stream, http2.ErrCodeHTTP11Required, nil)
+			p.Close()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -64,36 +72,38 @@ func TestRequiredIsBounded(t *testing.T) {
 			t.Errorf("origin %d is offered %v, want %v", i, got, want)
 		}
 	}
+	if s.pools.put("tls host10", &conn{h2: &h2Conn{}}) {
+		t.Error("an HTTP/2 connection was kept to an origin that requires HTTP/1.1")
+	}
 }
 
-// Requests at the same time take as many connections as the receiver's settings make necessary, from the first on.
-func TestHTTP2OneStreamAtATime(t *testing.T) {
+// Until the receiver's settings say how many requests it takes at a time, a connection has one.
+func TestHTTP2OneStreamUntilSettings(t *testing.T) {
 	t.Parallel()
-	const all = 8
-	var busy sync.WaitGroup // until every request is under way
-	busy.Add(all)
+	asked, finish := make(chan struct{}), make(chan struct{}) // closed by the receiver; by the test
+	var conns atomic.Int64
 	srv, s := newPeers(t, func(p *peer) {
-		// It takes more than it says, and would be asked more if its settings were not awaited.
 		r, _ := p.request(true)
+		if conns.Add(1) == 1 {
+			close(asked)
+			<-finish
+		}
 		_ = p.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1})
-		busy.Done()
-		busy.Wait()
 		for ; r.stream != 0; r, _ = p.request(true) {
 			p.head(r.stream, true, ":status", "204")
 		}
 	})
-	tt := srv.target(t, webhook.POST, "/", 20*time.Second)
-	var wg sync.WaitGroup
-	for range all {
-		wg.Go(func() {
-			if r := s.Send(t.Context(), tt, wireEvent()); r.Verdict != Success {
-				t.Errorf("Send = %+v, want success", r)
-			}
-		})
+	tt, done := srv.target(t, webhook.POST, "/", 20*time.Second), make(chan Result, 1)
+	go func() { done <- s.Send(context.Background(), tt, wireEvent()) }()
+	<-asked
+	mustSucceed(t, s, tt)
+	mustSucceed(t, s, tt)
+	close(finish)
+	if r := <-done; r.Verdict != Success {
+		t.Errorf("Send = %+v, want success", r)
 	}
-	wg.Wait()
-	if n := srv.two.Load(); n != all {
-		t.Errorf("%d connections, want %d", n, all)
+	if n := srv.two.Load(); n != 2 {
+		t.Errorf("%d connections, want 2", n)
 	}
 }
 
@@ -188,19 +198,31 @@ func TestHTTP2EarlyAnswers(t *testing.T) {
 	}
 }
 
-// An answer counts when the receiver closed after it, while the request was still being written.
-func TestHTTP2AnswerThenClosed(t *testing.T) {
-	t.Parallel()
-	srv, s := newPeers(t, func(p *peer) {
-		_ = p.WriteSettings()
-		r, _ := p.request(false)
-		p.head(r.stream, true, ":status", "202")
-	})
-	for range 50 {
-		s.CloseIdle()
-		if r := s.Send(t.Context(), srv.target(t, webhook.POST, "/", 20*time.Second), wireEvent()); r.Status != 202 {
-			t.Fatalf("Send = %+v, want 202", r)
-		}
+// An answer counts though the request could not be written to its end.
+func TestHTTP2AnswerWhileWritingFails(t *testing.T) {
+	for name, class := range map[string]string{"answer": "", "none": ClassConnectionLost} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			failed := make(chan struct{}) // closed when the client has failed to write
+			srv, _ := newPeers(t, func(p *peer) {
+				_ = p.WriteSettings()
+				<-failed
+				if name == "answer" {
+					p.head(1, true, ":status", "202")
+				}
+			})
+			c := srv.dialH2(t, nil)
+			_ = c.frames.NetConn().(*net.TCPConn).CloseWrite()
+			ctx := httptrace.WithClientTrace(t.Context(),
+				&httptrace.ClientTrace{WroteHeaders: func() { close(failed) }})
+			r, err := c.ask(ctx, srv.target(t, webhook.POST, "/", 20*time.Second))
+			if name == "answer" && r.Status == 202 {
+				return
+			}
+			if _, got := classify(t.Context(), err); got != class {
+				t.Errorf("exchange = %+v, %v, class %q, want %q", r, err, got, class)
+			}
+		})
 	}
 }
 

@@ -66,9 +66,9 @@ func bothWays(t *testing.T) (send func(tail string, m webhook.Method) (one, two 
 func TestHTTP2SendsTargetsByteForByte(t *testing.T) {
 	t.Parallel()
 	send := bothWays(t)
-	for _, tail := range []string{"/", "/hook", "//", "//evil.example/x", "///a//b/", "/x?", "/?", "/*", "/a%2Fb%2f", "/%41%7e",
-		"/a/../b/./c", "/a:b@c", "/;p=1,2/$&'()+!=~_-", `/"<>^{|}` + "`[]", "/x?a=b?c=/d:e@", "/x?q=%20+%2B&&=", "/x??",
-		"/https://other.example/", "/x?u=https://other.example/?y", "/%E2%82%AC", "/a%00b"} {
+	for _, tail := range []string{"/", "/hook", "//", "//evil.example/x", "///a//b/", "/x?", "/?", "/*", "/a%2Fb%2f",
+		"/%41%7e", "/a/../b/./c", "/a:b@c", "/;p=1,2/$&'()+!=~_-", `/"<>^{|}` + "`[]", "/x?a=b?c=/d:e@",
+		"/x?q=%20+%2B&&=", "/x??", "/https://other.example/", "/x?u=https://other.example/?y", "/%E2%82%AC", "/a%00b"} {
 		for _, m := range []webhook.Method{webhook.POST, webhook.GET} {
 			if _, err := webhook.NormalizeURL("https://127.0.0.1"+tail, m); err != nil {
 				if m == webhook.POST {

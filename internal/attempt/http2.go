@@ -175,8 +175,8 @@ func (h *h2Head) interim(status int, header textproto.MIMEHeader) error {
 }
 
 func (h *h2Head) final(resp *http.Response) error {
-	if status, _, _ := strings.Cut(resp.Status, " "); len(status) != 3 || status != strconv.Itoa(resp.StatusCode) ||
-		resp.StatusCode < 200 || resp.StatusCode > 599 {
+	status, _, _ := strings.Cut(resp.Status, " ")
+	if status != strconv.Itoa(resp.StatusCode) || resp.StatusCode < 200 || resp.StatusCode > 599 {
 		return fmt.Errorf("%w: bad status code", errBadResponse)
 	}
 	return h.take(resp.Header)
@@ -196,8 +196,8 @@ func (h *h2Head) take(header map[string][]string) error {
 	return nil
 }
 
-// readH2Body keeps the start of a body and drains a bounded rest, for as long as ctx. Then it is closed, since ctx alone
-// does not end a stream whose request waits for a window. Nobody waits for a connection that takes no bytes.
+// readH2Body keeps the start of a body and drains a bounded rest, for as long as ctx. Then it is closed, since ctx
+// alone does not end a stream whose request waits for a window. Nobody waits for a connection that takes no bytes.
 func readH2Body(ctx context.Context, body io.ReadCloser) []byte {
 	done := make(chan []byte, 1)
 	go func() {

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxInterim  = 100         // 1xx responses before the answer
+	maxInterim  = 20          // 1xx responses before the answer
 	writeInline = 32 << 10    // bytes of a request that a socket takes without the other side reading
 	bodyLimit   = time.Second // for the rest of an answer's body, which is for the record only
 )

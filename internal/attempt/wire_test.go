@@ -190,7 +190,7 @@ func TestHostileAnswers(t *testing.T) {
 			status: 200},
 		{name: "coding without chunks", answer: "HTTP/1.1 201 X\r\nTransfer-Encoding: identity\r\n\r\nok",
 			verdict: Success, status: 201},
-		{name: "many interim", answer: strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 100) + ok204, verdict: Success,
+		{name: "many interim", answer: strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", maxInterim) + ok204, verdict: Success,
 			status: 204},
 		{name: "closes at once", answer: "", class: ClassConnectionLost},
 		{name: "half a head", answer: "HTTP/1.1 200 OK\r\nContent-Le", class: ClassConnectionLost},
