@@ -15,9 +15,9 @@ import (
 
 const (
 	maxStatsWebhooks = 500
-	maxBacklog       = 10_000  // waiting deliveries of a webhook that are counted
+	maxBacklog       = 10_000 // waiting deliveries of a webhook that are counted
 	maxBacklogs      = 20_000 // and of all webhooks of a list
-	stateDays        = 30      // how far back a webhook's state looks
+	stateDays        = 30     // how far back a webhook's state looks
 )
 
 // period is a choice of numbers: points of a step, made of rollups of a span.

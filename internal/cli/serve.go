@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	stdlog "log"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -48,6 +49,8 @@ func (s *serveCmd) Run(r *run) error {
 			" (qhook serve --help lists them)")
 	}
 	log := newLogger(r.stderr, s.Config)
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(debugLines{log})
 	if len(foreign) > 0 {
 		log.Info("variables that an orchestrator sets for a service are ignored", "names", strings.Join(foreign, ", "))
 	}
@@ -142,6 +145,16 @@ func stopApp(ctx context.Context, a *app.App) error {
 		return fmt.Errorf("stop: %w", err)
 	}
 	return nil
+}
+
+// debugLines has what libraries write to the standard log be debug lines of the server's: net/http writes one about some
+// answers, so that a receiver could fill the log.
+type debugLines struct{ log *slog.Logger }
+
+// Write takes a line.
+func (d debugLines) Write(line []byte) (int, error) {
+	d.log.Debug("a library says", "line", strings.TrimSpace(string(line)))
+	return len(line), nil
 }
 
 // newLogger makes the log of a server as configured; kong has checked both settings.
