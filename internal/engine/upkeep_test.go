@@ -688,7 +688,7 @@ func TestManyWebhooksAtAnOriginThatIsDown(t *testing.T) {
 	for _, c := range []struct {
 		reached     bool
 		least, most int
-	}{{false, 200, 200 + 2*64}, {true, 1000, 1000}} {
+	}{{false, 200, 200 + 2*64}, {true, 1000, 1000 + 2*64}} {
 		synctest.Test(t, func(t *testing.T) {
 			hooks, _ := crowd(200)
 			var made atomic.Int64

@@ -151,12 +151,27 @@ func (u *UI) showTenants(v *visit, p tenantsPage, status int) error {
 func (u *UI) createTenant(v *visit) error {
 	t := client.NewTenant{ID: v.r.PostFormValue("id"), Name: v.r.PostFormValue("name")}
 	_, err := v.c.CreateTenant(v.r.Context(), t)
+	return u.changedTenants(v, err, "/t/"+url.PathEscape(t.ID)+"/")
+}
+
+// turnTenant ends or restores a tenant.
+func (u *UI) turnTenant(v *visit) error {
+	id, turn := v.r.PostFormValue("id"), v.c.RestoreTenant
+	if v.r.PostFormValue("do") == "end" {
+		turn = v.c.EndTenant
+	}
+	_, err := turn(v.r.Context(), id)
+	return u.changedTenants(v, err, v.base()+"/tenants")
+}
+
+// changedTenants leads on after a change, or shows what was wrong with it.
+func (u *UI) changedTenants(v *visit, err error, to string) error {
 	var p *client.Problem
 	if errors.As(err, &p) && p.Status < http.StatusInternalServerError && p.Status != http.StatusForbidden {
 		return u.showTenants(v, tenantsPage{Error: sentence(p)}, p.Status)
 	} else if err != nil {
 		return err
 	}
-	v.redirect("/t/" + url.PathEscape(v.r.PostFormValue("id")) + "/")
+	v.redirect(to)
 	return nil
 }

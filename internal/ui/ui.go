@@ -170,6 +170,8 @@ func (u *UI) routes() {
 
 		"GET /t/{tenant}/tenants":  u.tenants,
 		"POST /t/{tenant}/tenants": u.createTenant,
+
+		"POST /t/{tenant}/tenants/turn": u.turnTenant,
 	} {
 		u.mux.HandleFunc(pattern, u.signedIn(h))
 	}
