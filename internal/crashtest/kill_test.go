@@ -48,6 +48,7 @@ func killUnderLoad(t *testing.T, n *node, kills int) {
 		wg.Go(func() { p.run(ctx, n.client()) })
 	}
 	for range kills {
+		p.accepting(ctx)
 		moment := time.NewTimer(time.Duration(20+rand.IntN(300)) * time.Millisecond)
 		<-moment.C
 		n.kill()

@@ -89,6 +89,20 @@ type publisher struct {
 	count  atomic.Int64
 }
 
+// accepting waits until events are accepted, so that a kill meets a load on the slowest machine.
+func (p *publisher) accepting(ctx context.Context) {
+	before := p.count.Load()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(10 * time.Second); p.count.Load() == before && time.Now().Before(end); {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+}
+
 func newEvent() client.Event {
 	return client.Event{ID: uuid.NewString(), Type: "qap.investor.updated", ObjectID: uuid.NewString(),
 		ObjectOwnerID: uuid.NewString(), OwnerID: uuid.NewString(), Data: json.RawMessage(`{"changed":["name"]}`)}

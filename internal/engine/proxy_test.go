@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,11 +19,11 @@ import (
 // closedWay is a sender whose way out is closed until a time.
 type closedWay struct {
 	until time.Time
-	asked int
+	asked atomic.Int64
 }
 
 func (c *closedWay) Send(context.Context, *attempt.Target, *event.Event) attempt.Result {
-	c.asked++
+	c.asked.Add(1)
 	if time.Now().Before(c.until) {
 		return attempt.Result{At: time.Now(), Verdict: attempt.Local, Class: attempt.ClassProxy,
 			Err: &netguard.ProxyError{Err: errors.New("no connection to it"), Outage: true}}
@@ -38,8 +39,8 @@ func TestOutageOfTheProxy(t *testing.T) {
 		e := mustStart(t, engine.Config{Journal: m, Sender: c, Concurrency: 1}, hook(1, "a"))
 		mustAccept(t, e, newEvent())
 		time.Sleep(5 * 24 * time.Hour)
-		if o := outcomes(t, m, 1); len(o) != 0 || c.asked > 5*24*3600/4 {
-			t.Errorf("%d attempts are on record after 5 days, and it was asked %d times, want none, seldom", len(o), c.asked)
+		if o := outcomes(t, m, 1); len(o) != 0 || c.asked.Load() > 5*24*3600/4 {
+			t.Errorf("%d attempts are on record after 5 days, and it was asked %d times, want none, seldom", len(o), c.asked.Load())
 		}
 		time.Sleep(time.Minute)
 		if o := outcomes(t, m, 1); len(o) != 1 || o[0].Kind != store.Delivered || o[0].Attempt != 1 {
