@@ -109,9 +109,10 @@ var ErrorClasses = []ErrorClass{
 		Cause: "An old server, or old settings of it.",
 		Do:    "Enable TLS 1.2 or 1.3."},
 	{Class: "tls", Reason: "hello_dropped",
-		Means: "The connection broke at the greeting of TLS.",
-		Cause: "Something before the server drops large greetings, as they are with post-quantum key shares.",
-		Do:    "Update that firewall or load balancer; until then the operator can set --tls-small-hello."},
+		Means: "Nothing came back to the greeting of TLS.",
+		Cause: "The server hangs, or something before it drops large greetings, as they are with post-quantum key shares.",
+		Do: "See that the server answers, and update such a firewall or load balancer; until then the operator can set " +
+			"--tls-small-hello."},
 	{Class: "tls", Reason: "other",
 		Means: "There was no trusted TLS connection.",
 		Cause: "The server's certificate or its settings of TLS, or a port that speaks no TLS.",

@@ -217,7 +217,8 @@ func (a *api) knowTenant(ctx context.Context, id string) (ended bool, _ error) {
 
 // errEnded is the answer to whoever wants to change something of a tenant that has ended.
 func errEnded(tenant string) error {
-	p := newProblem(http.StatusConflict, "This tenant has ended: what it has can be read and exported. Restore it to change anything.")
+	p := newProblem(http.StatusConflict,
+		"This tenant has ended: what it has can be read and exported. Restore it to change anything.")
 	p.Refused = tenant
 	return p.of(kindTenantEnded)
 }

@@ -41,7 +41,7 @@ func (a *api) askConsent(ctx context.Context, w *webhook.Webhook) error {
 	}
 	why := fmt.Sprintf("it answered %d without", res.Status)
 	if res.Status == 0 {
-		class, reason := outsideClass(res.Class)
+		class, reason := outsideClass(res.Recorded())
 		why = "it gave no answer: " + class + ". " + client.Explain(class, reason, 0).String()
 	}
 	if hidden(res.Class) {

@@ -188,8 +188,8 @@ func (a *api) documentStream(op operation, filter, out any) {
 // documentLines says that an operation's answer is JSON lines, each an out.
 func (a *api) documentLines(path string, out any) {
 	h := a.doc.OpenAPI().Paths[path].Get
-	h.Parameters = append(h.Parameters, &huma.Param{Name: "id", In: "path", Required: true, Description: "Of what the path names.",
-		Schema: &huma.Schema{Type: "string"}})
+	h.Parameters = append(h.Parameters, &huma.Param{Name: "id", In: "path", Required: true,
+		Description: "Of what the path names.", Schema: &huma.Schema{Type: "string"}})
 	h.Responses["200"].Content = map[string]*huma.MediaType{"application/x-ndjson": {Schema: a.schema(out)}}
 	h.Responses["200"].Description = http.StatusText(http.StatusOK) + "; the schema is that of each line."
 }

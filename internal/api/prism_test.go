@@ -1,8 +1,10 @@
 package api
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -131,22 +133,22 @@ func startPrism() (stop func(), _ error) {
 		return nil, err
 	}
 	at := fmt.Sprintf("http://127.0.0.1:%d", port)
-	cmd := exec.Command(os.Getenv(viaPrism), "proxy", filepath.Join("testdata", "openapi.json"), s.URL, "-p", fmt.Sprint(port),
-		"-v", "error")
-	if err := cmd.Start(); err != nil {
+	cmd := exec.Command(os.Getenv(viaPrism), "proxy", filepath.Join("testdata", "openapi.json"), s.URL, "-p", fmt.Sprint(port))
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		return nil, err
 	}
-	for deadline := time.Now().Add(time.Minute); ; {
-		resp, err := http.Get(at)
-		if err == nil {
-			_ = resp.Body.Close()
-			break
+	said := bufio.NewScanner(out)
+	for listens := false; !listens; {
+		if !said.Scan() {
+			return nil, errors.Join(errors.New("Prism ended before it listened"), said.Err(), cmd.Wait())
 		}
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("Prism does not answer: %w", err)
-		}
-		time.Sleep(50 * time.Millisecond)
+		listens = strings.Contains(said.Text(), "is listening")
 	}
+	go func() { _, _ = io.Copy(io.Discard, out) }() // a line for each request; it ends with Prism
 	_ = os.Setenv(viaPrism, at)
 	return func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); s.Close() }, nil
 }

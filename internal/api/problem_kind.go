@@ -17,7 +17,8 @@ const (
 )
 
 // specialKinds are all of them.
-var specialKinds = []string{kindTenantUnknown, kindTenantEnded, kindEventDiffers, kindUnderWay, kindKeyReused, kindRotation, kindLimit}
+var specialKinds = []string{kindTenantUnknown, kindTenantEnded, kindEventDiffers, kindUnderWay, kindKeyReused,
+	kindRotation, kindLimit}
 
 // statusKinds are the problems that are told by their status.
 var statusKinds = map[int]string{

@@ -25,8 +25,9 @@ func (a *api) registerTenantEnd() {
 	register(a, operation{
 		id: "end-tenant", method: http.MethodDelete, path: "/v1/tenants/{id}", tag: "Tenants and keys",
 		summary: "End a tenant",
-		text: "Its keys, links and sign-ins are good for nothing from then on, nothing is taken from it, and its webhooks send nothing: " +
-			"what waits is held. At delete_at all of it is deleted; until then it can be exported and restored. Can be repeated.",
+		text: "Its keys, links and sign-ins are good for nothing from then on, nothing is taken from it, " +
+			"and its webhooks send nothing: what waits is held. At delete_at all of it is deleted; " +
+			"until then it can be exported and restored. Can be repeated.",
 		status: http.StatusOK, roles: operators, errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, a.endTenant)
 	register(a, operation{

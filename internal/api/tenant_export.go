@@ -25,8 +25,8 @@ func (a *api) registerExport() {
 	a.document(operation{
 		id: "export-tenant", method: http.MethodGet, path: exportPath, tag: "Tenants and keys",
 		summary: "Export all that a tenant has",
-		text: "JSON lines, each an object with kind and value: the tenant, its keys, webhooks, advisors, investors, advice sessions, reports, " +
-			"events, and deliveries with all attempts, in the forms of this API; secrets are not in it. " +
+		text: "JSON lines, each an object with kind and value: the tenant, its keys, webhooks, advisors, investors, " +
+			"advice sessions, reports, events, and deliveries with all attempts, in the forms of this API; secrets are not in it. " +
 			"The last line's kind is end, with the number of each; a file without it is cut off.",
 		status: http.StatusOK, errors: []int{http.StatusNotFound},
 	}, client.Exported{})
@@ -206,8 +206,7 @@ func exportStored[T any](list func(after int64) ([]T, error), num func(*T) int64
 	}
 }
 
-// platform gives the advisory platform's objects, the soft-deleted ones too, which a list by a call would not show below
-// others.
+// platform gives the advisory platform's objects, the soft-deleted ones too, below which a call would list nothing.
 func (x *export) platform() error {
 	s, tenant := x.from.a.store, x.from.tenant
 	err := exportStored(func(after int64) ([]store.Advisor, error) {

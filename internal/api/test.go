@@ -121,7 +121,8 @@ func viewTest(w *webhook.Webhook, r *attempt.Result, p *attempt.Preview) client.
 		Attempt: client.Attempt{
 			At: client.At(r.At), DurationMS: int64(r.Duration / time.Millisecond), Sent: r.Sent, Outcome: string(store.Retry),
 			Status: r.Status, Class: class, Reason: reason, SigningKeyID: r.KeyID,
-			Explanation: client.Explain(class, reason, r.Status).String(), Timings: viewTimings(store.Timings(r.Timings)),
+			Explanation: client.Explain(class, reason, r.Status).String(),
+			Timings:     viewTimings(store.Timings(r.Timings)),
 		},
 		Request: viewRequest(w, p),
 	}

@@ -36,7 +36,8 @@ func (t *trust) load() error {
 		return fmt.Errorf("read the system's certificates: %w", err)
 	}
 	if !pool.AppendCertsFromPEM(text) {
-		return fmt.Errorf("the ca-file %s has no certificate; it needs at least one as PEM, -----BEGIN CERTIFICATE-----", t.file)
+		return fmt.Errorf("the ca-file %s has no certificate; it needs at least one as PEM, "+
+			"-----BEGIN CERTIFICATE-----", t.file)
 	}
 	t.now, t.seen, t.looked = pool, stamp{info.ModTime(), info.Size()}, time.Now()
 	return nil

@@ -40,7 +40,7 @@ const (
 	Success                // 2xx
 	Gone                   // 410: the webhook is to be disabled
 	Refused                // the target must not be dialled: not worth an attempt soon
-	Local                  // this machine had no resources, or its way out is closed: no attempt of the receiver's schedule
+	Local                  // no resources here, or the way out is closed: no attempt of the receiver's schedule
 )
 
 // Error classes of attempts.
@@ -62,8 +62,8 @@ const (
 )
 
 // Classes are all of them.
-var Classes = []string{ClassHTTPStatus, ClassRedirect, ClassTimeout, ClassConnect, ClassSilent, ClassProxy, ClassDNS, ClassTLS,
-	ClassConnectionLost, ClassBadResponse, ClassTooLarge, ClassRefused, ClassCancelled, ClassLocal}
+var Classes = []string{ClassHTTPStatus, ClassRedirect, ClassTimeout, ClassConnect, ClassSilent, ClassProxy, ClassDNS,
+	ClassTLS, ClassConnectionLost, ClassBadResponse, ClassTooLarge, ClassRefused, ClassCancelled, ClassLocal}
 
 // Result is what is known of an attempt.
 type Result struct {
@@ -88,9 +88,8 @@ type Timings struct{ DNS, Connect, TLS, FirstByte time.Duration }
 // Config is what a sender is made of. Guard is required.
 type Config struct {
 	Guard          *netguard.Guard
-	RootCAs        *x509.CertPool        // nil: the system's
-	Roots          func() *x509.CertPool // in place of RootCAs, asked for each connection; may be nil
-	SmallHello     bool                  // greet in a way that fits one packet: without key exchanges that withstand quantum computers
+	Roots          func() *x509.CertPool // who is trusted, asked for each connection; nil: the system's
+	SmallHello     bool                  // greet in a way that fits one packet; see smallGroups
 	MaxIdlePerHost int                   // connections kept without use, of one origin; default 64
 	MaxIdle        int                   // of all origins together; default 512
 	UserAgent      string
@@ -113,13 +112,14 @@ func New(cfg Config) *Sender {
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "Quantfolio-Webhooks/1"
 	}
-	if cfg.RootCAs == nil {
+	if cfg.Roots == nil {
 		// crypto/tls reads the files once; without a descriptor then, it would trust nobody for as long as the process
 		// runs.
 		_, _ = x509.SystemCertPool()
 	}
 	s := &Sender{cfg: cfg, pools: pools{
-		idleLimit: idleLimit, ageLimit: ageLimit, maxIdle: cfg.MaxIdlePerHost, maxKept: cfg.MaxIdle, byKey: map[string]*pool{}, kept: list.New(),
+		idleLimit: idleLimit, ageLimit: ageLimit, maxIdle: cfg.MaxIdlePerHost, maxKept: cfg.MaxIdle,
+		byKey: map[string]*pool{}, kept: list.New(),
 	}}
 	s.pools.timer = time.AfterFunc(idleLimit, s.pools.sweep)
 	return s
@@ -156,8 +156,9 @@ func (s *Sender) Send(ctx context.Context, t *Target, e *event.Event) (r Result)
 		return r
 	}
 	r.Err = err
-	if r.Verdict, r.Class = classify(ctx, err); r.Class != ClassTLS {
-		r.Reason = ""
+	r.Verdict, r.Class = classify(ctx, err)
+	if te := (tlsError{}); r.Class == ClassTLS && errors.As(err, &te) {
+		r.Reason = te.reason
 	}
 	if !r.Sent && r.Class != ClassCancelled && netguard.Shortage(err) {
 		r.Verdict, r.Class = Local, ClassLocal
@@ -189,7 +190,6 @@ type dialError struct{ error }
 func (e dialError) Unwrap() error { return e.error }
 
 func classify(ctx context.Context, err error) (Verdict, string) {
-	var oe *net.OpError
 	var te tlsError
 	var pe *netguard.ProxyError
 	switch {
@@ -209,8 +209,7 @@ func classify(ctx context.Context, err error) (Verdict, string) {
 		return Failure, ClassTLS
 	case timedOut(err):
 		return Failure, ClassTimeout
-	case te.error != nil, errors.As(err, &oe) &&
-		(oe.Op == "remote error" || oe.Op == "local error"): // alerts
+	case te.error != nil:
 		return Failure, ClassTLS
 	case errors.As(err, new(dialError)):
 		return Failure, ClassConnect
@@ -245,10 +244,6 @@ func (s *Sender) exchange(ctx context.Context, t *Target, req *request, deadline
 			c, err = s.connect(ctx, t, deadline, r)
 		}
 		if err != nil {
-			var te tlsError
-			if errors.As(err, &te) {
-				r.Reason = te.reason
-			}
 			return err
 		}
 		c.gen = gen
@@ -271,8 +266,8 @@ func (s *Sender) exchange(ctx context.Context, t *Target, req *request, deadline
 	if used && r.Status == 0 && ctx.Err() == nil {
 		s.pools.distrust(t.poolKey, began, !timedOut(err))
 	}
-	if r.Status == 0 {
-		r.Reason = c.tlsReason(err)
+	if isAlert(err) { // in place of an answer
+		err = tlsError{err, c.tlsReason(err)}
 	}
 	return err
 }

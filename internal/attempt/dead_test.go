@@ -38,8 +38,8 @@ func inParallel(t *testing.T, s *Sender, tt *Target, n, at int) (lost int64) {
 // to it, and the next is made anew.
 func TestDeadPool(t *testing.T) {
 	t.Parallel()
-	const many = 8
-	var dead sync.Map // addresses of the sender's side
+	const many, patience = 8, 3 * time.Second // enough for a handshake on a busy machine
+	var dead sync.Map                         // addresses of the sender's side
 	var seen sync.Map
 	forgotten := func(c string) bool { _, is := dead.Load(c); return is }
 	wait := func(ctx context.Context) { <-ctx.Done() }
@@ -63,11 +63,11 @@ func TestDeadPool(t *testing.T) {
 			wait(r.Context())
 		}
 	})
-	s1, one := wireSender(t), w.target(t, webhook.POST, func(h *webhook.Webhook) { h.Timeout = time.Second })
+	s1, one := wireSender(t), w.target(t, webhook.POST, func(h *webhook.Webhook) { h.Timeout = patience })
 	if lost := inParallel(t, s1, one, many, many); lost != 0 || idle(s1) != many {
 		t.Fatalf("%d lost, %d connections are kept, want 0, %d", lost, idle(s1), many)
 	}
-	two := srv.target(t, time.Second)
+	two := srv.target(t, patience)
 	mustSucceed(t, s2, two)
 	dead.Store("all", true)
 	seen.Range(func(k, _ any) bool { dead.Store(k, true); return true })

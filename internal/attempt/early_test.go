@@ -46,7 +46,7 @@ func TestEarlyAnswer(t *testing.T) {
 				<-done
 			}})
 			s := wireSender(t)
-			s.cfg.RootCAs = roots
+			s.cfg.Roots = trusting(roots)
 			tt := w.target(t, webhook.POST, func(h *webhook.Webhook) {
 				h.Timeout = 3 * time.Second
 				if secured {

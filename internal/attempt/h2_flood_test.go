@@ -234,7 +234,7 @@ func BenchmarkHTTP2Flood(b *testing.B) {
 			}
 			_, roots := testTLS(b)
 			s := wireSender(b)
-			s.cfg.RootCAs = roots
+			s.cfg.Roots = trusting(roots)
 			tt, err := NewTarget(&webhook.Webhook{URL: "https://" + strings.TrimSpace(addr) + "/", Method: webhook.POST,
 				Timeout: 20 * time.Second})
 			if err != nil {

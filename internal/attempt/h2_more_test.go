@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http/httptrace"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -97,6 +98,9 @@ func TestHTTP2OneStreamUntilSettings(t *testing.T) {
 	go func() { done <- s.Send(context.Background(), tt, wireEvent()) }()
 	<-asked
 	mustSucceed(t, s, tt)
+	for available(s) == 0 { // the place of a request is free a moment after its answer
+		runtime.Gosched()
+	}
 	mustSucceed(t, s, tt)
 	close(finish)
 	if r := <-done; r.Verdict != Success {
@@ -105,6 +109,18 @@ func TestHTTP2OneStreamUntilSettings(t *testing.T) {
 	if n := srv.two.Load(); n != 2 {
 		t.Errorf("%d connections, want 2", n)
 	}
+}
+
+// available is how many requests the kept HTTP/2 connections would take now.
+func available(s *Sender) (n int) {
+	s.pools.mu.Lock()
+	defer s.pools.mu.Unlock()
+	for _, p := range s.pools.byKey {
+		for _, c := range p.two {
+			n += c.h2.Available()
+		}
+	}
+	return n
 }
 
 // SETTINGS_MAX_HEADER_LIST_SIZE is advice: what is larger is sent, as by HTTP/1.1.

@@ -66,7 +66,7 @@ func newPeers(t testing.TB, serve func(p *peer)) (*peers, *Sender) {
 	}
 	listen(t, p.wire)
 	s := wireSender(t)
-	s.cfg.RootCAs = roots
+	s.cfg.Roots = trusting(roots)
 	return p, s
 }
 

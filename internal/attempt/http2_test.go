@@ -48,7 +48,7 @@ func TestHTTP2SharesOneConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sender := New(Config{Guard: g, RootCAs: pool})
+	sender := New(Config{Guard: g, Roots: trusting(pool)})
 	t.Cleanup(sender.Close)
 	target := func(query string, m webhook.Method) *Target {
 		w := &webhook.Webhook{URL: s.URL + "/a%2Fb" + query, Method: m, Timeout: 5 * time.Second}

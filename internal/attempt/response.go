@@ -43,9 +43,7 @@ func (c *conn) roundTrip(ctx context.Context, req *request, deadline time.Time, 
 	}
 	r.Timings.FirstByte = time.Since(began)
 	r.Status, r.RetryAfter = h.status, retryAfter(h.retryAfter, r.At)
-	if c.keep = h.keep; h.keepNone {
-		h.close = true
-	}
+	c.keep = h.keep
 	if h.length < 0 || int64(c.r.Buffered()) < h.length {
 		_ = c.SetReadDeadline(earlier(deadline, time.Now().Add(bodyLimit)))
 		if ctx.Err() != nil { // it may have ended before
@@ -65,8 +63,8 @@ func (c *conn) roundTrip(ctx context.Context, req *request, deadline time.Time, 
 // errUnread says that a request was answered, or the answer failed, before the other side had read all of it.
 var errUnread = errors.New("not all of the request was read")
 
-// send writes the request. A large one is written beside the reading of the answer, which may come before everything was
-// read by the other side, on a connection that stays open. The function that it returns ends what is left of the writing.
+// send writes the request. A large one is written beside the reading of the answer, which may come before the other
+// side has read everything, on a connection that stays open. The function that it returns ends what is left of it.
 func (c *conn) send(wire []byte) (written func() (int, error)) {
 	if len(wire) <= writeInline {
 		n, err := c.Write(wire)
@@ -104,7 +102,6 @@ type head struct {
 	coded      bool // there is a Transfer-Encoding
 	close      bool
 	keep       time.Duration // see conn
-	keepNone   bool          // it keeps the connection no longer than the margin
 	retryAfter string
 }
 
@@ -252,8 +249,8 @@ func (h *head) header(line []byte) error {
 	return nil
 }
 
-// keepMargin is how much earlier than the other side a connection is given up: its time began before ours, and a request
-// is on its way for a while.
+// keepMargin is how much earlier than the other side a connection is given up: its time began before ours, and a
+// request is on its way for a while.
 const keepMargin = time.Second
 
 // keepAlive reads the timeout of RFC 2068, section 19.7.1.1, which is in use since; seconds.
@@ -265,7 +262,7 @@ func (h *head) keepAlive(value string) {
 		}
 		if n, err := strconv.ParseUint(strings.Trim(text, `"`), 10, 31); err == nil {
 			h.keep = time.Duration(n)*time.Second - keepMargin
-			h.keepNone = h.keep <= 0
+			h.close = h.close || h.keep <= 0
 		}
 	}
 }

@@ -45,23 +45,23 @@ func (h *heard) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// smallGroups are the key exchanges whose greeting fits one packet: those without ML-KEM, whose share has 1,184 bytes.
+// smallGroups are the key exchanges whose greeting fits one packet: those without ML-KEM, which withstands quantum
+// computers and whose share has 1,184 bytes.
 var smallGroups = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
 
 // handshake speaks TLS on c, which keeps whether the other side asked for a certificate.
 func (s *Sender) handshake(ctx context.Context, c *conn, t *Target, deadline time.Time) (*tls.Conn, error) {
 	ctx, cancel := context.WithDeadline(ctx, earlier(deadline, time.Now().Add(tlsLimit)))
 	defer cancel()
-	roots := s.cfg.RootCAs
-	if s.cfg.Roots != nil {
-		roots = s.cfg.Roots()
-	}
-	cfg := &tls.Config{ServerName: t.origin.Name, MinVersion: tls.VersionTLS12, RootCAs: roots,
+	cfg := &tls.Config{ServerName: t.origin.Name, MinVersion: tls.VersionTLS12,
 		NextProtos: s.pools.protocols(t.poolKey), ClientSessionCache: t.sessions,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			c.asked.Store(true)
 			return new(tls.Certificate), nil
 		}}
+	if s.cfg.Roots != nil {
+		cfg.RootCAs = s.cfg.Roots()
+	}
 	if s.cfg.SmallHello {
 		cfg.CurvePreferences = smallGroups
 	}
@@ -99,8 +99,14 @@ func (c *conn) tlsReason(err error) string {
 	return ReasonOther
 }
 
-// alertOf is what an alert of the other side says (RFC 8446, section 6.2), in the words of crypto/tls, whose type for it
-// is its own; empty: it was none.
+// isAlert tells whether an alert of either side ended the connection.
+func isAlert(err error) bool {
+	var oe *net.OpError
+	return errors.As(err, &oe) && (oe.Op == "remote error" || oe.Op == "local error")
+}
+
+// alertOf is what an alert of the other side says (RFC 8446, section 6.2), in the words of crypto/tls, whose type is
+// not exported; empty: it was none.
 func alertOf(err error) string {
 	var oe *net.OpError
 	if errors.As(err, &oe) && oe.Op == "remote error" {

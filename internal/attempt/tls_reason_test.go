@@ -112,7 +112,7 @@ func TestReasonsOfTLS(t *testing.T) {
 				}
 			}})
 			s := wireSender(t)
-			s.cfg.RootCAs = roots
+			s.cfg.Roots = trusting(roots)
 			tt := w.target(t, webhook.POST, func(h *webhook.Webhook) {
 				h.URL, h.Timeout = strings.Replace(h.URL, "http:", "https:", 1), 2*time.Second
 				h.URL = "https://" + w.Addr().String() + "/hook"
@@ -142,7 +142,7 @@ func TestSmallHello(t *testing.T) {
 	}})
 	for _, small := range []bool{false, true} {
 		s := wireSender(t)
-		s.cfg.RootCAs, s.cfg.SmallHello = roots, small
+		s.cfg.Roots, s.cfg.SmallHello = trusting(roots), small
 		h := webhook.Webhook{URL: "https://" + w.Addr().String() + "/hook", Method: webhook.POST, Timeout: time.Second}
 		if small {
 			h.Timeout = 10 * time.Second

@@ -54,7 +54,7 @@ func newSecure(t *testing.T, h2 bool, change func(*tls.Config), h http.HandlerFu
 	if err != nil {
 		t.Fatal(err)
 	}
-	sender := New(Config{Guard: g, RootCAs: roots})
+	sender := New(Config{Guard: g, Roots: trusting(roots)})
 	t.Cleanup(sender.Close)
 	return s, sender
 }
@@ -66,6 +66,11 @@ func (s *secure) target(t *testing.T, timeout time.Duration) *Target {
 		t.Fatal(err)
 	}
 	return tt
+}
+
+// trusting has a sender trust these alone.
+func trusting(roots *x509.CertPool) func() *x509.CertPool {
+	return func() *x509.CertPool { return roots }
 }
 
 func hello(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
@@ -89,7 +94,7 @@ func TestTLSThatIsNotTrusted(t *testing.T) {
 			t.Parallel()
 			srv, s := newSecure(t, false, c.change, hello)
 			if !c.roots {
-				s.cfg.RootCAs = x509.NewCertPool()
+				s.cfg.Roots = trusting(x509.NewCertPool())
 			}
 			r := s.Send(t.Context(), srv.target(t, 5*time.Second), wireEvent())
 			if r.Class != c.class || r.Sent != c.sent || (c.class == "") != (r.Verdict == Success) {
@@ -130,7 +135,7 @@ func TestUnreadTLSRecordsEndTheConnection(t *testing.T) {
 		_, _ = io.Copy(io.Discard, tc)
 	}})
 	s := wireSender(t)
-	s.cfg.RootCAs = roots
+	s.cfg.Roots = trusting(roots)
 	tt, err := NewTarget(&webhook.Webhook{URL: "https://" + w.Addr().String() + "/", Method: webhook.POST,
 		Timeout: 2 * time.Second})
 	if err != nil {

@@ -147,8 +147,8 @@ func stopApp(ctx context.Context, a *app.App) error {
 	return nil
 }
 
-// debugLines has what libraries write to the standard log be debug lines of the server's: net/http writes one about some
-// answers, so that a receiver could fill the log.
+// debugLines has what libraries write to the standard log be debug lines of the server's: net/http writes one about
+// some answers, so that a receiver could fill the log.
 type debugLines struct{ log *slog.Logger }
 
 // Write takes a line.

@@ -132,7 +132,7 @@ func (h *hook) reserve(size int64) bool {
 		limit = (limit + 1) / 2
 	}
 	if h.pace.holding() > 0 {
-		limit = slowLoad // enough to go on with
+		limit = min(limit, slowLoad) // enough to go on with
 	}
 	ok := !h.stopped && len(h.active)+h.reserved < limit && h.e.memory.take(h, size)
 	if ok {

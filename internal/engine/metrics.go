@@ -85,8 +85,7 @@ func (m *metrics) settled(kind store.OutcomeKind, r attempt.Result, now time.Tim
 		m.latency.Observe(now.Sub(d.key.Event.Time()).Seconds())
 		return
 	}
-	class, _ := attempt.SplitClass(r.Class)
-	m.classes.WithLabelValues(class).Inc()
+	m.classes.WithLabelValues(r.Class).Inc()
 }
 
 func (m *metrics) committed(began time.Time, accepts, writes int, err error) {

@@ -18,7 +18,7 @@ const MaxRetryAfter = 24 * time.Hour
 // goneDelay is the least wait after a 410 when the webhook could not be disabled.
 const goneDelay = time.Minute
 
-// localDelay is the wait after this machine had no resources for an attempt, and proxyDelay after its way out was closed.
+// localDelay is the wait after this machine had no resources for an attempt, proxyDelay after its way out was closed.
 const (
 	localDelay = time.Second
 	proxyDelay = 10 * time.Second
@@ -109,8 +109,8 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 	}
 	e.settle(h, d, &store.Outcome{
 		Tenant: d.tenant, DeliveryKey: d.key, Attempt: number, Kind: kind, At: r.At.UTC().Truncate(time.Millisecond), Duration: r.Duration,
-		Sent: r.Sent, Status: r.Status, Class: r.Recorded(), Response: r.Response, KeyID: r.KeyID, Timings: store.Timings(r.Timings),
-		NextAt: next.UTC().Truncate(time.Millisecond),
+		Sent: r.Sent, Status: r.Status, Class: r.Recorded(), Response: r.Response, KeyID: r.KeyID,
+		Timings: store.Timings(r.Timings), NextAt: next.UTC().Truncate(time.Millisecond),
 	})
 }
 

@@ -57,8 +57,9 @@ func TestFailuresAreCountedByClass(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
 	m := newMetrics(reg)
-	for _, class := range []string{"tls", "tls:expired", "tls:wrong_name", "timeout"} {
-		m.settled(store.Retry, attempt.Result{Class: class}, time.Now(), nil)
+	for _, r := range []attempt.Result{{Class: attempt.ClassTLS}, {Class: attempt.ClassTLS, Reason: attempt.ReasonExpired},
+		{Class: attempt.ClassTLS, Reason: attempt.ReasonWrongName}, {Class: attempt.ClassTimeout}} {
+		m.settled(store.Retry, r, time.Now(), nil)
 	}
 	families, err := reg.Gather()
 	if err != nil {

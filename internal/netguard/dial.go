@@ -28,7 +28,7 @@ func (g *Guard) Dial(ctx context.Context, host string, port uint16, plainHTTP bo
 	if err != nil {
 		return nil, resolving, err
 	}
-	c, err := g.dialFirst(ctx, addrs, plainHTTP)
+	c, err := g.dialFirst(ctx, host, addrs, plainHTTP)
 	return c, resolving, err
 }
 
@@ -37,9 +37,9 @@ const attemptDelay = 250 * time.Millisecond
 
 // dialFirst connects to the first of the addresses that answers: each is tried when the one before has failed, or has
 // not answered for a while. It returns when no dial is under way.
-func (g *Guard) dialFirst(ctx context.Context, addrs []netip.AddrPort, plainHTTP bool) (net.Conn, error) {
+func (g *Guard) dialFirst(ctx context.Context, host string, addrs []netip.AddrPort, plainHTTP bool) (net.Conn, error) {
 	if len(addrs) == 1 {
-		return g.dialOne(ctx, addrs[0], plainHTTP)
+		return g.dialOne(ctx, host, addrs[0], plainHTTP)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -52,7 +52,7 @@ func (g *Guard) dialFirst(ctx context.Context, addrs []netip.AddrPort, plainHTTP
 	defer next.Stop()
 	var found net.Conn
 	var errs []error
-	for begun, ended := 0, 0; ended < begun || begun < len(addrs) && found == nil && ctx.Err() == nil; {
+	for begun, ended := 0, 0; begun == 0 || ended < begun || begun < len(addrs) && found == nil && ctx.Err() == nil; {
 		start := next.C
 		if begun == len(addrs) || found != nil {
 			start = nil
@@ -63,7 +63,7 @@ func (g *Guard) dialFirst(ctx context.Context, addrs []netip.AddrPort, plainHTTP
 			begun++
 			next.Reset(attemptDelay)
 			go func() {
-				c, err := g.dialOne(ctx, to, plainHTTP)
+				c, err := g.dialOne(ctx, host, to, plainHTTP)
 				results <- dialled{c, err}
 			}()
 		case d := <-results:
@@ -85,12 +85,12 @@ func (g *Guard) dialFirst(ctx context.Context, addrs []netip.AddrPort, plainHTTP
 	return nil, errors.Join(errs...)
 }
 
-// dialOne tries one address.
-func (g *Guard) dialOne(ctx context.Context, to netip.AddrPort, plainHTTP bool) (net.Conn, error) {
+// dialOne tries one address of a host.
+func (g *Guard) dialOne(ctx context.Context, host string, to netip.AddrPort, plainHTTP bool) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if g.cfg.EgressProxy != nil {
-		return g.dialProxy(ctx, to)
+		return g.dialProxy(ctx, host, to)
 	}
 	d := net.Dialer{KeepAlive: keepAlive,
 		ControlContext: func(_ context.Context, network, address string, _ syscall.RawConn) error {
@@ -122,17 +122,17 @@ func (g *Guard) control(network, address string, plainHTTP bool) error {
 	return g.Judge(to, plainHTTP)
 }
 
-// dialProxy asks the operator's proxy for a connection to an address that was judged.
-func (g *Guard) dialProxy(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+// dialProxy asks the operator's proxy for a connection to an address of a host that was judged.
+func (g *Guard) dialProxy(ctx context.Context, host string, to netip.AddrPort) (net.Conn, error) {
 	p := g.cfg.EgressProxy
-	host := p.Host
+	proxy := p.Host
 	if p.Port() == "" {
-		host = net.JoinHostPort(p.Hostname(), "80")
+		proxy = net.JoinHostPort(p.Hostname(), "80")
 	}
 	d := net.Dialer{KeepAlive: keepAlive}
-	c, err := d.DialContext(ctx, "tcp", host)
+	c, err := d.DialContext(ctx, "tcp", proxy)
 	if err != nil {
-		return nil, g.proxyFailed(ctx, to.String(), 0, fmt.Errorf("%w: %w", errNoProxy, err))
+		return nil, g.proxyFailed(ctx, host, 0, fmt.Errorf("%w: %w", errNoProxy, err))
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	status, err := g.connect(c, to)
@@ -141,7 +141,7 @@ func (g *Guard) dialProxy(ctx context.Context, to netip.AddrPort) (net.Conn, err
 	}
 	if err != nil {
 		_ = c.Close()
-		return nil, g.proxyFailed(ctx, to.String(), status, err)
+		return nil, g.proxyFailed(ctx, host, status, err)
 	}
 	g.proxy.served()
 	return c, nil

@@ -291,6 +291,19 @@ func TestDeadFirstAddress(t *testing.T) {
 	}
 }
 
+// TestDialWithoutTime: where the time is over when the addresses are there, it is an error, be they one or several.
+func TestDialWithoutTime(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, list := range [][]string{{"127.0.0.1"}, {"127.0.0.1", "127.0.0.2"}} {
+		g := mustGuard(t, Config{Allow: mustPrefixes("127.0.0.0/8"), Resolver: &answers{[][]string{list}}})
+		if c, _, err := g.Dial(ctx, "hook.example", 443, true); c != nil || err == nil {
+			t.Errorf("Dial of %v = %v, %v, want an error", list, c, err)
+		}
+	}
+}
+
 // fill takes all places in a listener's queue, so that what comes more is not answered.
 func fill(t *testing.T, l net.Listener) {
 	t.Helper()

@@ -280,15 +280,18 @@ func (g *Guard) lookUp(ctx context.Context, host string) ([]netip.Addr, error) {
 
 // noAddress is why a name has none: that one family is not there tells less than what else went wrong.
 func noAddress(errs []error) error {
-	err := errors.New("no address")
+	var err error
 	for _, e := range errs {
 		var de *net.DNSError
 		if Shortage(e) {
 			return e
 		}
-		if !errors.As(e, &de) || !de.IsNotFound || err.Error() == "no address" {
+		if err == nil || !errors.As(e, &de) || !de.IsNotFound {
 			err = e
 		}
+	}
+	if err == nil {
+		err = errors.New("no address")
 	}
 	return &ResolveError{err}
 }

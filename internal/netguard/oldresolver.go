@@ -4,13 +4,15 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// plainAfter is how long a resolver may take before it is asked without EDNS, which some drop (RFC 6891, section 6.2.5).
+// plainAfter is how long a resolver may take before it is asked without EDNS, which some drop (RFC 6891, section
+// 6.2.5).
 const plainAfter = time.Second
 
 // oldResolvers has a query to a name server be sent again without EDNS where that refuses or drops it: c is what
@@ -51,8 +53,8 @@ func withoutEDNS(query []byte) []byte {
 func refusesEDNS(answer []byte) bool {
 	var p dnsmessage.Parser
 	h, err := p.Start(answer)
-	return err == nil && h.Response && (h.RCode == dnsmessage.RCodeFormatError || h.RCode == dnsmessage.RCodeNotImplemented ||
-		h.RCode == dnsmessage.RCodeServerFailure)
+	return err == nil && h.Response && slices.Contains([]dnsmessage.RCode{dnsmessage.RCodeFormatError,
+		dnsmessage.RCodeNotImplemented, dnsmessage.RCodeServerFailure}, h.RCode)
 }
 
 // datagrams are queries by UDP.

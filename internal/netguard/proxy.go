@@ -29,8 +29,8 @@ const outageAfter = time.Minute
 // proxyHealth is what is known of the proxy.
 type proxyHealth struct {
 	mu       sync.Mutex
-	servedAt time.Time // when it gave a connection last, or the first was asked for
-	failing  [2]string // different targets since then; empty: none
+	since    time.Time // when it first gave none, since it gave one last
+	failing  [2]string // different hosts since then; empty: none
 	down     bool      // the last answer was an outage
 	failures int64
 	told     func(down bool) // of each change; may be nil
@@ -40,7 +40,7 @@ type proxyHealth struct {
 func (p *proxyHealth) served() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.servedAt, p.failing = time.Now(), [2]string{}
+	p.failing = [2]string{}
 	p.turn(false)
 }
 
@@ -51,15 +51,12 @@ func (p *proxyHealth) failed(target string, surely bool) (outage bool) {
 	defer p.mu.Unlock()
 	p.failures++
 	now := time.Now()
-	if p.servedAt.IsZero() {
-		p.servedAt = now
-	}
 	if p.failing[0] == "" {
-		p.failing[0] = target
+		p.since, p.failing[0] = now, target
 	} else if p.failing[0] != target {
 		p.failing[1] = target
 	}
-	outage = surely || p.failing[1] != "" && now.Sub(p.servedAt) >= outageAfter
+	outage = surely || p.failing[1] != "" && now.Sub(p.since) >= outageAfter
 	if outage {
 		p.turn(true)
 	}

@@ -79,13 +79,34 @@ func TestProxyOutage(t *testing.T) {
 		time.Sleep(time.Hour)
 		step(false, "a", "a")
 		step(true, "b")
+		g.proxy.served()
+		time.Sleep(time.Hour) // in which nothing was asked for
+		step(false, "a", "b")
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := g.proxyFailed(ended, "a", 0, bad); !errors.Is(err, bad) || errors.As(err, new(*ProxyError)) {
 			t.Errorf("a dial that was given up = %v, want its own error", err)
 		}
-		if fmt.Sprint(told) != "[true false true]" {
-			t.Errorf("told %v, want down, up and down", told)
+		if fmt.Sprint(told) != "[true false true false]" {
+			t.Errorf("told %v, want down, up, down and up", told)
 		}
 	})
+}
+
+// TestAddressesOfOneHost: that a host has several addresses makes it no several targets, of which none is reached.
+func TestAddressesOfOneHost(t *testing.T) {
+	t.Parallel()
+	g := behindProxy(t, 1, func(_ int64, p net.Conn) { _, _ = io.WriteString(p, "HTTP/1.1 502 Bad Gateway\r\n\r\n") })
+	g.cfg.Resolver = &answers{[][]string{{"93.184.216.34", "93.184.216.35"}}}
+	for range 2 {
+		_, _, err := g.Dial(t.Context(), "hook.example", 443, false)
+		var pe *ProxyError
+		if !errors.As(err, &pe) || pe.Outage {
+			t.Fatalf("Dial = %v, want a failure that is no outage", err)
+		}
+		g.proxy.since = g.proxy.since.Add(-outageAfter)
+	}
+	if _, n := g.ProxyState(); n != 4 {
+		t.Errorf("the proxy failed %d times, want for each address twice", n)
+	}
 }

@@ -165,15 +165,25 @@ func (r *rig) browser(more ...chromedp.ExecAllocatorOption) context.Context {
 		chromedp.NoSandbox,
 		chromedp.WindowSize(1280, 900), chromedp.Flag("lang", "en-GB"), chromedp.Flag("disable-dev-shm-usage", true))
 	options = append(options, more...)
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	r.t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	r.t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil { // starts it, without a limit of time
+	ctx, err := r.startBrowser(options)
+	for again := 0; err != nil && again < 2; again++ { // it crashes at its start now and then
+		r.t.Logf("the browser did not start, and is started again: %v", err)
+		ctx, err = r.startBrowser(options)
+	}
+	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.watch(ctx)
 	return ctx
+}
+
+// startBrowser starts one, without a limit of time.
+func (r *rig) startBrowser(options []chromedp.ExecAllocatorOption) (context.Context, error) {
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	r.t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	r.t.Cleanup(cancel)
+	return ctx, chromedp.Do(ctx)
 }
 
 // wall puts something between browsers and the server, so that the server can be away: connections end without an

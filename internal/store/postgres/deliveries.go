@@ -307,8 +307,9 @@ func scanOutcome(row pgx.CollectableRow) (o store.Outcome, err error) {
 	return o, err
 }
 
-const lastSigned = `SELECT max(at) FROM (SELECT at, key_id FROM outcomes WHERE tenant = $1 AND webhook = $2 AND event < $3
-	ORDER BY event DESC LIMIT $4) AS o WHERE key_id = $5`
+const lastSigned = `SELECT max(at) FROM
+	(SELECT at, key_id FROM outcomes WHERE tenant = $1 AND webhook = $2 AND event < $3 ORDER BY event DESC LIMIT $4) AS o
+	WHERE key_id = $5`
 
 // LastSigned is when the signing key was last used; see store.Records.
 func (db *DB) LastSigned(ctx context.Context, tenant string, webhook int64, key string, before store.Seq) (

@@ -21,19 +21,17 @@ const removeEvents = `WITH old AS (SELECT tenant, seq, id, id_given, webhooks FR
 
 // removed are a tenant's rows of each table, in an order in which nothing refers to what is gone.
 var removed = []string{
-	removeEvents, someOf("outcomes", "(tenant, webhook, event, attempt)"), someOf("waiting", "(tenant, webhook, event)"),
-	someOf("event_ids", "(tenant, id)"), someOf("reports", "(tenant, id)"), someOf("advice_sessions", "(tenant, id)"),
-	someOf("investors", "(tenant, id)"), someOf("api_keys", "id"), someOf("advisors", "(tenant, id)"),
-	someOf("idempotency_keys", "(tenant, caller, key)"), someOf("rollups", "(tenant, webhook, span, start, slot)"),
-	someOf("webhooks", "(tenant, num)"),
+	removeEvents, someOf("outcomes", "tenant, webhook, event, attempt"), someOf("waiting", "tenant, webhook, event"),
+	someOf("event_ids", "tenant, id"), someOf("reports", "tenant, id"), someOf("advice_sessions", "tenant, id"),
+	someOf("investors", "tenant, id"), someOf("api_keys", "id"), someOf("advisors", "tenant, id"),
+	someOf("idempotency_keys", "tenant, caller, key"), someOf("rollups", "tenant, webhook, span, start, slot"),
+	someOf("webhooks", "tenant, num"),
 }
 
+// someOf removes up to $2 rows of the tenant $1 from a table with such a key.
 func someOf(table, key string) string {
-	columns := key
-	if key[0] == '(' {
-		columns = key[1 : len(key)-1]
-	}
-	return `DELETE FROM ` + table + ` WHERE ` + key + ` IN (SELECT ` + columns + ` FROM ` + table + ` WHERE tenant = $1 LIMIT $2)`
+	return `DELETE FROM ` + table + ` WHERE (` + key + `) IN
+		(SELECT ` + key + ` FROM ` + table + ` WHERE tenant = $1 LIMIT $2)`
 }
 
 // RemoveTenant removes some of an ended tenant; see store.Directory.

@@ -399,11 +399,12 @@ func scanOutcomes(rows cursor, err error, key store.DeliveryKey) (list []store.O
 	return list, err
 }
 
-const lastSigned = `SELECT max(at) FROM (SELECT at, key_id FROM outcomes WHERE webhook = ? AND event < ? ORDER BY event DESC LIMIT ?)
-	WHERE key_id = ?`
+const lastSigned = `SELECT max(at) FROM
+	(SELECT at, key_id FROM outcomes WHERE webhook = ? AND event < ? ORDER BY event DESC LIMIT ?) WHERE key_id = ?`
 
 // LastSigned is when the signing key was last used; see store.Records.
-func (db *DB) LastSigned(ctx context.Context, _ string, webhook int64, key string, before store.Seq) (time.Time, error) {
+func (db *DB) LastSigned(ctx context.Context, _ string, webhook int64, key string, before store.Seq) (
+	time.Time, error) {
 	var at sql.NullInt64
 	err := db.rdb.QueryRowContext(ctx, lastSigned, webhook, int64(before), store.SignedLooked, key).Scan(&at)
 	return orZero(at), wrap(err, "last use of a signing key")

@@ -79,8 +79,8 @@ func removeObjects(ctx context.Context, tx *sql.Tx, tenant string, limit int) (s
 
 // removeKeys removes keys of both kinds, and advisors, whose keys refer to them; there are few.
 func removeKeys(ctx context.Context, tx *sql.Tx, tenant string, _ int) (some bool, _ error) {
-	return false, runAll(ctx, tx, []string{`DELETE FROM api_keys WHERE tenant = ?`, `DELETE FROM advisors WHERE tenant = ?`,
-		`DELETE FROM idempotency_keys WHERE tenant = ?`}, tenant)
+	return false, runAll(ctx, tx, []string{`DELETE FROM api_keys WHERE tenant = ?`,
+		`DELETE FROM advisors WHERE tenant = ?`, `DELETE FROM idempotency_keys WHERE tenant = ?`}, tenant)
 }
 
 // removeWebhook removes one webhook with its numbers, and what is left of deliveries; at last the numbers of all.
@@ -88,7 +88,8 @@ func removeWebhook(ctx context.Context, tx *sql.Tx, tenant string, limit int) (s
 	var num int64
 	err := tx.QueryRowContext(ctx, `SELECT num FROM webhooks WHERE tenant = ? LIMIT 1`, tenant).Scan(&num)
 	if errors.Is(err, sql.ErrNoRows) {
-		return false, runAll(ctx, tx, []string{`DELETE FROM rollups WHERE tenant = ?`}, tenant)
+		_, err = tx.ExecContext(ctx, `DELETE FROM rollups WHERE tenant = ?`, tenant)
+		return false, err
 	}
 	if err != nil {
 		return false, err
@@ -101,10 +102,11 @@ func removeWebhook(ctx context.Context, tx *sql.Tx, tenant string, limit int) (s
 	if n, err := r.RowsAffected(); n > 0 || err != nil {
 		return true, err
 	}
-	if err := runAll(ctx, tx, []string{`DELETE FROM rollups WHERE tenant = ? AND webhook = ?`}, tenant, num); err != nil {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM rollups WHERE tenant = ? AND webhook = ?`, tenant, num); err != nil {
 		return false, err
 	}
-	return true, runAll(ctx, tx, []string{`DELETE FROM waiting WHERE webhook = ?`, `DELETE FROM webhooks WHERE num = ?`}, num)
+	return true, runAll(ctx, tx, []string{`DELETE FROM waiting WHERE webhook = ?`,
+		`DELETE FROM webhooks WHERE num = ?`}, num)
 }
 
 // runAll executes statements with the same values.
