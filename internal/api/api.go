@@ -64,6 +64,8 @@ type Engine interface {
 type Guard interface {
 	// CheckTarget fails when a connection to the target would be refused, as far as its name has not to be looked up.
 	CheckTarget(host string, port uint16, plainHTTP bool) error
+	// ProxyState tells whether the sender's way out gives no connections.
+	ProxyState() (down bool, failures int64)
 }
 
 // Config is what the API is made of. Engine, Store and Guard are required; the rest works as zero.

@@ -162,7 +162,7 @@ func (e *fakeEngine) Consent(_ context.Context, w *webhook.Webhook, sender strin
 	return r, nil
 }
 
-type fakeGuard struct{}
+type fakeGuard struct{ proxyDown bool }
 
 func (fakeGuard) CheckTarget(host string, _ uint16, plainHTTP bool) error {
 	if strings.HasSuffix(host, ".internal") || plainHTTP {
@@ -170,6 +170,8 @@ func (fakeGuard) CheckTarget(host string, _ uint16, plainHTTP bool) error {
 	}
 	return nil
 }
+
+func (g fakeGuard) ProxyState() (bool, int64) { return g.proxyDown, 0 }
 
 // safeBuffer is a log that tests read while it is written.
 type safeBuffer struct {

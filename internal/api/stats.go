@@ -183,5 +183,6 @@ func (a *api) listWebhookStats(ctx context.Context, in *statsInput) (*output[cli
 		return cmp.Or(cmp.Compare(slices.Index(states, x.State), slices.Index(states, y.State)),
 			cmp.Compare(y.Retried+y.Exhausted, x.Retried+x.Exhausted), cmp.Compare(y.Waiting, x.Waiting))
 	})
+	out.ProxyDown, _ = a.guard.ProxyState()
 	return &output[client.WebhookStatsPage]{out}, nil
 }

@@ -65,6 +65,9 @@ func merge(w *webhook.Webhook, raw []byte, now time.Time) (generated string, err
 	o.finish()
 	w.UpdatedAt = now
 	addViolations(o.v, w.Check())
+	if w.URL != old.URL {
+		w.HeldUntil = time.Time{} // it was another who asked for it
+	}
 	return generated, cmp.Or(o.v.Err(), conflict)
 }
 

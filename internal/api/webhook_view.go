@@ -2,6 +2,7 @@ package api
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/webhook"
@@ -20,6 +21,9 @@ func (a *api) viewWebhook(c *caller, w *webhook.Webhook) client.Webhook {
 		DisabledReason: w.DisabledReason, Timeout: client.Duration(w.Timeout),
 		RetrySchedule: make([]client.Duration, 0, len(w.RetrySchedule)), Warnings: a.warnings(c, w),
 		CreatedAt: client.At(w.CreatedAt), UpdatedAt: client.At(w.UpdatedAt), ETag: etag(w),
+	}
+	if w.HeldUntil.After(time.Now()) {
+		v.HeldUntil = client.At(w.HeldUntil)
 	}
 	for _, h := range w.Headers {
 		v.Headers = append(v.Headers, client.Header{Name: h.Name, Value: secretText})

@@ -84,6 +84,7 @@ func (s *stage) start() {
 	cfg.Disable = func(ctx context.Context, _ int64, reason string) error {
 		return s.change(func(w *webhook.Webhook) { w.Enabled, w.DisabledReason = false, reason })
 	}
+	cfg.Hold = s.store.HoldWebhook
 	s.engine = engine.New(cfg)
 	if err := s.engine.Start(s.t.Context(), hooks); err != nil {
 		s.t.Fatal(err)
@@ -245,6 +246,33 @@ var ways = map[string]func(*testing.T, *stage){
 		s.sender.set(nil)
 		s.start()
 		s.becomes(store.StatusDelivered, ids...)
+	},
+	"the receiver's wait, over a start": func(t *testing.T, s *stage) {
+		busy := refusing
+		busy.RetryAfter = time.Hour
+		s.sender.set(func(context.Context, int) attempt.Result { return busy })
+		ids := s.accept(1)
+		eventually(t, "the wait is kept", func() bool {
+			return !must(s.store.WebhookByID(t.Context(), "a", s.hook.ID))(t).HeldUntil.IsZero()
+		})
+		s.sender.set(nil)
+		s.stop(5 * time.Second)
+		if err := s.store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s.store = s.open()
+		s.start()
+		first, ids := ids[0], s.accept(20)
+		s.becomes(store.StatusWaiting, append(ids, first)...)
+		if err := s.change(func(w *webhook.Webhook) { w.URL, w.HeldUntil = w.URL+"new", time.Time{} }); err != nil {
+			t.Fatal(err)
+		}
+		s.becomes(store.StatusDelivered, ids...)
+		for _, id := range append(ids, first) { // the first one's retry is an hour away
+			if n := s.sender.requests(id); n != 1 {
+				t.Errorf("%d requests of an event, want 1", n)
+			}
+		}
 	},
 	"repeated": func(t *testing.T, s *stage) {
 		id := s.accept(1)[0]

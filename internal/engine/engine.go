@@ -36,6 +36,8 @@ type Config struct {
 	Sender  Sender
 	// Disable persists that a webhook is disabled, and why, and calls Engine.SetWebhook with the result.
 	Disable func(ctx context.Context, num int64, reason string) error
+	// Hold persists that nothing is sent to a webhook before a time, as its receiver asked.
+	Hold func(ctx context.Context, num int64, until time.Time) error
 	// Settled, unless nil, is called with each outcome that was committed; it must not wait.
 	Settled func(o *store.Outcome, ev *event.Event)
 	// Broken is called once, when the journal can no longer be written: with store.ErrBroken the process must end, with
@@ -62,6 +64,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Disable == nil {
 		c.Disable = func(context.Context, int64, string) error { return nil }
+	}
+	if c.Hold == nil {
+		c.Hold = func(context.Context, int64, time.Time) error { return nil }
 	}
 	if c.Broken == nil {
 		c.Broken = func(error) {}

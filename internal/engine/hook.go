@@ -71,11 +71,14 @@ func (h *hook) configure(w *webhook.Webhook, m matcher) error {
 		c.origin = h.e.places.origin(t.Origin())
 	}
 	h.conf.Store(c)
+	h.mu.Lock()
 	if was != nil && was.webhook.URL != w.URL {
-		h.mu.Lock()
 		h.pace.held = time.Time{} // it was another who asked for it
-		h.mu.Unlock()
 	}
+	if !w.HeldUntil.IsZero() {
+		h.pace.hold(w.HeldUntil.Sub(h.e.now()))
+	}
+	h.mu.Unlock()
 	if was != nil && was.origin != c.origin {
 		h.e.places.drop(h, was.origin)
 	}

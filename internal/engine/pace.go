@@ -37,11 +37,14 @@ func (p *pace) workers(most int) int {
 	return most
 }
 
-// hold keeps attempts from beginning for as long as the receiver asked for.
-func (p *pace) hold(wait time.Duration) {
-	if until := time.Now().Add(min(wait, MaxRetryAfter)); until.After(p.held) {
-		p.held = until
+// hold keeps attempts from beginning for as long as the receiver asked for, and tells how much longer that is than it
+// was.
+func (p *pace) hold(wait time.Duration) (longer time.Duration) {
+	wait = min(wait, MaxRetryAfter)
+	if longer = wait - max(p.holding(), 0); longer > 0 {
+		p.held = time.Now().Add(wait)
 	}
+	return longer
 }
 
 // holding is how long the receiver's wait still is.

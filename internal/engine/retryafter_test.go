@@ -90,3 +90,49 @@ func TestRetryAfterAndChanges(t *testing.T) {
 		})
 	}
 }
+
+// TestRetryAfterIsKept: a wait that a receiver asks for is kept once for the next start and for other nodes, however
+// many attempts are answered so, unless it is short; and an engine that is told of one keeps it.
+func TestRetryAfterIsKept(t *testing.T) {
+	for wait, want := range map[time.Duration]int{time.Second: 0, time.Minute: 1, 30 * time.Hour: 1} {
+		synctest.Test(t, func(t *testing.T) {
+			var kept []time.Time
+			keep := func(_ context.Context, _ int64, until time.Time) error { kept = append(kept, until); return nil }
+			r := &receiver{answer: func(context.Context, string, int) attempt.Result {
+				time.Sleep(time.Millisecond)
+				return attempt.Result{Verdict: attempt.Failure, Status: 429, Class: attempt.ClassHTTPStatus, RetryAfter: wait}
+			}}
+			m, began := storetest.NewMemory(), time.Now()
+			e := mustStart(t, engine.Config{Journal: m, Sender: r, Concurrency: 8, Hold: keep}, hook(1, "a"))
+			mustAccept(t, e, events(8)...)
+			time.Sleep(min(wait, engine.MaxRetryAfter) / 2)
+			mustStop(t, e)
+			if len(kept) != want || want > 0 && kept[0].Sub(began) != min(wait, engine.MaxRetryAfter)+time.Millisecond {
+				t.Errorf("%v: kept %v, begun at %v, want %d", wait, kept, began, want)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var begun atomic.Int64
+		m, w := storetest.NewMemory(), hook(1, "a")
+		w.HeldUntil = time.Now().Add(time.Hour)
+		e := mustStart(t, engine.Config{Journal: m, Sender: busy(time.Hour, &begun)}, w, hook(2, "b"))
+		other := *hook(2, "b")
+		other.HeldUntil = w.HeldUntil
+		if err := e.SetWebhook(&other); err != nil { // another node's receiver asked for it
+			t.Fatal(err)
+		}
+		mustAccept(t, e, events(20)...)
+		time.Sleep(time.Hour - time.Millisecond)
+		synctest.Wait()
+		if n := begun.Load(); n != 0 {
+			t.Errorf("%d requests within the waits, want 0", n)
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if begun.Load() == 0 {
+			t.Error("no request after the waits")
+		}
+		mustStop(t, e)
+	})
+}

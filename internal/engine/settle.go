@@ -86,10 +86,11 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 		down := c.origin.note(ok || r.Sent)
 		h.mu.Lock()
 		h.pace.note(ok, down, &e.paced)
-		if r.RetryAfter > 0 {
-			h.pace.hold(r.RetryAfter)
-		}
+		longer := h.pace.hold(r.RetryAfter)
 		h.mu.Unlock()
+		if longer >= keptWait {
+			e.hold(h, now.Add(min(r.RetryAfter, MaxRetryAfter)))
+		}
 	}
 	number := d.attempts + 1
 	kind, next := decide(r, number, c.webhook.RetrySchedule, now, rand.Float64())
@@ -162,7 +163,21 @@ func (e *Engine) cancel(h *hook, d *delivery) {
 	})
 }
 
-// disableTime bounds how long an attempt's settling waits for the webhook to be disabled.
+// keptWait is the least wait that a receiver asks for, beyond what it asked for before, which is kept for other nodes
+// and the next start.
+const keptWait = 3 * time.Second
+
+// hold persists the receiver's wait. When that fails, this node still keeps it.
+func (e *Engine) hold(h *hook, until time.Time) {
+	ctx, cancel := context.WithTimeout(e.attempts, disableTime)
+	defer cancel()
+	if err := e.cfg.Hold(ctx, h.num, until.UTC().Truncate(time.Millisecond)); err != nil {
+		e.log.Warn("the wait that a receiver asked for is known to this node only",
+			"webhook", h.conf.Load().webhook.ID, "until", until, "error", err)
+	}
+}
+
+// disableTime bounds how long an attempt's settling waits for the webhook to be disabled, or held.
 const disableTime = 5 * time.Second
 
 // disable tells whether the webhook is disabled now.

@@ -150,6 +150,7 @@ var WebhookFields = Fields[WebhookRecord]{
 	{"created_at", FormTime, Fixed, func(x *WebhookRecord) any { return &x.W.CreatedAt }},
 	{"updated_at", FormTime, Written, func(x *WebhookRecord) any { return &x.W.UpdatedAt }},
 	{"deleted_at", FormTime, Written, func(x *WebhookRecord) any { return OrNull{&x.W.DeletedAt} }},
+	{"held_until", FormTime, Written, func(x *WebhookRecord) any { return OrNull{&x.W.HeldUntil} }},
 }
 
 // TenantFields are the columns of tenants.

@@ -54,15 +54,19 @@ func newRig(t *testing.T) *rig {
 }
 
 // rigOn starts a server on a data folder.
-func rigOn(t *testing.T, data string) *rig {
+func rigOn(t *testing.T, data string, edits ...func(*app.Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, got: map[string]int{}}
 	r.receivers = httptest.NewServer(http.HandlerFunc(r.receive))
 	t.Cleanup(r.receivers.Close)
-	a, err := app.New(t.Context(), app.Config{
+	cfg := app.Config{
 		Listen: "127.0.0.1:0", Data: data, AdminKey: adminKey, AllowNetwork: []string{"127.0.0.0/8"}, Advisory: true,
 		UndeleteTime: 24 * time.Hour, Retention: 1000 * time.Hour, Concurrency: 16, StopTimeout: 3 * time.Second,
-	}, slog.New(slog.DiscardHandler))
+	}
+	for _, edit := range edits {
+		edit(&cfg)
+	}
+	a, err := app.New(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +89,9 @@ func (r *rig) receive(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusServiceUnavailable)
 		_, _ = io.WriteString(w, `{"error":"down for maintenance"}`)
+	case q.URL.Path == "/busy":
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusTooManyRequests)
 	case q.URL.Path == "/hostile":
 		w.Header().Set("X-Hostile", strings.ReplaceAll(hostile, "\u202e", "\xff"))
 		w.WriteHeader(http.StatusInternalServerError)

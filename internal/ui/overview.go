@@ -39,6 +39,7 @@ type overviewPage struct {
 	Numbers  numbers
 	Trouble  []client.WebhookStats
 	Webhooks int
+	NoProxy  bool // the sender's way out is closed
 	Recent   []client.Delivery
 	Names    map[string]string // of webhooks by ID
 }
@@ -58,7 +59,7 @@ func (u *UI) overview(v *visit) error {
 		return err
 	}
 	hooks := list.Items
-	p.Webhooks, p.Names = len(hooks), names(hooks)
+	p.Webhooks, p.Names, p.NoProxy = len(hooks), names(hooks), list.ProxyDown
 	p.Trouble = slices.DeleteFunc(hooks, func(h client.WebhookStats) bool { return !inTrouble(h.State) })
 	recent, err := v.c.Deliveries(v.r.Context(), client.DeliveryQuery{Limit: 8})
 	if err != nil {

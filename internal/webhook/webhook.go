@@ -61,6 +61,7 @@ type Webhook struct {
 	Description    string
 	Enabled        bool
 	DisabledReason string          // why the product disabled it itself; empty otherwise
+	HeldUntil      time.Time       // the receiver asked that nothing is sent before (Retry-After); zero: it did not
 	Timeout        time.Duration   // of one attempt
 	RetrySchedule  []time.Duration // one delay per retry, before jitter
 	Version        int64           // counts changes, for ETag

@@ -220,6 +220,10 @@ func TestWatch(t *testing.T) {
 	}
 	change()
 	reaches("by the channel", pollAfter+beat)
+	if err := a.HoldWebhook(patient(t), w.Num, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	reaches("held", pollAfter+beat)
 	// The change alone, without a word.
 	silent := func() {
 		run(t, a, `UPDATE webhooks SET version = version + 1, changed = pg_current_xact_id()`)

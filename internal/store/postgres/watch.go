@@ -21,15 +21,21 @@ const (
 
 // known is what a watch has seen of the webhooks.
 type known struct {
-	version  map[int64]int64 // by num
+	states   map[int64]sight // by num
 	since    string          // what transactions before this one wrote has been seen; an xid8
-	compared time.Time       // all versions; zero: not on this connection
+	compared time.Time       // all of them; zero: not on this connection
+}
+
+// sight is what changes of a webhook with what others have to know of it.
+type sight struct {
+	version int64
+	held    time.Time
 }
 
 // Watch calls changed with every webhook as it is, and again whenever it changes, until ctx ends. Its errors are
 // logged.
 func (db *DB) Watch(ctx context.Context, changed func(*webhook.Webhook) error) {
-	k := &known{version: map[int64]int64{}, since: "0"}
+	k := &known{states: map[int64]sight{}, since: "0"}
 	for ctx.Err() == nil {
 		err := db.listen(ctx, k, changed)
 		if ctx.Err() != nil {
@@ -74,7 +80,7 @@ func (db *DB) listen(ctx context.Context, k *known, changed func(*webhook.Webhoo
 	}
 }
 
-// follow reads the webhooks that have another version than the known one.
+// follow reads the webhooks that have another state than the known one.
 func (db *DB) follow(ctx context.Context, conn *pgx.Conn, k *known, changed func(*webhook.Webhook) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
@@ -91,7 +97,7 @@ func (db *DB) follow(ctx context.Context, conn *pgx.Conn, k *known, changed func
 			if err := changed(w); err != nil {
 				db.log.Error("a changed webhook could not be put to work", "webhook", w.ID, "error", err)
 			}
-			k.version[w.Num] = w.Version
+			k.states[w.Num] = sight{w.Version, w.HeldUntil}
 		}
 	}
 	return nil
@@ -100,10 +106,10 @@ func (db *DB) follow(ctx context.Context, conn *pgx.Conn, k *known, changed func
 // A transaction that was open when somebody looked is not before the horizon, and is looked for again.
 const (
 	selectHorizon = `SELECT pg_snapshot_xmin(pg_current_snapshot())::text`
-	selectChanged = `SELECT num, version FROM webhooks WHERE changed >= $1::text::xid8`
+	selectChanged = `SELECT num, version, held_until FROM webhooks WHERE changed >= $1::text::xid8`
 )
 
-// look lists the numbers of the webhooks whose version is not the known one: of those that may have been written since
+// look lists the numbers of the webhooks whose state is not the known one: of those that may have been written since
 // the last look, or, once in a while, of all.
 func (k *known) look(ctx context.Context, conn *pgx.Conn) (nums []int64, err error) {
 	since, asked := k.since, time.Now()
@@ -111,12 +117,13 @@ func (k *known) look(ctx context.Context, conn *pgx.Conn) (nums []int64, err err
 		since = "0"
 	}
 	var horizon string
-	var num, version int64
+	var num int64
+	var s sight
 	var b pgx.Batch
 	b.Queue(selectHorizon).QueryRow(func(row pgx.Row) error { return row.Scan(&horizon) })
 	b.Queue(selectChanged, since).Query(func(rows pgx.Rows) error {
-		_, err := pgx.ForEachRow(rows, []any{&num, &version}, func() error {
-			if k.version[num] != version {
+		_, err := pgx.ForEachRow(rows, []any{&num, &s.version, readAt(&s.held)}, func() error {
+			if k.states[num] != s {
 				nums = append(nums, num)
 			}
 			return nil

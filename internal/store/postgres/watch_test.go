@@ -51,7 +51,7 @@ func TestLook(t *testing.T) {
 		return conn
 	}
 	quick, slow := connect(), connect()
-	k := &known{version: map[int64]int64{}, since: "0"}
+	k := &known{states: map[int64]sight{}, since: "0"}
 	look := func(what string, want ...int64) {
 		t.Helper()
 		nums, err := k.look(ctx, quick)
@@ -60,7 +60,7 @@ func TestLook(t *testing.T) {
 			t.Errorf("%s: look = %v, %v, want %v", what, nums, err, want)
 		}
 		for _, num := range nums {
-			k.version[num] = number(t, db, `SELECT version FROM webhooks WHERE num = $1`, num)
+			k.states[num] = sight{version: number(t, db, `SELECT version FROM webhooks WHERE num = $1`, num)}
 		}
 	}
 	do := func(conn *pgx.Conn, query string) {

@@ -60,6 +60,15 @@ func (db *DB) UpdateWebhook(ctx context.Context, w *webhook.Webhook) error {
 	return wrap(err, "update webhook "+w.ID)
 }
 
+// HoldWebhook has the webhook held; see store.Webhooks.
+func (db *DB) HoldWebhook(ctx context.Context, num int64, until time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	_, err := db.pool.Exec(ctx, telling(`UPDATE webhooks SET held_until = $1, changed = pg_current_xact_id()
+		WHERE num = $2 AND deleted_at IS NULL AND coalesce(held_until, '-infinity') < $1`), until, num)
+	return wrap(err, fmt.Sprintf("hold webhook %d", num))
+}
+
 // WebhookByID finds the tenant's webhook; see store.Webhooks.
 func (db *DB) WebhookByID(ctx context.Context, tenant, id string) (*webhook.Webhook, error) {
 	return one(ctx, db.pool, "webhook "+id, db.scanWebhook(), `SELECT `+webhookColumns+` FROM webhooks

@@ -36,8 +36,8 @@ func newWebhook(tenant string) *webhook.Webhook {
 			{ID: "key_1", Key: webhook.NewSecret("old"), SwitchAt: epoch, ExpiresAt: epoch.Add(2 * time.Hour)},
 		},
 		Description: "all of it", Enabled: true, DisabledReason: "gone", Timeout: 1500 * time.Millisecond,
-		RetrySchedule: []time.Duration{time.Second,
-			3 * time.Hour}, CreatedAt: epoch, UpdatedAt: epoch.Add(time.Millisecond),
+		RetrySchedule: []time.Duration{time.Second, 3 * time.Hour},
+		CreatedAt:     epoch, UpdatedAt: epoch.Add(time.Millisecond),
 	}
 }
 
@@ -125,6 +125,27 @@ func testWebhookUpdate(t *testing.T, s store.Store) {
 	if err := s.UpdateWebhook(ctx, &other); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("UpdateWebhook of another tenant = %v, want ErrNotFound", err)
 	}
+	wantWebhook(t, s, w)
+}
+
+func testWebhookHold(t *testing.T, s store.Store) {
+	mustTenant(t, s, "a")
+	w := mustWebhook(t, s, "a")
+	hold := func(num int64, until time.Time) {
+		t.Helper()
+		if err := s.HoldWebhook(context.Background(), num, until); err != nil {
+			t.Fatalf("HoldWebhook = %v, want nil", err)
+		}
+	}
+	hold(w.Num, epoch.Add(time.Hour))
+	w.HeldUntil = epoch.Add(time.Hour)
+	wantWebhook(t, s, w)
+	hold(w.Num, epoch.Add(time.Minute)) // no shorter
+	hold(w.Num+1, epoch.Add(2*time.Hour))
+	wantWebhook(t, s, w)
+	mustUpdate(t, s, w) // the version is as it was
+	w.HeldUntil = time.Time{}
+	mustUpdate(t, s, w)
 	wantWebhook(t, s, w)
 }
 

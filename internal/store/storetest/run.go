@@ -18,6 +18,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	RunJournal(t, func(t *testing.T) store.Journal { return open(t) })
 	for name, test := range map[string]func(*testing.T, store.Store){
 		"Webhooks/RoundTrip": testWebhookRoundTrip, "Webhooks/Update": testWebhookUpdate, "Webhooks/Delete": testWebhookDelete,
+		"Webhooks/Hold": testWebhookHold,
 		"Webhooks/List": testWebhookList, "Webhooks/Create": testWebhookCreate,
 		"Directory/Tenants": testTenants, "Directory/APIKeys": testAPIKeys, "Directory/LimitedKeys": testLimitedKeys, "Directory/Access": testAccess,
 		"Records/EventByID": testEventByID, "Records/ListEvents": testListEvents, "Records/LongHistory": testLongHistory,
