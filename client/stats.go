@@ -82,7 +82,7 @@ type WebhookStatsPage struct {
 	Items []WebhookStats `json:"items" doc:"Those of this page."`
 	More  bool           `json:"more,omitempty" doc:"There are more webhooks; the newest are left out."`
 	// ProxyDown tells that what is wrong is on the sender's side.
-	ProxyDown bool `json:"egress_proxy_down,omitempty" doc:"The sender's own proxy gives no connections: all waits, and spends no attempts."`
+	ProxyDown bool `json:"egress_proxy_down,omitempty" doc:"The sender's own proxy gives no connections: all waits."`
 }
 
 // SparkPoint is an hour of a webhook.

@@ -72,7 +72,7 @@ type Webhook struct {
 	Description    string       `json:"description,omitempty" doc:"For people: what it is."`
 	Enabled        bool         `json:"enabled" doc:"false: paused."`
 	DisabledReason string       `json:"disabled_reason,omitempty" doc:"Why the product disabled it itself."`
-	HeldUntil      Time         `json:"held_until,omitzero" doc:"The receiver asked for a wait (Retry-After): nothing is sent before."`
+	HeldUntil      Time         `json:"held_until,omitzero" doc:"Nothing is sent before: the receiver asked for it (Retry-After)."`
 	Timeout        Duration     `json:"timeout" doc:"Of one attempt, like 15s."`
 	RetrySchedule  []Duration   `json:"retry_schedule" doc:"One delay per retry, before jitter."`
 	Warnings       []string     `json:"warnings" doc:"What is allowed but unwise."`

@@ -162,7 +162,7 @@ func (e *fakeEngine) Consent(_ context.Context, w *webhook.Webhook, sender strin
 	return r, nil
 }
 
-type fakeGuard struct{ proxyDown bool }
+type fakeGuard struct{}
 
 func (fakeGuard) CheckTarget(host string, _ uint16, plainHTTP bool) error {
 	if strings.HasSuffix(host, ".internal") || plainHTTP {
@@ -171,7 +171,7 @@ func (fakeGuard) CheckTarget(host string, _ uint16, plainHTTP bool) error {
 	return nil
 }
 
-func (g fakeGuard) ProxyState() (bool, int64) { return g.proxyDown, 0 }
+func (fakeGuard) ProxyState() (bool, int64) { return false, 0 }
 
 // safeBuffer is a log that tests read while it is written.
 type safeBuffer struct {

@@ -133,7 +133,8 @@ func startPrism() (stop func(), _ error) {
 		return nil, err
 	}
 	at := fmt.Sprintf("http://127.0.0.1:%d", port)
-	cmd := exec.Command(os.Getenv(viaPrism), "proxy", filepath.Join("testdata", "openapi.json"), s.URL, "-p", fmt.Sprint(port))
+	cmd := exec.Command(os.Getenv(viaPrism), "proxy", filepath.Join("testdata", "openapi.json"), s.URL,
+		"-p", fmt.Sprint(port))
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

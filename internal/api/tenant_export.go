@@ -26,7 +26,8 @@ func (a *api) registerExport() {
 		id: "export-tenant", method: http.MethodGet, path: exportPath, tag: "Tenants and keys",
 		summary: "Export all that a tenant has",
 		text: "JSON lines, each an object with kind and value: the tenant, its keys, webhooks, advisors, investors, " +
-			"advice sessions, reports, events, and deliveries with all attempts, in the forms of this API; secrets are not in it. " +
+			"advice sessions, reports, events, and deliveries with all attempts, in the forms of this API; " +
+			"secrets are not in it. " +
 			"The last line's kind is end, with the number of each; a file without it is cut off.",
 		status: http.StatusOK, errors: []int{http.StatusNotFound},
 	}, client.Exported{})

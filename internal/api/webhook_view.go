@@ -2,7 +2,6 @@ package api
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/quantfolio/qhook/client"
 	"github.com/quantfolio/qhook/internal/webhook"
@@ -22,7 +21,7 @@ func (a *api) viewWebhook(c *caller, w *webhook.Webhook) client.Webhook {
 		RetrySchedule: make([]client.Duration, 0, len(w.RetrySchedule)), Warnings: a.warnings(c, w),
 		CreatedAt: client.At(w.CreatedAt), UpdatedAt: client.At(w.UpdatedAt), ETag: etag(w),
 	}
-	if w.HeldUntil.After(time.Now()) {
+	if w.HeldUntil.After(a.now()) {
 		v.HeldUntil = client.At(w.HeldUntil)
 	}
 	for _, h := range w.Headers {

@@ -64,7 +64,8 @@ func (e *engines) Consent(ctx context.Context, w *webhook.Webhook, sender string
 func (a *App) newEngine() (e *engine.Engine) {
 	e = engine.New(engine.Config{
 		Settled: a.live.Tell, NoRollups: a.cfg.NoRollups,
-		Journal: a.store, Sender: a.sender, Disable: a.disable, Hold: a.store.HoldWebhook, Logger: a.log, Registerer: a.registry,
+		Journal: a.store, Sender: a.sender, Disable: a.disable, Hold: a.store.HoldWebhook,
+		Logger: a.log, Registerer: a.registry,
 		Broken:   func(err error) { a.broken(e, err) },
 		Attempts: a.shares.attempts, Concurrency: a.cfg.Concurrency,
 		TargetConcurrency: a.cfg.TargetConcurrency, Retention: a.cfg.Retention,

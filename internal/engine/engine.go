@@ -36,8 +36,8 @@ type Config struct {
 	Sender  Sender
 	// Disable persists that a webhook is disabled, and why, and calls Engine.SetWebhook with the result.
 	Disable func(ctx context.Context, num int64, reason string) error
-	// Hold persists that nothing is sent to a webhook before a time, as its receiver asked.
-	Hold func(ctx context.Context, num int64, until time.Time) error
+	// Hold persists that nothing is sent to a webhook before a time, as its receiver asked, if that is still its URL.
+	Hold func(ctx context.Context, num int64, url string, until time.Time) error
 	// Settled, unless nil, is called with each outcome that was committed; it must not wait.
 	Settled func(o *store.Outcome, ev *event.Event)
 	// Broken is called once, when the journal can no longer be written: with store.ErrBroken the process must end, with
@@ -66,7 +66,7 @@ func (c *Config) setDefaults() {
 		c.Disable = func(context.Context, int64, string) error { return nil }
 	}
 	if c.Hold == nil {
-		c.Hold = func(context.Context, int64, time.Time) error { return nil }
+		c.Hold = func(context.Context, int64, string, time.Time) error { return nil }
 	}
 	if c.Broken == nil {
 		c.Broken = func(error) {}
@@ -303,8 +303,8 @@ func (e *Engine) Ready() error {
 	return e.writer.ready()
 }
 
-// SetWebhook tells the engine that a webhook was created, changed or deleted. Before Start it does nothing: Start is
-// told of all webhooks.
+// SetWebhook tells the engine that a webhook was created, changed or deleted, or, with the version that it has, that
+// it is held. Before Start it does nothing: Start is told of all webhooks.
 func (e *Engine) SetWebhook(w *webhook.Webhook) error {
 	e.tableM.Lock()
 	defer e.tableM.Unlock()
@@ -318,14 +318,17 @@ func (e *Engine) SetWebhook(w *webhook.Webhook) error {
 		t.set(h)
 		return nil
 	}
-	if h.conf.Load().webhook.Version > w.Version {
+	known := h.conf.Load().webhook.Version
+	if known > w.Version {
 		return nil // a later change overtook this one
 	}
 	if err := h.configure(w, matcher{}); err != nil {
 		return err
 	}
 	t.set(h)
-	h.reconfigured()
+	if known != w.Version { // else it is held, and as slow as before
+		h.reconfigured()
+	}
 	return nil
 }
 

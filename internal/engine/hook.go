@@ -71,18 +71,27 @@ func (h *hook) configure(w *webhook.Webhook, m matcher) error {
 		c.origin = h.e.places.origin(t.Origin())
 	}
 	h.conf.Store(c)
-	h.mu.Lock()
 	if was != nil && was.webhook.URL != w.URL {
+		h.mu.Lock()
 		h.pace.held = time.Time{} // it was another who asked for it
+		h.mu.Unlock()
 	}
-	if !w.HeldUntil.IsZero() {
-		h.pace.hold(w.HeldUntil.Sub(h.e.now()))
-	}
-	h.mu.Unlock()
+	h.holdUntil(w.HeldUntil)
 	if was != nil && was.origin != c.origin {
 		h.e.places.drop(h, was.origin)
 	}
 	return nil
+}
+
+// holdUntil has the webhook wait as its receiver asked, here or of another node; zero: it did not.
+func (h *hook) holdUntil(t time.Time) {
+	if t.IsZero() {
+		return
+	}
+	wait := t.Sub(h.e.now())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pace.hold(wait)
 }
 
 // matcher has what lists of patterns match, by their text: most webhooks of a start have the same.

@@ -97,7 +97,10 @@ func TestRetryAfterIsKept(t *testing.T) {
 	for wait, want := range map[time.Duration]int{time.Second: 0, time.Minute: 1, 30 * time.Hour: 1} {
 		synctest.Test(t, func(t *testing.T) {
 			var kept []time.Time
-			keep := func(_ context.Context, _ int64, until time.Time) error { kept = append(kept, until); return nil }
+			keep := func(_ context.Context, _ int64, _ string, until time.Time) error {
+				kept = append(kept, until)
+				return nil
+			}
 			r := &receiver{answer: func(context.Context, string, int) attempt.Result {
 				time.Sleep(time.Millisecond)
 				return attempt.Result{Verdict: attempt.Failure, Status: 429, Class: attempt.ClassHTTPStatus, RetryAfter: wait}
@@ -132,6 +135,34 @@ func TestRetryAfterIsKept(t *testing.T) {
 		synctest.Wait()
 		if begun.Load() == 0 {
 			t.Error("no request after the waits")
+		}
+		mustStop(t, e)
+	})
+}
+
+// TestBeingHeldIsNoChange: a webhook whose attempts all fail is as slow after a wait that was told of as before.
+func TestBeingHeldIsNoChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var begun atomic.Int64
+		r := &receiver{answer: func(context.Context, string, int) attempt.Result {
+			begun.Add(1)
+			time.Sleep(time.Second)
+			return attempt.Result{Verdict: attempt.Failure, Status: 503, Class: attempt.ClassHTTPStatus}
+		}}
+		m, w := storetest.NewMemory(), hook(1, "a")
+		e := mustStart(t, engine.Config{Journal: m, Sender: r, Concurrency: 8}, w)
+		mustAccept(t, e, events(100)...)
+		time.Sleep(10 * time.Second)
+		held := *w
+		held.HeldUntil = time.Now().Add(time.Hour)
+		if err := e.SetWebhook(&held); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour - time.Millisecond)
+		before := begun.Load()
+		time.Sleep(500 * time.Millisecond)
+		if n := begun.Load() - before; n != 1 {
+			t.Errorf("%d attempts at once after the wait, want 1", n)
 		}
 		mustStop(t, e)
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/quantfolio/qhook/internal/attempt"
 	"github.com/quantfolio/qhook/internal/failpoint"
 	"github.com/quantfolio/qhook/internal/store"
+	"github.com/quantfolio/qhook/internal/webhook"
 )
 
 // MaxRetryAfter is the longest wait that a receiver may ask for.
@@ -86,10 +87,13 @@ func (e *Engine) attempt(h *hook, d *delivery) {
 		down := c.origin.note(ok || r.Sent)
 		h.mu.Lock()
 		h.pace.note(ok, down, &e.paced)
-		longer := h.pace.hold(r.RetryAfter)
+		var longer time.Duration
+		if h.conf.Load().webhook.URL == c.webhook.URL { // else it was another who asked for it
+			longer = h.pace.hold(r.RetryAfter)
+		}
 		h.mu.Unlock()
 		if longer >= keptWait {
-			e.hold(h, now.Add(min(r.RetryAfter, MaxRetryAfter)))
+			e.hold(c.webhook, now.Add(min(r.RetryAfter, MaxRetryAfter)))
 		}
 	}
 	number := d.attempts + 1
@@ -168,12 +172,12 @@ func (e *Engine) cancel(h *hook, d *delivery) {
 const keptWait = 3 * time.Second
 
 // hold persists the receiver's wait. When that fails, this node still keeps it.
-func (e *Engine) hold(h *hook, until time.Time) {
+func (e *Engine) hold(w *webhook.Webhook, until time.Time) {
 	ctx, cancel := context.WithTimeout(e.attempts, disableTime)
 	defer cancel()
-	if err := e.cfg.Hold(ctx, h.num, until.UTC().Truncate(time.Millisecond)); err != nil {
+	if err := e.cfg.Hold(ctx, w.Num, w.URL, until.UTC().Truncate(time.Millisecond)); err != nil {
 		e.log.Warn("the wait that a receiver asked for is known to this node only",
-			"webhook", h.conf.Load().webhook.ID, "until", until, "error", err)
+			"webhook", w.ID, "until", until, "error", err)
 	}
 }
 

@@ -49,8 +49,8 @@ type Webhooks interface {
 	// Errors: ErrNotFound (also when deleted), ErrVersion; nothing was written then.
 	UpdateWebhook(ctx context.Context, w *webhook.Webhook) error
 	// HoldWebhook has the webhook held until then, unless it is for longer. It is no change of the webhook: its Version
-	// stays. A webhook that is not there, or is deleted, is passed over.
-	HoldWebhook(ctx context.Context, num int64, until time.Time) error
+	// stays. A webhook that is not there, is deleted, or has another URL by now, is passed over.
+	HoldWebhook(ctx context.Context, num int64, url string, until time.Time) error
 	// WebhookByID finds the tenant's webhook. Errors: ErrNotFound.
 	WebhookByID(ctx context.Context, tenant, id string) (*webhook.Webhook, error)
 	// WebhookByNum finds a webhook of whatever tenant, a deleted one too. Errors: ErrNotFound.

@@ -220,7 +220,7 @@ func TestWatch(t *testing.T) {
 	}
 	change()
 	reaches("by the channel", pollAfter+beat)
-	if err := a.HoldWebhook(patient(t), w.Num, time.Now().Add(time.Hour)); err != nil {
+	if err := a.HoldWebhook(patient(t), w.Num, w.URL, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	reaches("held", pollAfter+beat)

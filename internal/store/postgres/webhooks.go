@@ -61,11 +61,11 @@ func (db *DB) UpdateWebhook(ctx context.Context, w *webhook.Webhook) error {
 }
 
 // HoldWebhook has the webhook held; see store.Webhooks.
-func (db *DB) HoldWebhook(ctx context.Context, num int64, until time.Time) error {
+func (db *DB) HoldWebhook(ctx context.Context, num int64, url string, until time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	_, err := db.pool.Exec(ctx, telling(`UPDATE webhooks SET held_until = $1, changed = pg_current_xact_id()
-		WHERE num = $2 AND deleted_at IS NULL AND coalesce(held_until, '-infinity') < $1`), until, num)
+		WHERE num = $2 AND url = $3 AND deleted_at IS NULL AND coalesce(held_until, '-infinity') < $1`), until, num, url)
 	return wrap(err, fmt.Sprintf("hold webhook %d", num))
 }
 

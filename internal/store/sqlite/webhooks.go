@@ -61,10 +61,10 @@ func (db *DB) UpdateWebhook(ctx context.Context, w *webhook.Webhook) error {
 }
 
 // HoldWebhook has the webhook held; see store.Webhooks.
-func (db *DB) HoldWebhook(ctx context.Context, num int64, until time.Time) error {
+func (db *DB) HoldWebhook(ctx context.Context, num int64, url string, until time.Time) error {
 	return db.change(ctx, fmt.Sprintf("hold webhook %d", num), func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE webhooks SET held_until = ?1
-			WHERE num = ?2 AND deleted_at IS NULL AND coalesce(held_until, 0) < ?1`, until.UnixMilli(), num)
+			WHERE num = ?2 AND url = ?3 AND deleted_at IS NULL AND coalesce(held_until, 0) < ?1`, until.UnixMilli(), num, url)
 		return err
 	})
 }

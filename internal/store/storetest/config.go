@@ -131,17 +131,18 @@ func testWebhookUpdate(t *testing.T, s store.Store) {
 func testWebhookHold(t *testing.T, s store.Store) {
 	mustTenant(t, s, "a")
 	w := mustWebhook(t, s, "a")
-	hold := func(num int64, until time.Time) {
+	hold := func(num int64, url string, until time.Time) {
 		t.Helper()
-		if err := s.HoldWebhook(context.Background(), num, until); err != nil {
+		if err := s.HoldWebhook(context.Background(), num, url, until); err != nil {
 			t.Fatalf("HoldWebhook = %v, want nil", err)
 		}
 	}
-	hold(w.Num, epoch.Add(time.Hour))
+	hold(w.Num, w.URL, epoch.Add(time.Hour))
 	w.HeldUntil = epoch.Add(time.Hour)
 	wantWebhook(t, s, w)
-	hold(w.Num, epoch.Add(time.Minute)) // no shorter
-	hold(w.Num+1, epoch.Add(2*time.Hour))
+	hold(w.Num, w.URL, epoch.Add(time.Minute)) // no shorter
+	hold(w.Num+1, w.URL, epoch.Add(2*time.Hour))
+	hold(w.Num, w.URL+"x", epoch.Add(2*time.Hour))
 	wantWebhook(t, s, w)
 	mustUpdate(t, s, w) // the version is as it was
 	w.HeldUntil = time.Time{}
